@@ -1,0 +1,152 @@
+"""Every error of shdask as one tree; each class says whether asking again can help.
+
+Knows nothing of HTTP libraries, Dask or Zarr: rooms translate what they meet into these.
+
+    ShdaskError
+    ├─ PlanError (also ValueError)   the job cannot be planned as written; before any network
+    ├─ SettingsError (also ValueError)  an environment variable or profile is unusable
+    ├─ ServiceError                  the service answered, and not with data
+    │  ├─ RequestRejected            4xx: this request will never succeed
+    │  ├─ AuthError                  the credentials are wrong or missing
+    │  │  └─ TokenRejected           401 on a token that was thought good
+    │  ├─ RateLimited                429
+    │  ├─ QuotaExhausted             403: the account's processing units or requests are used up
+    │  └─ ServiceUnavailable         5xx
+    ├─ TransportError                no answer, or a cut one
+    ├─ DecodeError                   an answer that is not the picture that was asked for
+    ├─ StoreError                    the cube cannot be created, opened or written
+    ├─ BudgetExceeded                the next request would pass ``max_pu``
+    └─ BuildError                    a build ended with failed tiles
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ShdaskError(Exception):
+    """Base of every error that shdask raises on purpose."""
+
+    retryable: ClassVar[bool] = False
+    """Whether the same call can succeed later. The only retry rule."""
+    max_retries: ClassVar[int | None] = None
+    """How often a retryable error is tried again for one request; None leaves it to the retry policy."""
+    stops_build: ClassVar[bool] = False
+    """Whether it holds for every other tile too, so that going on is pointless."""
+    exit_code: ClassVar[int] = 5
+
+
+class PlanError(ShdaskError, ValueError):
+    """The job cannot be planned as it is written: says where, why and what to change."""
+
+    exit_code = 2
+
+
+class SettingsError(ShdaskError, ValueError):
+    """An environment variable, profile or deployment setting cannot be used."""
+
+    exit_code = 2
+
+
+class ServiceError(ShdaskError):
+    """The service answered with an error.
+
+    ``status`` is the HTTP status, ``code`` the service's own word for it where it gave one.
+    """
+
+    def __init__(self, message: str, status: int | None = None, code: str | None = None) -> None:
+        super().__init__(message, status, code)
+        self.message = message
+        self.status = status
+        self.code = code
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class RequestRejected(ServiceError):
+    """4xx: the request itself is at fault, and so is every other one like it."""
+
+    stops_build = True
+
+
+class AuthError(ServiceError):
+    """The credentials are missing, wrong or revoked."""
+
+    stops_build = True
+    exit_code = 3
+
+
+class TokenRejected(AuthError):
+    """401 on a token that was thought good; a fresh token is tried once."""
+
+    retryable = True
+    max_retries = 1
+
+
+class RateLimited(ServiceError):
+    """429: ``retry_after_s`` is the service's advice in seconds, None where it gave none."""
+
+    retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        status: int | None = 429,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, status, code)
+        self.args = (message, status, code, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
+class QuotaExhausted(ServiceError):
+    """403: the account has no processing units or requests left this month."""
+
+    stops_build = True
+    exit_code = 4
+
+
+class ServiceUnavailable(ServiceError):
+    """5xx: the service's own trouble."""
+
+    retryable = True
+
+
+class TransportError(ShdaskError):
+    """The connection failed, timed out, or ended before the whole answer had come."""
+
+    retryable = True
+
+
+class DecodeError(ShdaskError):
+    """The answer is not the picture that was asked for (it was paid for, so retries are few)."""
+
+    retryable = True
+    max_retries = 2
+
+
+class StoreError(ShdaskError):
+    """The cube cannot be created, opened or written; for another cube's store: names the difference."""
+
+    stops_build = True
+
+
+class BudgetExceeded(ShdaskError):
+    """Going on would spend more processing units than ``max_pu``; what was paid for is kept."""
+
+    stops_build = True
+    exit_code = 4
+
+
+class BuildError(ShdaskError):
+    """A build ended with failed tiles; ``failures`` maps tile index to the last error's text."""
+
+    def __init__(self, message: str, failures: dict[int, str] | None = None) -> None:
+        super().__init__(message, failures)
+        self.message = message
+        self.failures = failures or {}
+
+    def __str__(self) -> str:
+        return self.message

@@ -1,0 +1,196 @@
+"""Deployments, credentials and settings, read once from arguments, environment and profile; frozen, secrets masked.
+
+Refuses to know how a token is fetched or a request is sent.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+from shdask.errors import AuthError, SettingsError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One installation of the service: where it is and what is known of its limits."""
+
+    name: str
+    base_url: str
+    token_url: str
+    process_path: str = "/api/v1/process"
+    requests_per_minute: float = 300.0
+    """The smallest published plan's rate, until the account's own is given."""
+    pu_per_minute: float = 300.0
+    retry_after_unit_s: float = 0.001
+    """Length of one ``Retry-After`` unit in seconds; documented as milliseconds."""
+    retry_after_max_s: float = 60.0
+    """An advice longer than this is taken for a wrong unit and cut."""
+    max_request_px: int = 2500
+    """Longest side of one Process request in pixels."""
+
+
+def _services(name: str, host: str) -> Deployment:
+    return Deployment(
+        name=name,
+        base_url=f"https://{host}",
+        token_url="https://services.sentinel-hub.com/auth/realms/main/protocol/openid-connect/token",
+    )
+
+
+DEPLOYMENTS: Mapping[str, Deployment] = {
+    "services": _services("services", "services.sentinel-hub.com"),
+    "services-uswest2": _services("services-uswest2", "services-uswest2.sentinel-hub.com"),
+    "creodias": _services("creodias", "creodias.sentinel-hub.com"),
+    "cdse": Deployment(
+        name="cdse",
+        base_url="https://sh.dataspace.copernicus.eu",
+        token_url="https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/openid-connect/token",
+    ),
+}
+
+
+def make_deployment(
+    name: str = "services",
+    *,
+    base_url: str | None = None,
+    token_url: str | None = None,
+    requests_per_minute: float | None = None,
+    pu_per_minute: float | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Deployment:
+    """The deployment called ``name``, changed by what is given; ``SH_BASE_URL`` and ``SH_TOKEN_URL`` win over both.
+
+    Raises SettingsError for an unknown name, for a base URL without its token URL, and for plain http
+    to a host that is neither this machine nor named in ``SHDASK_ALLOW_HTTP``.
+    """
+    env = os.environ if environ is None else environ
+    if name not in DEPLOYMENTS:
+        raise SettingsError(f"deployment {name!r} is not known; choose one of {', '.join(DEPLOYMENTS)}")
+    known = DEPLOYMENTS[name]
+    base = env.get("SH_BASE_URL") or base_url
+    token = env.get("SH_TOKEN_URL") or token_url
+    if base and not token and _host(base) != _host(known.base_url):
+        raise SettingsError(f"base_url is {base} but no token_url is set; set SH_TOKEN_URL (or token_url) too")
+    changes: dict[str, object] = {
+        "base_url": (base or known.base_url).rstrip("/"),
+        "token_url": token or known.token_url,
+    }
+    if base and _host(base) != _host(known.base_url):
+        changes["name"] = "custom"
+    if requests_per_minute is not None:
+        changes["requests_per_minute"] = float(requests_per_minute)
+    if pu_per_minute is not None:
+        changes["pu_per_minute"] = float(pu_per_minute)
+    deployment = replace(known, **changes)  # type: ignore[arg-type]  # a dict of mixed fields
+    allowed = set(filter(None, env.get("SHDASK_ALLOW_HTTP", "").split(",")))
+    for url in (deployment.base_url, deployment.token_url):
+        _check_url(url, allowed)
+    return deployment
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or ""
+
+
+def _check_url(url: str, allowed_http: set[str]) -> None:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "https" and host:
+        return
+    if parts.scheme != "http" or not host:
+        raise SettingsError(f"{url!r} is not a URL of the service; expected https://host")
+    known_hosts = {_host(d.base_url) for d in DEPLOYMENTS.values()}
+    if host not in known_hosts and (host in allowed_http or _is_loopback(host)):
+        return
+    raise SettingsError(
+        f"{url} is plain http: credentials would cross the network unencrypted. Use https, "
+        f"or name the host in SHDASK_ALLOW_HTTP if that is what you want"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """An OAuth client. The secret is in no repr, and the object refuses to be pickled."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("Credentials do not travel: workers get short-lived tokens instead")
+
+    @classmethod
+    def load(
+        cls,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        *,
+        profile: str | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Credentials:
+        """Credentials from arguments, else ``SH_CLIENT_ID``/``SH_CLIENT_SECRET``, else the profile file.
+
+        The profile is ``profile``, else ``SH_PROFILE``, else ``default-profile`` of
+        ``sentinelhub/config.toml`` in the user's config folder; the file is only read.
+        Raises AuthError when nothing is found, SettingsError when the file is not TOML.
+        """
+        env = os.environ if environ is None else environ
+        stored = _read_profile(profile or env.get("SH_PROFILE") or "default-profile", env)
+        found_id = client_id or env.get("SH_CLIENT_ID") or stored.get("sh_client_id")
+        found_secret = client_secret or env.get("SH_CLIENT_SECRET") or stored.get("sh_client_secret")
+        if not found_id or not found_secret:
+            raise AuthError(
+                "no credentials: set SH_CLIENT_ID and SH_CLIENT_SECRET (an OAuth client from your account's "
+                "dashboard), or try everything without an account: shdask demo"
+            )
+        return cls(client_id=str(found_id), client_secret=str(found_secret))
+
+
+def _read_profile(name: str, env: Mapping[str, str]) -> dict[str, object]:
+    folder = Path(env.get("XDG_CONFIG_HOME") or Path(env.get("HOME") or Path.home()) / ".config")
+    path = folder / "sentinelhub" / "config.toml"
+    try:
+        with path.open("rb") as file:
+            table = tomllib.load(file).get(name, {})
+    except FileNotFoundError:
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}") from error
+    return dict(table) if isinstance(table, dict) else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a run needs to know besides the job: the deployment and, in the owner process only, the credentials."""
+
+    deployment: Deployment
+    credentials: Credentials | None = None
+
+    @classmethod
+    def load(
+        cls,
+        deployment: Deployment | None = None,
+        *,
+        profile: str | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Settings:
+        """Settings from the environment and profile. Raises as ``make_deployment`` and ``Credentials.load`` do."""
+        return cls(
+            deployment=deployment or make_deployment(environ=environ),
+            credentials=Credentials.load(profile=profile, environ=environ),
+        )
