@@ -1,0 +1,156 @@
+"""What an answer that is not data means: the service's error bodies read, and one table from status to error class.
+
+Refuses to know what was asked and whether it is tried again.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shdask.errors import (
+    AuthError,
+    QuotaExhausted,
+    RateLimited,
+    RequestRejected,
+    ServiceError,
+    ServiceUnavailable,
+    TokenRejected,
+)
+from shdask.fetch.transport import HttpAnswer
+from shdask.settings import Deployment
+
+_MESSAGE_CHARS = 500
+_READ_NBYTES = 256 * 1024
+
+_CURES: Mapping[str, str] = {
+    "COMMON_INSUFFICIENT_PERMISSIONS": "the account may not use this collection; check the collection's access terms",
+    "COMMON_UNAUTHORIZED": "the token was refused",
+    "ACCESS_INSUFFICIENT_PROCESSING_UNITS": (
+        "this month's processing units or requests are used up; what was fetched is kept, run again after the "
+        "quota resets on the 1st"
+    ),
+    "COMMON_SENTINEL_ACCOUNT_EXPIRED": "the account has expired; renew it",
+    "RATE_LIMIT_TOKEN_COUNT_EXCEEDS_CAPACITY": (
+        "one request costs more than the account's bucket can ever hold; use a smaller tile_px or fewer bands"
+    ),
+}
+
+_CODES: Mapping[str, type[ServiceError]] = {
+    "ACCESS_INSUFFICIENT_PROCESSING_UNITS": QuotaExhausted,
+    "COMMON_SENTINEL_ACCOUNT_EXPIRED": AuthError,
+    "RATE_LIMIT_TOKEN_COUNT_EXCEEDS_CAPACITY": RequestRejected,
+}
+"""Codes that say more than their status."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
+    """The service's own words: ``text`` is one line of bounded length, ``code`` its name for the error."""
+
+    text: str
+    code: str | None = None
+
+
+def service_error(answer: HttpAnswer, deployment: Deployment) -> ServiceError | None:
+    """The error that a whole answer stands for, None for a 2xx. Pure."""
+    status = answer.status
+    if 200 <= status < 300:  # noqa: PLR2004  # HTTP's own numbers
+        return None
+    complaint = read_complaint(answer)
+    message = complaint.text
+    code = complaint.code or ""
+    if code in _CURES:
+        message = f"{message}; {_CURES[code]}"
+    error_class = _CODES.get(code) or _class_of(status, complaint)
+    if error_class is RateLimited:
+        return RateLimited(message, status, complaint.code, retry_after_s(answer.headers, deployment))
+    if 300 <= status < 400:  # noqa: PLR2004  # HTTP's own numbers
+        message = f"{message} (a redirect, not followed since it would carry the token elsewhere); check the base URL"
+    return error_class(message, status, complaint.code)
+
+
+def _class_of(status: int, complaint: Complaint) -> type[ServiceError]:
+    if status == 401:  # noqa: PLR2004  # HTTP's own number
+        return TokenRejected
+    if status == 429:  # noqa: PLR2004  # HTTP's own number
+        return RateLimited
+    # a request time-out, and a known transient fault: the service lost a body that was sent
+    if status == 408 or "Request body should be non-empty" in complaint.text:  # noqa: PLR2004  # HTTP's own number
+        return ServiceUnavailable
+    if 300 <= status < 500:  # noqa: PLR2004  # HTTP's own numbers
+        return RequestRejected
+    return ServiceUnavailable
+
+
+def retry_after_s(headers: Mapping[str, str], deployment: Deployment) -> float | None:
+    """The advice of ``Retry-After`` in seconds; None where it is absent, a date or no number. Pure.
+
+    The unit is the deployment's (documented as milliseconds; some clients read seconds), and the advice is cut at
+    ``deployment.retry_after_max_s``.
+    """
+    try:
+        value = float(headers["retry-after"])
+    except (KeyError, ValueError):
+        return None
+    if not math.isfinite(value) or value < 0:
+        return None
+    return min(value * deployment.retry_after_unit_s, deployment.retry_after_max_s)
+
+
+def read_complaint(answer: HttpAnswer) -> Complaint:
+    """What an error answer says, in any of the shapes met: wrapped, bare, Keycloak's, Catalog's, HTML, text. Pure."""
+    try:
+        told = json.loads(answer.body[:_READ_NBYTES])
+    except ValueError:
+        told = None
+    code: str | None = None
+    message = ""
+    if isinstance(told, dict):
+        code, message = _read_json(told)
+    elif told is None:
+        message = _read_text(answer)
+    parts = [str(answer.status), code or "", _clip(message) or "(no message)"]
+    return Complaint(text=" ".join(part for part in parts if part), code=code)
+
+
+def _read_json(told: Mapping[str, Any]) -> tuple[str | None, str]:
+    error = told.get("error", told)
+    if isinstance(error, str):
+        return error, str(told.get("error_description", ""))
+    if not isinstance(error, dict):
+        return None, ""
+    message = error.get("message") or error.get("description") or error.get("reason") or ""
+    violations = _read_violations(error.get("errors"))
+    code = error.get("code")
+    return (code if isinstance(code, str) else None), f"{message}{violations}"
+
+
+def _read_violations(errors: object) -> str:
+    entries = errors if isinstance(errors, list) else [errors]
+    named = [
+        f"{entry.get('parameter')}: {entry.get('violation') or entry.get('description')}"
+        for entry in entries
+        if isinstance(entry, dict) and entry.get("parameter")
+    ]
+    return f" [{'; '.join(named)}]" if named else ""
+
+
+def _read_text(answer: HttpAnswer) -> str:
+    text = answer.body[:_READ_NBYTES].decode("utf-8", errors="replace")
+    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+    if title:
+        return html.unescape(title.group(1))
+    if "<html" in text.lower():
+        return f"an HTML page of {len(answer.body)} bytes"
+    return text
+
+
+def _clip(text: str) -> str:
+    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    return line if len(line) <= _MESSAGE_CHARS else line[:_MESSAGE_CHARS] + "..."

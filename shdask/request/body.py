@@ -1,0 +1,115 @@
+"""Writes the body of a Process request; the one place that knows the service's JSON. Pure.
+
+Refuses to know plans, tiles and HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from shdask.errors import PlanError
+from shdask.model import TimeInterval
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def data_json(
+    collection: str,
+    *,
+    interval: TimeInterval | None = None,
+    max_cloud_cover: float | None = None,
+    mosaicking_order: str | None = None,
+    upsampling: str | None = None,
+    downsampling: str | None = None,
+) -> dict[str, Any]:
+    """One entry of ``input.data``; what is None is left out, so that the service's default holds. Pure.
+
+    ``max_cloud_cover`` is a share, 0 to 1, and is sent as whole percent. Resampling names are the service's:
+    NEAREST, BILINEAR, BICUBIC. Raises PlanError for a share outside 0 to 1 and for an interval without a millisecond.
+    """
+    data: dict[str, Any] = {"type": collection}
+    data_filter: dict[str, Any] = {}
+    if interval is not None:
+        data_filter["timeRange"] = time_range_json(interval)
+    if max_cloud_cover is not None:
+        data_filter["maxCloudCoverage"] = _percent(max_cloud_cover)
+    if mosaicking_order is not None:
+        data_filter["mosaickingOrder"] = mosaicking_order
+    processing = {"upsampling": upsampling, "downsampling": downsampling}
+    processing = {key: value.upper() for key, value in processing.items() if value is not None}
+    if data_filter:
+        data["dataFilter"] = data_filter
+    if processing:
+        data["processing"] = processing
+    return data
+
+
+def process_body(
+    *,
+    bounds: Mapping[str, Any],
+    data: Sequence[Mapping[str, Any]],
+    evalscript: str,
+    width: int,
+    height: int,
+    media_type: str = "image/tiff",
+) -> dict[str, Any]:
+    """The body of one Process request with a single output called ``default``. Pure.
+
+    ``width`` and ``height`` are pixels and always sent: from ``resx``/``resy`` the service would derive a size by a
+    rounding rule it does not document. Raises PlanError for a size below one pixel.
+    """
+    if width < 1 or height < 1:
+        raise PlanError(f"a request of {width} x {height} pixels has no pixel")
+    return {
+        "input": {"bounds": dict(bounds), "data": [dict(entry) for entry in data]},
+        "evalscript": evalscript,
+        "output": {
+            "responses": [{"identifier": "default", "format": {"type": media_type}}],
+            "width": int(width),
+            "height": int(height),
+        },
+    }
+
+
+def time_range_json(interval: TimeInterval) -> dict[str, str]:
+    """The service's ``timeRange``, closed at both ends, that holds the milliseconds of the half-open interval. Pure.
+
+    ``to`` is the end minus 1 ms, so that a scene at midnight falls in exactly one step.
+    Raises PlanError for an interval that holds no whole millisecond.
+    """
+    start, last = _next_millisecond(interval.start), _next_millisecond(interval.end) - _MILLISECOND
+    if start > last:
+        raise PlanError(f"the interval {interval.start} .. {interval.end} holds no millisecond")
+    return {"from": _rfc3339(start), "to": _rfc3339(last)}
+
+
+def encode_json(body: Mapping[str, Any]) -> bytes:
+    """The body as canonical UTF-8 JSON: sorted keys, no spaces, so that equal bodies are equal bytes. Pure.
+
+    Raises PlanError for a number that JSON cannot hold (NaN, infinity).
+    """
+    try:
+        text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise PlanError(f"the request cannot be written as JSON: {error}") from error
+    return text.encode()
+
+
+def _percent(share: float) -> int:
+    if not 0 <= share <= 1:
+        raise PlanError(f"max_cloud_cover is a share from 0 to 1, not {share}; for 30 % write 0.3")
+    # round, not int: 0.29 * 100 is 28.999999999999996
+    return round(share * 100)
+
+
+def _next_millisecond(moment: datetime) -> datetime:
+    past = moment.microsecond % 1000
+    return moment if past == 0 else moment + timedelta(microseconds=1000 - past)
+
+
+def _rfc3339(moment: datetime) -> str:
+    precision = "milliseconds" if moment.microsecond else "seconds"
+    return moment.replace(tzinfo=None).isoformat(timespec=precision) + "Z"
