@@ -17,7 +17,9 @@ from shdask.fetch.client import ServiceClient, Spent
 from shdask.fetch.decode import decode_tiff
 from shdask.model import Tile, TileData, Window
 from shdask.plan.cube import CubePlan
-from shdask.request.evalscript import SAMPLE_DTYPES
+from shdask.request.body import data_json, process_body
+from shdask.request.bounds import bounds_json
+from shdask.request.evalscript import SAMPLE_DTYPES, make_evalscript
 
 T = TypeVar("T")
 
