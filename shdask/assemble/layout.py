@@ -1,0 +1,60 @@
+"""Which objects on disk belong to which tile. Pure arithmetic on tile rows and columns.
+
+Refuses to know what is in them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shdask.model import Tile, Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How a (y, x) array of a cube is cut: into shards of ``tile_px``, or, unsharded, into chunks of ``chunk_px``."""
+
+    shape: tuple[int, int]
+    tile_px: int
+    chunk_px: int
+    sharded: bool
+
+    @property
+    def object_px(self) -> int:
+        """Side of the pixels that one object on disk holds: a tile, or a chunk where tiles are no shards."""
+        return self.tile_px if self.sharded else self.chunk_px
+
+    def objects(self, tile: Tile) -> list[tuple[int, int]]:
+        """(row, column) of every object of one array that the tile owns. Pure."""
+        side, extent = self.object_px, tile.extent
+        rows = range(extent.y0 // side, -(-extent.y1 // side))
+        columns = range(extent.x0 // side, -(-extent.x1 // side))
+        return [(row, column) for row in rows for column in columns]
+
+    def mark(self, tile: Tile) -> tuple[int, int]:
+        """(row, column) of the ``data_mask`` object that commits the tile: the one at its lower right. Pure."""
+        return (tile.extent.y1 - 1) // self.object_px, (tile.extent.x1 - 1) // self.object_px
+
+    def marks(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """`mark` for tiles at (``rows``, ``columns``) of the tile grid. Pure."""
+        last_y = np.minimum((rows + 1) * self.tile_px, self.shape[0]) - 1
+        last_x = np.minimum((columns + 1) * self.tile_px, self.shape[1]) - 1
+        return last_y // self.object_px, last_x // self.object_px
+
+    def steps(self, tile: Tile) -> list[Window]:
+        """The tile's pixels in the order its mask is written: the commit mark's object alone and last. Pure.
+
+        zarr writes the objects of one call in no promised order, so each step waits for the one before.
+        """
+        extent = tile.extent
+        row, column = self.mark(tile)
+        y, x = max(row * self.object_px, extent.y0), max(column * self.object_px, extent.x0)
+        parts = [
+            Window(y0=extent.y0, y1=y, x0=extent.x0, x1=extent.x1),
+            Window(y0=y, y1=extent.y1, x0=extent.x0, x1=x),
+            Window(y0=y, y1=extent.y1, x0=x, x1=extent.x1),
+        ]
+        return [part for part in parts if part.pixel_count]

@@ -1,0 +1,58 @@
+"""From the pixels of a tile, as the service sent them, to the values a cube stores.
+
+Pure; refuses to know Zarr.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shdask.errors import StoreError
+from shdask.model import Band, Tile, TileData
+
+
+def check_tile_data(tile: Tile, data: TileData, bands: tuple[Band, ...]) -> None:
+    """Raise StoreError unless ``data`` holds the tile's extent for every band."""
+    expected = (len(bands), *tile.extent.shape)
+    if data.values.shape != expected or data.data_mask.shape != expected[1:]:
+        raise StoreError(
+            f"tile {tile.index} takes values of shape {expected} (band, y, x), "
+            f"got {data.values.shape} and a mask of shape {data.data_mask.shape}"
+        )
+
+
+def make_stored_values(band: Band, values: NDArray[np.generic], data_mask: NDArray[np.bool_]) -> NDArray[np.generic]:
+    """``values`` (y, x) in the band's type: scaled where it has a scale, fill where ``data_mask`` is False. Pure.
+
+    Raises StoreError when a valid value does not survive the change of type.
+    """
+    dtype = np.dtype(band.dtype)
+    if band.scale is None:
+        stored = _cast(band, values, data_mask)
+    else:  # in double precision, so that the result is the stored type's nearest value to DN x scale
+        stored = np.multiply(values, band.scale, dtype=np.float64).astype(dtype)
+    return np.where(data_mask, stored, dtype.type(band.fill_value))
+
+
+def _cast(band: Band, values: NDArray[np.generic], data_mask: NDArray[np.bool_]) -> NDArray[np.generic]:
+    dtype = np.dtype(band.dtype)
+    if np.can_cast(values.dtype, dtype, "safe"):
+        return values.astype(dtype, copy=False)
+    with np.errstate(invalid="ignore"):  # NaN and what is out of range are found by comparing
+        stored = values.astype(dtype)
+    lost = data_mask & (stored != values)
+    if lost.any():
+        y, x = np.argwhere(lost)[0]
+        raise StoreError(
+            f"band {band.name} is stored as {band.dtype}, which cannot hold {values[y, x]} "
+            f"(row {y}, column {x} of the tile); the collection's band list and what the service sends differ"
+        )
+    return stored
+
+
+def is_all_fill(band: Band, stored: NDArray[np.generic]) -> bool:
+    """Whether an array of the band's type holds nothing but its fill value. Pure."""
+    if np.isnan(band.fill_value):
+        return bool(np.isnan(stored).all())
+    return bool((stored == band.fill_value).all())
