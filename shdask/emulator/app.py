@@ -1,0 +1,195 @@
+"""The routes: token, Process, and a few of the emulator's own for tests.
+
+Refuses to render and to listen: it turns HTTP into the other modules' words and back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from shdask.emulator.body import read_body
+from shdask.emulator.config import EmulatorConfig
+from shdask.emulator.journal import Journal
+from shdask.emulator.limits import Limited, Limits
+from shdask.emulator.oauth import OAuthError, TokenIssuer
+from shdask.emulator.pool import RendererPool
+from shdask.emulator.process import RenderJob, check_bands, make_job, price_job
+from shdask.emulator.refusal import Refusal
+from shdask.emulator.setup import ScriptSetup
+from shdask.emulator.sources import make_sources
+
+TOKEN_PATHS = ("/auth/realms/main/protocol/openid-connect/token", "/oauth/token")
+PROCESS_PATHS = ("/api/v1/process", "/process/v1")
+KNOWN_SCRIPTS = 256
+
+
+class Emulator:
+    """The state behind the routes: tokens, limits, counts and renderers. Lives on one event loop."""
+
+    def __init__(
+        self, config: EmulatorConfig, *, clock: Callable[[], float] = time.time, timer: Callable[[], float]
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._timer = timer
+        self._issuer = TokenIssuer(
+            client_id=config.client_id, client_secret=config.client_secret, lifetime_s=config.token_lifetime_s
+        )
+        self._limits = Limits.make(config, timer())
+        self._journal = Journal(config.recorded_requests)
+        self._sources = make_sources(config)
+        self._setups: OrderedDict[str, ScriptSetup] = OrderedDict()
+        self.pool = RendererPool(config)
+
+    async def token(self, request: Request) -> Response:
+        """POST: a token for client credentials in a form."""
+        form = dict(parse_qsl((await request.body()).decode(errors="replace"), keep_blank_values=True))
+        try:
+            return _json(self._issuer.issue(form, self._clock()))
+        except OAuthError as error:
+            return _json(error.body, error.status)
+
+    async def process(self, request: Request) -> Response:
+        """POST: one image, or one of the service's errors; sleeps the configured latency before either."""
+        try:
+            response = await self._answer(request)
+        except Refusal as refusal:
+            response = _json(refusal.body(), refusal.status)
+        if self._config.latency_s:
+            await asyncio.sleep(self._config.latency_s)
+        return response
+
+    async def _answer(self, request: Request) -> Response:
+        if request.method != "POST":
+            raise Refusal(405, "COMMON_METHOD_NOT_ALLOWED", "HTTP 405 Method Not Allowed")
+        self._issuer.check(request.headers.get("authorization"), self._clock())
+        if limited := self._limits.admit(self._timer()):
+            return _too_many(limited)
+        raw = await request.body()
+        self._journal.record(raw)
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if raw and kind != "application/json":
+            raise Refusal(415, "COMMON_UNSUPPORTED_MEDIA_TYPE", f"HTTP 415 Unsupported Media Type: {kind}")
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        job = make_job(read_body(raw), self._sources, request.headers.get("accept", "*/*"), now)
+        setup = await self._describe(job)
+        check_bands(setup, self._sources[job.collection])
+        pu = price_job(job, setup)
+        if limited := self._limits.charge(pu, self._timer()):
+            return _too_many(limited)
+        try:
+            image = await self.pool.render(job)
+        except BaseException:
+            self._limits.refund(pu, self._timer())
+            raise
+        self._journal.spend(pu)
+        # the service computes in 32-bit floats, and shows it
+        headers = {"x-processingunits-spent": repr(float(np.float32(pu)))}
+        return Response(image, media_type=job.format, headers=headers)
+
+    async def _describe(self, job: RenderJob) -> ScriptSetup:
+        if job.script not in self._setups:
+            self._setups[job.script] = await self.pool.describe(job.script)
+            if len(self._setups) > KNOWN_SCRIPTS:
+                self._setups.popitem(last=False)
+        return self._setups[job.script]
+
+    async def stats(self, request: Request) -> Response:
+        """GET: counts since the start or the last reset."""
+        del request
+        return _json({**self._journal.stats(), "tokens_issued": self._issuer.issued})
+
+    async def requests(self, request: Request) -> Response:
+        """GET: the latest Process bodies, oldest first."""
+        del request
+        return _json(self._journal.bodies())
+
+    async def reset(self, request: Request) -> Response:
+        """POST: zero counts and full buckets; tokens stay valid."""
+        del request
+        self._journal.reset()
+        self._issuer.issued = 0
+        self._limits = Limits.make(self._config, self._timer())
+        return _json({})
+
+    async def revoke_tokens(self, request: Request) -> Response:
+        """POST: end the life of every token."""
+        del request
+        return _json({"revoked": self._issuer.revoke_all()})
+
+    def watch(self, app: Any) -> Any:
+        """``app`` with every answer of the service's own routes counted."""
+        journal = self._journal
+
+        async def counted(scope: dict[str, Any], receive: Any, send: Any) -> None:
+            if scope["type"] != "http" or scope["path"].startswith("/emulator/"):
+                await app(scope, receive, send)
+                return
+            journal.connect(scope.get("client"))
+            seen = {"status": 0, "nbytes": 0}
+
+            async def spy(message: dict[str, Any]) -> None:
+                seen["status"] = message.get("status", seen["status"])
+                seen["nbytes"] += len(message.get("body", b""))
+                if message["type"] == "http.response.body" and not message.get("more_body"):
+                    journal.answer(scope["method"], scope["path"], seen["status"], seen["nbytes"])
+                await send(message)
+
+            await app(scope, receive, spy)
+
+        return counted
+
+
+def make_app(config: EmulatorConfig, *, timer: Callable[[], float] = time.monotonic) -> Any:
+    """The emulator as an ASGI application; its renderers start and end with its lifespan."""
+    emulator = Emulator(config, timer=timer)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        emulator.pool.start()
+        try:
+            yield
+        finally:
+            emulator.pool.close()
+
+    every_method = ["GET", "POST", "PUT", "DELETE", "PATCH"]
+    routes = [
+        *(Route(path, emulator.token, methods=["POST"]) for path in TOKEN_PATHS),
+        *(Route(path, emulator.process, methods=every_method) for path in PROCESS_PATHS),
+        Route("/emulator/stats", emulator.stats, methods=["GET"]),
+        Route("/emulator/requests", emulator.requests, methods=["GET"]),
+        Route("/emulator/reset", emulator.reset, methods=["POST"]),
+        Route("/emulator/revoke-tokens", emulator.revoke_tokens, methods=["POST"]),
+    ]
+    missing = Refusal(404, "COMMON_NOT_FOUND", "HTTP 404 Not Found")
+
+    async def not_found(_: Request, __: Exception) -> Response:
+        return _json(missing.body(), missing.status)
+
+    return emulator.watch(Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: not_found}))
+
+
+def _json(body: Any, status: int = 200) -> Response:
+    return Response(json.dumps(body), status_code=status, media_type="application/json")
+
+
+def _too_many(limited: Limited) -> Response:
+    refusal = Refusal(429, limited.code, limited.message)
+    response = _json(refusal.body(), refusal.status)
+    if limited.retry_after is not None:
+        response.headers["Retry-After"] = str(limited.retry_after)
+    return response

@@ -1,0 +1,149 @@
+"""The JSON of a Process request, checked field by field.
+
+Refuses to know which collections exist and what a script declares.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from shdask.emulator.refusal import Refusal, Violation
+from shdask.emulator.source import Resampling
+
+CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+EPSG_URI = re.compile(r"http://www\.opengis\.net/def/crs/EPSG/0/(\d+)")
+EPSG_CODES = frozenset(
+    {
+        *(4326, 3857, *range(32601, 32661), *range(32701, 32761)),
+        *(2154, 2180, 2193, 3003, 3004, 3005, 3006, 3031, 3035, 3161, 3346, 3413, 3416, 3578, 3580, 3765, 3794, 3844),
+        *(3912, 3995, 4026, 5514, 28992, 32184),
+    }
+)
+"""Documentation page "Process API: CRS support"."""
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+
+
+def _read_time(value: object) -> object:
+    if not isinstance(value, str) or not RFC3339.fullmatch(value):
+        raise ValueError("must be a date and time as in RFC 3339")
+    return datetime.fromisoformat(value).astimezone(UTC)
+
+
+def _read_crs(value: object) -> object:
+    if value == CRS84:
+        return "EPSG:4326"
+    match = EPSG_URI.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match[1]) not in EPSG_CODES:
+        raise ValueError(f"the CRS {value} is not supported")
+    return f"EPSG:{match[1]}"
+
+
+Time = Annotated[datetime, BeforeValidator(_read_time)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class BoundsProperties(_Part):
+    """``input.bounds.properties``; the CRS as pyproj reads it, x first."""
+
+    crs: Annotated[str, BeforeValidator(_read_crs)] = "EPSG:4326"
+
+
+class Bounds(_Part):
+    """``input.bounds``."""
+
+    bbox: tuple[float, float, float, float] | None = None
+    geometry: dict[str, Any] | None = None
+    properties: BoundsProperties = BoundsProperties()
+
+
+class TimeRange(_Part):
+    """``dataFilter.timeRange``, both ends inclusive."""
+
+    start: Time = Field(alias="from")
+    end: Time = Field(alias="to")
+
+
+class DataFilter(_Part):
+    """``input.data[].dataFilter``."""
+
+    time_range: TimeRange | None = Field(default=None, alias="timeRange")
+    mosaicking_order: Literal["mostRecent", "leastRecent", "leastCC"] = Field("mostRecent", alias="mosaickingOrder")
+    max_cloud_coverage: float = Field(100.0, alias="maxCloudCoverage", ge=0, le=100)
+
+
+class Processing(_Part):
+    """``input.data[].processing``."""
+
+    upsampling: Resampling = "NEAREST"
+    downsampling: Resampling = "NEAREST"
+
+
+class DataItem(_Part):
+    """``input.data[]``."""
+
+    type: str
+    data_filter: DataFilter = Field(default=DataFilter.model_validate({}), alias="dataFilter")
+    processing: Processing = Processing()
+
+
+class Input(_Part):
+    """``input``."""
+
+    bounds: Bounds
+    data: list[DataItem] = Field(min_length=1)
+
+
+class Format(_Part):
+    """``output.responses[].format``."""
+
+    type: str = "image/png"
+
+
+class Response(_Part):
+    """``output.responses[]``."""
+
+    identifier: str = "default"
+    format: Format = Format()
+
+
+class Output(_Part):
+    """``output``."""
+
+    width: int | None = Field(default=None, ge=1)
+    height: int | None = Field(default=None, ge=1)
+    resx: float | None = Field(default=None, gt=0)
+    resy: float | None = Field(default=None, gt=0)
+    responses: list[Response] = Field(default=[Response()], min_length=1)
+
+
+class ProcessBody(_Part):
+    """A whole Process request."""
+
+    input: Input
+    evalscript: str | None = None
+    output: Output = Output()
+
+
+def read_body(raw: bytes) -> ProcessBody:
+    """The request in these bytes. Pure; raises Refusal (400) that names each offending place."""
+    if not raw.strip():
+        raise Refusal(400, "COMMON_BAD_PAYLOAD", "Request body should be non-empty.")
+    try:
+        body = ProcessBody.model_validate_json(raw)
+    except ValidationError as error:
+        violations = tuple(
+            Violation(parameter="->".join(str(part) for part in item["loc"]) or "body", violation=item["msg"])
+            for item in error.errors(include_url=False, include_context=False)
+        )
+        message = f"Invalid request: {violations[0].parameter}: {violations[0].violation}"
+        raise Refusal(400, "COMMON_BAD_PAYLOAD", message, violations) from None
+    if not body.evalscript or not body.evalscript.strip():
+        raise Refusal(400, "COMMON_EXCEPTION", "Missing or empty evalscript.")
+    return body

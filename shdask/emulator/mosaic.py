@@ -1,0 +1,72 @@
+"""SIMPLE mosaicking: per pixel the first scene, in the order asked for, that has data.
+
+Refuses to know sources and scripts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from rasterio.features import geometry_mask
+from rasterio.transform import Affine, from_bounds
+
+from shdask.emulator.lattice import Lattice
+from shdask.emulator.process import RenderJob
+from shdask.emulator.source import DATA_MASK, Pixels, Scene, Source
+
+
+def render_mosaic(job: RenderJob, source: Source, bands: Sequence[str]) -> list[NDArray[np.float32]]:
+    """One (y, x) plane in DN per name in ``bands``; ``dataMask`` is 1 where there is data; elsewhere all are 0."""
+    names = [band for band in bands if band != DATA_MASK]
+    values = np.zeros((len(names), *job.lattice.shape), dtype=np.float32)
+    missing = _inside(job)
+    data_mask = np.zeros(job.lattice.shape, dtype=np.bool_)
+    scenes = order_scenes(source.scenes(job.lattice, job.start, job.end), job.mosaicking_order, job.max_cloud_cover)
+    for rows, columns in job.lattice.blocks():
+        block = job.lattice.part(rows, columns)
+        wanted = missing[rows, columns]
+        for scene in scenes:
+            if not wanted.any():
+                break
+            pixels = source.render(scene, names, block, job.sampling, wanted)
+            if pixels is not None:
+                _fill(values[:, rows, columns], data_mask[rows, columns], wanted, pixels)
+    planes = iter(values)
+    return [data_mask.astype(np.float32) if band == DATA_MASK else next(planes) for band in bands]
+
+
+def order_scenes(scenes: Sequence[Scene], order: str, max_cloud_cover: float) -> list[Scene]:
+    """Scenes under the cloud limit (percent, inclusive), best first. Pure; equal ones by time and id, later first."""
+    clear = [scene for scene in scenes if scene.cloud_cover <= max_cloud_cover]
+    recent = sorted(clear, key=lambda scene: (scene.time, scene.id), reverse=True)
+    if order == "leastRecent":
+        return recent[::-1]
+    if order == "leastCC":
+        return sorted(recent, key=lambda scene: scene.cloud_cover)
+    return recent
+
+
+def transform_of(lattice: Lattice) -> Affine:
+    """The GeoTIFF transform of a lattice: upper left corner and pixel size. Pure."""
+    return from_bounds(*lattice.bounds(), lattice.width, lattice.height)
+
+
+def _inside(job: RenderJob) -> NDArray[np.bool_]:
+    if job.geometry_wkb is None:
+        return np.ones(job.lattice.shape, dtype=np.bool_)
+    geometry = shapely.from_wkb(job.geometry_wkb)
+    inside = geometry_mask([geometry], job.lattice.shape, transform_of(job.lattice), invert=True)
+    return np.asarray(inside, dtype=np.bool_)
+
+
+def _fill(values: NDArray[np.float32], data_mask: NDArray[np.bool_], wanted: NDArray[np.bool_], pixels: Pixels) -> None:
+    new = wanted & pixels.data_mask
+    if new.all():
+        values[...] = pixels.values
+    else:
+        np.copyto(values, pixels.values, where=new)
+    data_mask |= new
+    wanted &= ~new

@@ -1,0 +1,123 @@
+"""The renderers: child processes that are given one job at a time, and replaced when they overstay a deadline.
+
+Refuses to know what a job is about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from typing import Any
+
+from shdask.emulator.config import EmulatorConfig
+from shdask.emulator.messages import Describe, Phase
+from shdask.emulator.process import RenderJob
+from shdask.emulator.refusal import Refusal
+from shdask.emulator.setup import ScriptSetup
+
+
+class RendererPool:
+    """As many renderer processes as the configuration says; they end with this process, or on ``close``."""
+
+    def __init__(self, config: EmulatorConfig) -> None:
+        self._config = config
+        self._threads = ThreadPoolExecutor(max_workers=config.renderers, thread_name_prefix="renderer")
+        self._idle: asyncio.Queue[_Child] = asyncio.Queue()
+        self._children: set[_Child] = set()
+
+    def start(self) -> None:
+        """Start the processes, without waiting for them."""
+        for _ in range(self._config.renderers):
+            self._add()
+
+    def close(self) -> None:
+        """Kill the processes."""
+        for child in self._children:
+            child.kill()
+        self._children = set()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def describe(self, script: str) -> ScriptSetup:
+        """What the script's setup() declares; raises Refusal."""
+        answer = await self._ask(Describe(script=script))
+        if not isinstance(answer, ScriptSetup):
+            raise TypeError(f"a renderer answered {answer!r}")
+        return answer
+
+    async def render(self, job: RenderJob) -> bytes:
+        """The job's file; raises Refusal."""
+        answer = await self._ask(job)
+        if not isinstance(answer, bytes):
+            raise TypeError(f"a renderer answered {answer!r}")
+        return answer
+
+    async def _ask(self, question: Describe | RenderJob) -> bytes | ScriptSetup:
+        child = await self._idle.get()
+        try:
+            answer = await asyncio.get_running_loop().run_in_executor(self._threads, child.ask, question)
+        except BaseException:
+            # the child is in an unknown state, so another takes its place
+            child.kill()
+            self._children.discard(child)
+            self._add()
+            raise
+        self._idle.put_nowait(child)
+        if isinstance(answer, Refusal):
+            raise answer
+        if not isinstance(answer, (bytes, ScriptSetup)):
+            raise TypeError(f"a renderer answered {answer!r}")
+        return answer
+
+    def _add(self) -> None:
+        child = _Child(self._config)
+        self._children.add(child)
+        self._idle.put_nowait(child)
+
+
+class _Child:
+    def __init__(self, config: EmulatorConfig) -> None:
+        self._script_timeout_s = config.script_timeout_s
+        self._render_timeout_s = config.render_timeout_s
+        self._connection, theirs = multiprocessing.Pipe()
+        command = [sys.executable, "-m", "shdask.emulator.renderer", str(theirs.fileno())]
+        self._process = subprocess.Popen(command, pass_fds=(theirs.fileno(),))  # noqa: S603  # our own module
+        theirs.close()
+        self._connection.send(config.to_json())
+
+    def ask(self, question: Describe | RenderJob) -> Any:
+        self._connection.send(question)
+        timeout_s, in_script = self._render_timeout_s, False
+        while True:
+            if not self._connection.poll(timeout_s):
+                raise _late(in_script, timeout_s)
+            answer = _receive(self._connection, in_script)
+            if not isinstance(answer, Phase):
+                return self._connection.recv_bytes() if answer is None else answer
+            in_script = answer.script
+            timeout_s = self._script_timeout_s if in_script else self._render_timeout_s
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+
+
+def _receive(connection: Connection, in_script: bool) -> Any:
+    try:
+        return connection.recv()
+    except (EOFError, ConnectionError):
+        if in_script:
+            message = "Failed to evaluate script!\nError: the script took too much memory"
+            raise Refusal(400, "RENDERER_EXCEPTION", message) from None
+        raise Refusal(500, "RENDERER_EXCEPTION", "The renderer ended unexpectedly.") from None
+
+
+def _late(in_script: bool, timeout_s: float) -> Refusal:
+    if in_script:
+        message = f"Failed to evaluate script!\nError: the script ran longer than {timeout_s:g} s"
+        return Refusal(400, "RENDERER_EXCEPTION", message)
+    return Refusal(500, "RENDERER_EXCEPTION", f"Rendering took longer than {timeout_s:g} s.")

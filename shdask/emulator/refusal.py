@@ -1,0 +1,52 @@
+"""The service's way of saying no: one exception and the JSON it becomes.
+
+Refuses to know who says no, and why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """One offending place in a request body, such as ``output->resx``."""
+
+    parameter: str
+    violation: str
+
+
+class Refusal(Exception):
+    """A request that is answered with an error of the service. Survives pickling."""
+
+    def __init__(self, status: int, code: str, message: str, violations: tuple[Violation, ...] = ()) -> None:
+        super().__init__(status, code, message, violations)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.violations = violations
+
+    def body(self) -> dict[str, Any]:
+        """The answer's JSON: ``error`` with status, reason, message, code and, where known, places. Pure."""
+        error: dict[str, Any] = {
+            "status": self.status,
+            "reason": HTTPStatus(self.status).phrase,
+            "message": self.message,
+            "code": self.code,
+        }
+        if self.violations:
+            error["errors"] = [{"parameter": v.parameter, "violation": v.violation} for v in self.violations]
+        return {"error": error}
+
+
+def bad_payload(message: str, parameter: str | None = None) -> Refusal:
+    """A 400 COMMON_BAD_PAYLOAD, at ``parameter`` where one is to blame. Pure."""
+    violations = (Violation(parameter=parameter, violation=message),) if parameter else ()
+    return Refusal(400, "COMMON_BAD_PAYLOAD", message, violations)
+
+
+def not_emulated(what: str) -> Refusal:
+    """A 400 for a feature of the service that this emulator does not have. Pure."""
+    return Refusal(400, "COMMON_EXCEPTION", f"This emulator does not serve {what}.")
