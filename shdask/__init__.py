@@ -1,3 +1,56 @@
 """shdask turns a large area of interest into one analysis-ready Zarr cube with Sentinel Hub and Dask."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from shdask.api import build_cube, make_plan
+    from shdask.build import SerialExecutor
+    from shdask.cluster.executor import DaskExecutor
+    from shdask.errors import ShdaskError
+    from shdask.model import TileEvent
+    from shdask.plan.cube import CubePlan
+    from shdask.plan.spec import CubeSpec, Layer
+    from shdask.serve.open import open_cube
+    from shdask.settings import Settings
+
+__all__ = [
+    "CubePlan",
+    "CubeSpec",
+    "DaskExecutor",
+    "Layer",
+    "SerialExecutor",
+    "Settings",
+    "ShdaskError",
+    "TileEvent",
+    "build_cube",
+    "make_plan",
+    "open_cube",
+]
+
+_HOME = {
+    "CubePlan": "shdask.plan.cube",
+    "CubeSpec": "shdask.plan.spec",
+    "DaskExecutor": "shdask.cluster.executor",
+    "Layer": "shdask.plan.spec",
+    "SerialExecutor": "shdask.build",
+    "Settings": "shdask.settings",
+    "ShdaskError": "shdask.errors",
+    "TileEvent": "shdask.model",
+    "build_cube": "shdask.api",
+    "make_plan": "shdask.api",
+    "open_cube": "shdask.serve.open",
+}
+"""Where each public name lives; importing it waits until it is used (PEP 562)."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,32 @@
+# The commands people use; CI runs the same. PYTHON chooses the interpreter of the one .venv (3.11 to 3.13).
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check bench emulator clean
+
+demo: .venv/ready
+	$(BIN)/shdask demo
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+check: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/unit/test_house.py
+
+bench: .venv/ready
+	$(BIN)/python -m benchmarks
+
+emulator: .venv/ready
+	$(BIN)/shdask emulator
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=24"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-binary shdask --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv demo

@@ -1,0 +1,94 @@
+"""The public functions: read the inputs, plan, choose where to run, build.
+
+Refuses to hold any logic of a room; it only introduces them to each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shdask.inputs import read_area, read_reference_grid
+from shdask.plan.cube import CubePlan
+from shdask.plan.cube import make_plan as make_plan_from_inputs
+from shdask.plan.spec import CubeSpec
+from shdask.settings import Credentials, make_deployment
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from shdask.build import Executor
+    from shdask.model import TileEvent
+    from shdask.report import BuildReport
+
+Plannable = CubePlan | CubeSpec | str | Path
+"""Taken wherever a plan is: the plan, a spec, or a job file's path."""
+
+
+def make_plan(spec: Plannable) -> CubePlan:
+    """Plan a cube: which requests, for how many PU, bytes and minutes. No pixels are fetched.
+
+    Reads the area and the reference grid from disk where the spec names files, and
+    ``SH_BASE_URL``/``SH_TOKEN_URL`` from the environment.
+    Raises PlanError with the place and the cure when the job cannot be planned.
+    """
+    if isinstance(spec, CubePlan):
+        return spec
+    if not isinstance(spec, CubeSpec):
+        spec = CubeSpec.from_file(spec)
+    area = None
+    if spec.aoi is not None:
+        area = read_area(spec.aoi, crs=spec.aoi_crs, layer=spec.aoi_layer, where=spec.aoi_where, folder=spec.folder)
+    like = read_reference_grid(spec.like, folder=spec.folder) if spec.like is not None else None
+    deployment = make_deployment(
+        spec.service.deployment,
+        base_url=spec.service.base_url,
+        token_url=spec.service.token_url,
+        requests_per_minute=spec.service.requests_per_minute,
+        pu_per_minute=spec.service.pu_per_minute,
+    )
+    return make_plan_from_inputs(spec, area=area, like=like, deployment=deployment)
+
+
+def build_cube(
+    plan: Plannable,
+    store: str | Path,
+    *,
+    client: Client | None = None,
+    executor: Executor | None = None,
+    max_pu: float | None = None,
+    on_event: Callable[[TileEvent], None] | None = None,
+) -> BuildReport:
+    """Fetch the tiles of ``plan`` that ``store`` does not hold yet; returns what happened.
+
+    Runs on ``client``'s cluster, or by ``executor``, or on a LocalCluster made for the call. A store that
+    exists is continued; a finished tile is never fetched again. ``max_pu`` (default: the job's) bounds what
+    this call may spend. ``on_event`` hears of each tile once its row is on disk.
+
+    Raises:
+        PlanError, SettingsError: the job or the environment cannot be used.
+        AuthError: no credentials, or the service refuses them.
+        BudgetExceeded, QuotaExhausted: what was paid for is kept.
+        StoreError: the store belongs to another cube or another process, or cannot be written.
+
+    Failed tiles do not raise: see ``report.raise_for_failures()``.
+
+    """
+    from shdask.build import run_build
+
+    plan = make_plan(plan)
+    credentials = Credentials.load()
+    cap = plan.max_pu if max_pu is None else max_pu
+    if executor is None and client is not None:
+        from shdask.cluster.executor import DaskExecutor
+
+        executor = DaskExecutor(client)
+    if executor is not None:
+        return run_build(plan, store, executor, credentials, max_pu=cap, on_event=on_event)
+
+    from shdask.cluster.executor import DaskExecutor
+    from shdask.cluster.local import open_local_client
+
+    with open_local_client() as local:
+        return run_build(plan, store, DaskExecutor(local), credentials, max_pu=cap, on_event=on_event)

@@ -1,0 +1,282 @@
+"""The whole story of a build: one tile from request to shard, and one plan from first tile to finished cube.
+
+Refuses to know where tiles run (an Executor does), how HTTP is spoken, or how Zarr is laid out.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shdask.assemble.ledger import Ledger
+from shdask.assemble.store import CubeStore, create_or_open
+from shdask.errors import BudgetExceeded, ShdaskError
+from shdask.fetch.auth import ClientCredentials
+from shdask.fetch.client import RequestsTransport, ServiceClient, Spent
+from shdask.fetch.limiter import LimiterState, LocalRateGate
+from shdask.fetch.process import RunCpu, fetch_tile, run_here
+from shdask.model import Tile, TileData, TileEvent, TileState
+from shdask.plan.cube import CubePlan
+from shdask.report import BuildReport, Progress, Tally
+from shdask.settings import Credentials
+
+logger = logging.getLogger(__name__)
+
+DRAIN_S = 25.0
+"""How long an interrupted build waits for the tiles in flight."""
+POLL_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileWork:
+    """What any tile of a plan needs: the plan, the open cube, a client, and a way onto the decode pool."""
+
+    plan: CubePlan
+    cube: CubeStore
+    client: ServiceClient
+    run_cpu: RunCpu
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileOutcome:
+    """A tile's event, and the error that makes going on pointless, if that is what it met."""
+
+    event: TileEvent
+    fatal: ShdaskError | None = None
+
+
+def run_tile(work: TileWork, index: int) -> TileOutcome:
+    """One tile: ask whether it is durable, fetch it, clip it to the area, write it, say what became of it.
+
+    Never raises a ShdaskError: a failed tile is an outcome. Anything else is a fault of ours and propagates.
+    """
+    started = time.monotonic()
+    tile = work.plan.tile(index)
+    spent = Spent()
+    error: ShdaskError | None = None
+    skipped = work.cube.is_durable(tile)
+    state = TileState.WRITTEN
+    if not skipped:
+        try:
+            fetched = fetch_tile(work.plan, tile, work.client, run_cpu=work.run_cpu, spent=spent)
+            state = work.run_cpu(partial(_write_inside_area, work, tile, fetched))
+        except ShdaskError as failure:
+            error, state = failure, TileState.FAILED
+            logger.warning("tile %d failed: %s: %s", index, type(failure).__name__, failure)
+    event = TileEvent(
+        tile=index,
+        state=state,
+        requests=spent.requests,
+        rejected=spent.rejected,
+        pu_spent=spent.pu,
+        nbytes=spent.nbytes,
+        seconds=time.monotonic() - started,
+        finished=time.time(),
+        skipped=skipped,
+        error=None if error is None else f"{type(error).__name__}: {error}",
+    )
+    return TileOutcome(event=event, fatal=error if error is not None and error.stops_build else None)
+
+
+def _write_inside_area(work: TileWork, tile: Tile, fetched: TileData) -> TileState:
+    inside = work.plan.area_mask(tile.extent)
+    return work.cube.write_tile(tile, replace(fetched, data_mask=fetched.data_mask & inside))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildJob:
+    """What an executor is given: the plan, the cube it fills, and the credentials, which stay in the owner process."""
+
+    plan: CubePlan
+    cube: CubeStore
+    credentials: Credentials
+
+
+class Run(Protocol):
+    """Tiles being worked on somewhere."""
+
+    def poll(self, timeout_s: float) -> Sequence[TileEvent]:
+        """What became of tiles since the last call; waits up to ``timeout_s`` for the first. Each tile once."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is in flight, nothing is left to start, and every event has been polled."""
+
+    @property
+    def fatal(self) -> ShdaskError | None:
+        """The error that holds for every tile, once one has met it; no further tile is started then."""
+
+    def stop(self) -> None:
+        """Start no further tile; those in flight go on."""
+
+    def waiting_for(self) -> str:
+        """What progress hangs on just now, in a few words."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Release what the run holds; tiles still in flight are abandoned."""
+
+
+class Executor(Protocol):
+    """Where tiles run: in this process, or on a cluster."""
+
+    def start(self, job: BuildJob, tiles: NDArray[np.intp]) -> Run:
+        """Begin to work on the tiles of these indices. Raises AuthError, SettingsError, StoreError."""
+
+
+def run_build(
+    plan: CubePlan,
+    store: str | Path,
+    executor: Executor,
+    credentials: Credentials,
+    *,
+    max_pu: float | None = None,
+    on_event: Callable[[TileEvent], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> BuildReport:
+    """Fill the cube at ``store`` with what ``plan`` asks for and is not there yet; returns what happened.
+
+    Creates or continues the cube, owns its ledger, and drains the tiles in flight for up to 25 s on
+    KeyboardInterrupt. ``on_event`` hears of each tile after its row is on disk, ``on_progress`` of the
+    whole several times a second; both are called in this thread.
+
+    Raises:
+        StoreError: the store belongs to another cube, or another process owns it.
+        BudgetExceeded: what is left to buy is projected above ``max_pu``, or the cap was reached on the way.
+        AuthError, QuotaExhausted, RequestRejected: the first tile that met it stopped the build.
+        KeyboardInterrupt: after draining; the same call continues.
+
+    """
+    listeners = _Listeners(on_event=on_event, on_progress=on_progress)
+    cube = create_or_open(plan, store)
+    with Ledger.open(cube.path) as ledger:
+        tally = Tally.begin(plan, cube, ledger)
+        _check_budget(tally, max_pu)
+        try:
+            todo = tally.remaining
+            if todo.size:
+                job = BuildJob(plan=plan, cube=cube, credentials=credentials)
+                with executor.start(job, todo) as run:
+                    _record_until_finished(run, tally, max_pu, listeners)
+        finally:
+            tally.close()
+    return tally.report()
+
+
+def _check_budget(tally: Tally, max_pu: float | None) -> None:
+    if max_pu is not None and tally.pu_projected > max_pu:
+        raise BudgetExceeded(
+            f"{tally.remaining.size} tiles are left to buy for {tally.pu_projected:.2f} PU, and max_pu is {max_pu:g}; "
+            f"nothing was sent. Raise max_pu, or make the area smaller or the resolution coarser"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listeners:
+    on_event: Callable[[TileEvent], None] | None
+    on_progress: Callable[[Progress], None] | None
+
+    def hear(self, events: Sequence[TileEvent], progress: Progress) -> None:
+        for event in events if self.on_event is not None else ():
+            self.on_event(event)  # type: ignore[misc]  # the loop is empty without it
+        if self.on_progress is not None:
+            self.on_progress(progress)
+
+
+def _record_until_finished(run: Run, tally: Tally, max_pu: float | None, listeners: _Listeners) -> None:
+    def record() -> None:
+        events = run.poll(POLL_S)
+        tally.add(events)
+        listeners.hear(events, tally.progress(run.waiting_for()))
+
+    over_budget = False
+    try:
+        while not run.finished:
+            record()
+            if max_pu is not None and tally.pu_spent >= max_pu:
+                over_budget = True
+                run.stop()
+    except KeyboardInterrupt:
+        run.stop()
+        deadline = time.monotonic() + DRAIN_S
+        while not run.finished and time.monotonic() < deadline:
+            record()
+        raise
+    if run.fatal is not None:
+        raise run.fatal
+    if over_budget and tally.remaining.size:
+        raise BudgetExceeded(
+            f"stopped at {tally.pu_spent:.2f} PU spent of max_pu {max_pu:g} with {tally.remaining.size} tiles left; "
+            f"what was paid for is kept. Run it again with a higher max_pu to go on"
+        )
+
+
+class SerialExecutor:
+    """One tile after the other in this process: the same story with no cluster, for small areas and debuggers."""
+
+    def start(self, job: BuildJob, tiles: NDArray[np.intp]) -> Run:
+        """Begin with the first tile. Raises AuthError when the credentials are refused."""
+        state = LimiterState.for_deployment(job.plan.deployment)
+        transport = RequestsTransport(pool_size=1)
+        tokens = ClientCredentials(transport, job.plan.deployment, job.credentials)
+        client = ServiceClient(job.plan.deployment, transport, LocalRateGate(state), tokens)
+        work = TileWork(plan=job.plan, cube=job.cube, client=client, run_cpu=run_here)
+        return _SerialRun(work, tiles, transport)
+
+
+class _SerialRun:
+    """A single thread works, so that an interrupt of the main thread can let the tile in flight end."""
+
+    def __init__(self, work: TileWork, tiles: NDArray[np.intp], transport: RequestsTransport) -> None:
+        self.fatal: ShdaskError | None = None
+        self._work = work
+        self._transport = transport
+        self._left = iter(tiles)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="shdask-tile")
+        self._current: Future[TileOutcome] | None = None
+        self._start_next()
+
+    def _start_next(self) -> None:
+        index = next(self._left, None)
+        self._current = None if index is None else self._pool.submit(run_tile, self._work, int(index))
+
+    def poll(self, timeout_s: float) -> Sequence[TileEvent]:
+        if self._current is None or not wait([self._current], timeout_s).done:
+            return []
+        outcome = self._current.result()
+        if outcome.fatal is not None:
+            self.fatal = outcome.fatal
+            self.stop()
+        self._start_next()
+        return [outcome.event]
+
+    @property
+    def finished(self) -> bool:
+        return self._current is None
+
+    def stop(self) -> None:
+        self._left = iter(())
+
+    def waiting_for(self) -> str:
+        return "the answer to one request"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(wait=error is None, cancel_futures=True)
+        self._transport.close()

@@ -1,0 +1,1 @@
+"""The same story on many machines; the only room that uses distributed."""

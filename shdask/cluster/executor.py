@@ -1,0 +1,238 @@
+"""Tiles on a Dask cluster: a bounded window of delayed tasks, each a batch of tiles.
+
+Dask schedules; this only cuts batches, keeps the window full and passes on what comes back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import math
+import pickle
+import queue
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import numpy as np
+from dask import delayed
+from distributed import Client, Future
+from distributed.scheduler import KilledWorker
+from numpy.typing import NDArray
+
+from shdask.build import BuildJob, Run
+from shdask.cluster.scheduler_plugin import AccountDesk, account_key
+from shdask.cluster.worker_plugin import (
+    BatchResult,
+    TileWorker,
+    event_from_row,
+    plugin_name,
+    run_batch,
+    stop_build,
+)
+from shdask.errors import BuildError, SettingsError, ShdaskError
+from shdask.model import TileEvent, TileState
+from shdask.settings import Deployment
+
+MAX_FETCH_THREADS = 32
+EXPECTED_LATENCY_S = 4.0
+"""A large request's answer; decides how many are in flight to fill the rate."""
+BATCH_S = 10.0
+"""How long a batch should last at the projected rate."""
+BATCHES_PER_THREAD = 3
+SNAPSHOT_S = 1.0
+
+
+def fetch_threads(deployment: Deployment, workers: int) -> int:
+    """Requests in flight per worker that fill rate x latency. Pure."""
+    in_flight = deployment.requests_per_minute / 60 * EXPECTED_LATENCY_S
+    return min(MAX_FETCH_THREADS, max(4, math.ceil(in_flight / workers)))
+
+
+def cut_batches(
+    tiles: NDArray[np.intp], *, task_threads: int, in_flight: int, tiles_per_s: float
+) -> Iterator[list[int]]:
+    """Batches of neighbouring tiles that keep ``in_flight`` tiles going on ``task_threads`` threads. Pure.
+
+    A batch lasts some seconds at the projected rate; towards the end they shrink, so that all threads finish together.
+    """
+    size = max(2 * in_flight / task_threads, tiles_per_s * BATCH_S / task_threads, 1)
+    start = 0
+    while start < tiles.size:
+        fair = math.ceil((tiles.size - start) / task_threads)
+        stop = start + max(1, min(math.ceil(size), fair))
+        yield [int(index) for index in tiles[start:stop]]
+        start = stop
+
+
+@dataclass(frozen=True, slots=True)
+class DaskExecutor:
+    """Runs tiles on the cluster behind ``client``; the client's process stays the owner of the build."""
+
+    client: Client
+
+    def start(self, job: BuildJob, tiles: NDArray[np.intp]) -> Run:
+        """Log in on the scheduler, put the plan on every worker, and begin.
+
+        Raises AuthError when the service refuses the credentials, SettingsError when they would
+        cross a network unencrypted.
+        """
+        client = self.client
+        _refuse_plain_network(client.scheduler.address)
+        client.register_plugin(AccountDesk())
+        account = account_key(job.plan.deployment, job.credentials)
+        refused = client.sync(
+            client.scheduler.shdask_login,
+            account=account,
+            client_id=job.credentials.client_id,
+            client_secret=job.credentials.client_secret,
+            deployment=asdict(job.plan.deployment),
+        )
+        if refused is not None:
+            error: ShdaskError = pickle.loads(refused)  # noqa: S301  # our own scheduler's error
+            raise error
+        client.wait_for_workers(1)
+        threads = client.nthreads()
+        build = secrets.token_hex(4)
+        per_worker = fetch_threads(job.plan.deployment, len(threads))
+        client.register_plugin(
+            TileWorker(build=build, account=account, plan=job.plan, cube=job.cube, fetch_threads=per_worker)
+        )
+        batches = cut_batches(
+            tiles,
+            task_threads=sum(threads.values()),
+            in_flight=per_worker * len(threads),
+            tiles_per_s=job.plan.deployment.requests_per_minute / 60,
+        )
+        run = _DaskRun(client, build, account, batches, window=BATCHES_PER_THREAD * sum(threads.values()))
+        run.begin()
+        return run
+
+
+def _refuse_plain_network(address: str) -> None:
+    parts = urlsplit(address)
+    if parts.scheme in {"tls", "wss", "inproc", "ucx"}:
+        return
+    with contextlib.suppress(ValueError):
+        if ipaddress.ip_address(parts.hostname or "").is_loopback:
+            return
+    if parts.hostname == "localhost":
+        return
+    raise SettingsError(
+        f"the scheduler at {address} is reached over an unencrypted network, and the OAuth secret would cross it; "
+        f"start the cluster with TLS (tls://...)"
+    )
+
+
+class _DaskRun:
+    """The tiles of one build in flight on a cluster."""
+
+    def __init__(self, client: Client, build: str, account: str, batches: Iterator[list[int]], window: int) -> None:
+        self.fatal: ShdaskError | None = None
+        self._client = client
+        self._build = build
+        self._account = account
+        self._batches = batches
+        self._window = window
+        self._inbox: queue.SimpleQueue[TileEvent | Future] = queue.SimpleQueue()
+        self._in_flight: dict[Future, list[int]] = {}
+        self._seen: set[int] = set()
+        self._batch_count = 0
+        self._waiting_for = ""
+        self._asked = 0.0
+
+    def begin(self) -> None:
+        """Listen to the workers' events and fill the window."""
+        self._client.subscribe_topic(
+            plugin_name(self._build), lambda stamped: self._inbox.put(event_from_row(stamped[1]))
+        )
+        self._fill_window()
+
+    def _fill_window(self) -> None:
+        while len(self._in_flight) < self._window:
+            batch = next(self._batches, None)
+            if batch is None:
+                return
+            key = f"fetch-tiles-{self._build}-{self._batch_count}"
+            task = delayed(run_batch, pure=False)(self._build, batch, dask_key_name=key)
+            future = self._client.compute(task)
+            self._batch_count += 1
+            self._in_flight[future] = batch
+            future.add_done_callback(self._inbox.put)
+
+    def poll(self, timeout_s: float) -> Sequence[TileEvent]:
+        if self._client.status != "running":
+            raise BuildError("the connection to the scheduler is lost; what was written is kept: build again")
+        deadline = time.monotonic() + timeout_s
+        events: list[TileEvent] = []
+        while not self.finished:
+            try:
+                item = self._inbox.get(timeout=max(0.0, deadline - time.monotonic()) if not events else 0)
+            except queue.Empty:
+                break
+            found = (item,) if isinstance(item, TileEvent) else self._collect(item)
+            new = [event for event in found if event.tile not in self._seen]
+            self._seen.update(event.tile for event in new)
+            events.extend(new)
+        return events
+
+    def _collect(self, future: Future) -> Sequence[TileEvent]:
+        batch = self._in_flight.pop(future)
+        try:
+            result: BatchResult = future.result()
+        except (KilledWorker, CancelledError) as error:
+            text = f"{type(error).__name__}: the workers that ran this batch were lost; build again to retry it"
+            return [
+                TileEvent(tile=tile, state=TileState.FAILED, error=text, finished=time.time())
+                for tile in batch
+                if tile not in self._seen
+            ]
+        finally:
+            future.release()
+        if result.fatal is not None and self.fatal is None:
+            self.fatal = result.fatal
+            self.stop()
+        self._fill_window()
+        return result.events
+
+    @property
+    def finished(self) -> bool:
+        return not self._in_flight
+
+    def stop(self) -> None:
+        self._batches = iter(())
+        self._client.run(stop_build, self._build)
+
+    def waiting_for(self) -> str:
+        if time.monotonic() - self._asked > SNAPSHOT_S:
+            self._asked = time.monotonic()
+            snapshot = self._client.sync(self._client.scheduler.shdask_snapshot, account=self._account)
+            self._waiting_for = _describe(snapshot)
+        return self._waiting_for
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._client.status != "running":
+            return
+        self._client.cancel(list(self._in_flight))
+        self._client.unsubscribe_topic(plugin_name(self._build))
+        self._client.unregister_worker_plugin(plugin_name(self._build))
+
+
+def _describe(snapshot: dict[str, float]) -> str:
+    if snapshot["held_s"] > 0:
+        return f"the service, which asked for silence for {snapshot['held_s']:.0f} s more"
+    if snapshot["requests_available"] < 1:
+        return f"request permits ({snapshot['requests_per_s'] * 60:.0f} a minute)"
+    if snapshot["pu_available"] <= 0:
+        return f"PU permits ({snapshot['pu_per_s'] * 60:.0f} a minute)"
+    return "answers"

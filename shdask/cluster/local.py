@@ -1,0 +1,42 @@
+"""A Dask cluster of several processes on this machine, for when the user brings none."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from distributed import Client, LocalCluster
+
+THREADS_PER_WORKER = 4
+"""A task thread only waits for its batch; the work is done in the plugin's pools."""
+
+
+@contextmanager
+def open_local_client(workers: int | None = None) -> Iterator[Client]:
+    """A client on a new LocalCluster of ``workers`` processes (default: one per core), closed at the end.
+
+    Listens on 127.0.0.1 only. The dashboard is on where bokeh is installed.
+    """
+    dashboard = "127.0.0.1:0" if importlib.util.find_spec("bokeh") else None
+    with (
+        LocalCluster(
+            n_workers=workers or os.cpu_count() or 1,
+            threads_per_worker=THREADS_PER_WORKER,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=dashboard,
+            silence_logs=logging.ERROR,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def open_client(address: str) -> Iterator[Client]:
+    """A client of the running scheduler at ``address``."""
+    with Client(address) as client:
+        yield client

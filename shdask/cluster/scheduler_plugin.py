@@ -1,0 +1,115 @@
+"""The cluster's account desk: one set of buckets, one credential and one token per account, on the scheduler.
+
+Refuses to know tiles, plans and stores; workers see short-lived tokens and timed permits only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import pickle
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+from distributed import Scheduler
+from distributed.diagnostics.plugin import SchedulerPlugin
+
+from shdask.errors import AuthError, ShdaskError
+from shdask.fetch.auth import AccessToken, ClientCredentials
+from shdask.fetch.client import RequestsTransport
+from shdask.fetch.limiter import LimiterState
+from shdask.settings import Credentials, Deployment
+
+PLUGIN_NAME = "shdask"
+
+
+def account_key(deployment: Deployment, credentials: Credentials) -> str:
+    """A name for deployment and OAuth client that gives neither away. Pure."""
+    text = f"{deployment.base_url}\n{deployment.token_url}\n{credentials.client_id}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Account:
+    limiter: LimiterState
+    tokens: ClientCredentials
+    transport: RequestsTransport
+
+
+class AccountDesk(SchedulerPlugin):
+    """Answers the workers' calls for permits and tokens; several builds on one account share both."""
+
+    name = PLUGIN_NAME
+    idempotent = True
+
+    def start(self, scheduler: Scheduler) -> None:
+        """Register the handlers that workers and clients call by name."""
+        self._accounts: dict[str, _Account] = {}
+        scheduler.handlers.update(
+            shdask_login=self.login,
+            shdask_lease=self.lease,
+            shdask_rejected=self.rejected,
+            shdask_token=self.token,
+            shdask_snapshot=self.snapshot,
+        )
+
+    async def close(self) -> None:
+        """Drop tokens and connections with the scheduler."""
+        for account in self._accounts.values():
+            account.transport.close()
+        self._accounts.clear()
+
+    async def login(
+        self, account: str, client_id: str, client_secret: str, deployment: Mapping[str, object]
+    ) -> bytes | None:
+        """Take the credentials and prove them by fetching a token; a second login renews them.
+
+        Returns None, or the pickled ShdaskError that refused them.
+        """
+        where = Deployment(**deployment)  # type: ignore[arg-type]  # the fields of asdict(Deployment)
+        known = self._accounts.get(account)
+        transport = known.transport if known else RequestsTransport(pool_size=2)
+        tokens = ClientCredentials(transport, where, Credentials(client_id=client_id, client_secret=client_secret))
+        try:
+            await asyncio.to_thread(tokens.token)
+        except ShdaskError as error:
+            if known is None:
+                transport.close()
+            return pickle.dumps(error)
+        limiter = known.limiter if known else LimiterState.for_deployment(where)
+        self._accounts[account] = _Account(limiter=limiter, tokens=tokens, transport=transport)
+        return None
+
+    async def lease(self, account: str, count: int, pu_each: float) -> tuple[float, ...]:
+        """Up to ``count`` permits for requests of ``pu_each`` PU, as delays from now in seconds, ascending."""
+        return tuple(self._known(account).limiter.lease(count, pu_each, time.monotonic()))
+
+    async def rejected(self, account: str, retry_after_s: float | None) -> None:
+        """A worker was answered 429."""
+        self._known(account).limiter.rejected(time.monotonic(), retry_after_s)
+
+    async def token(self, account: str, rejected: str | None) -> tuple[str, float] | bytes:
+        """(token, seconds it is still good for), or a pickled ShdaskError; ``rejected`` is one the service refused."""
+        tokens = self._known(account).tokens
+        try:
+            if rejected is None:
+                token = await asyncio.to_thread(tokens.token)
+            else:
+                token = await asyncio.to_thread(tokens.renew, AccessToken(value=rejected, expires_at=0.0))
+        except ShdaskError as error:
+            return pickle.dumps(error)
+        return token.value, token.expires_at - time.monotonic()
+
+    async def snapshot(self, account: str) -> dict[str, float]:
+        """The limiter's state, for displays."""
+        return dict(self._known(account).limiter.snapshot(time.monotonic()))
+
+    def _known(self, account: str) -> _Account:
+        found = self._accounts.get(account)
+        return found if found is not None else _no_account(account)
+
+
+def _no_account(account: str) -> NoReturn:
+    raise AuthError(f"the scheduler holds no credentials for account {account}; it was restarted: build again")

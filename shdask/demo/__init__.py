@@ -1,0 +1,1 @@
+"""The whole main job on the emulator, with no account: what `shdask demo` runs."""

@@ -1,0 +1,48 @@
+"""The demo's story: start the emulator, plan, build on a local cluster, open the cube, draw it.
+
+Refuses to pretend: it says that the pixels are synthetic, here and in the cube's attributes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib.resources import files
+from pathlib import Path
+
+from rich.console import Console
+
+from shdask.api import make_plan
+from shdask.display import build_on_cluster, plan_table
+from shdask.emulator.launch import start_emulator
+from shdask.serve.open import open_cube
+from shdask.serve.picture import write_picture
+
+
+def run_demo(store: Path, console: Console) -> None:
+    """Build the demo's cube at ``store`` and a picture beside it. Raises BuildError when tiles failed."""
+    folder = store.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("job.toml", "country.geojson"):
+        shutil.copyfile(str(files("shdask.demo") / name), folder / name)
+    job = folder / "job.toml"
+
+    console.print(f"[bold]1  The job[/bold]  {job}: a coarse outline of a country, July 2024, 60 m")
+    console.print("[bold]2  The service[/bold]  an emulator on 127.0.0.1; its Earth is synthetic, its protocol is real")
+    with start_emulator() as service:
+        os.environ.update(service.environment())
+        plan = make_plan(job)
+        console.print("[bold]3  The price, before anything is sent[/bold]")
+        console.print(plan_table(plan))
+        console.print("[bold]4  The build[/bold]  on a Dask cluster of one process per core")
+        report = build_on_cluster(plan, store, console)
+    report.raise_for_failures()
+    console.print(str(report), highlight=False)
+
+    picture = folder / "picture.png"
+    cube = open_cube(store)
+    write_picture(cube, picture)
+    console.print(f"[bold]5  The cube[/bold]  {store}, drawn in {picture}")
+    console.print("Run it again: nothing is fetched twice. Open it:\n")
+    lines = ("import shdask", f'ds = shdask.open_cube("{store}", masked=True)', "print(ds.B08.mean().compute().item())")
+    console.print("".join(f"    {line}\n" for line in lines), style="green", highlight=False)

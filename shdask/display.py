@@ -1,0 +1,140 @@
+"""What a terminal shows: the plan's price, a running build, the report; rich on a terminal, plain lines elsewhere.
+
+Refuses to decide anything; it draws what plan, progress and report say.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from shdask.build import run_build
+from shdask.cluster.executor import DaskExecutor
+from shdask.cluster.local import open_client, open_local_client
+from shdask.plan.cube import CubePlan
+from shdask.report import BuildReport, Progress
+from shdask.settings import Credentials
+
+PLAIN_LINE_S = 5.0
+
+
+def duration(seconds: float) -> str:
+    """``1:02:03``, or ``42 s`` below a minute."""
+    return f"{seconds:.0f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))  # noqa: PLR2004  # a minute
+
+
+def size(nbytes: float) -> str:
+    """Bytes in powers of 1000, such as ``1.5 GB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if nbytes < 1000:  # noqa: PLR2004  # the next unit
+            return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.1f} {unit}"
+        nbytes /= 1000
+    return f"{nbytes:.1f} TB"
+
+
+def plan_table(plan: CubePlan) -> Table:
+    """What a plan will ask for and cost."""
+    cost = plan.cost
+    rows, columns = plan.grid.shape
+    table = Table(title="Plan", title_justify="left", show_header=False, box=None, padding=(0, 2))
+    table.add_row("grid", f"{columns} x {rows} px of {_resolution(plan)} in {plan.grid.crs}")
+    table.add_row("bands", ", ".join(band.name for band in plan.layer.bands) + f" of {plan.layer.collection}")
+    table.add_row("tiles", f"{plan.tile_count} of {plan.store.tile_px} px")
+    table.add_row("requests", f"{cost.requests}")
+    table.add_row("price", f"{cost.pu:.2f} PU")
+    table.add_row("time", f"at least {duration(cost.minutes * 60)}; {_limit(cost.binding)}")
+    table.add_row("download", f"at most {size(cost.nbytes_down)}")
+    for note in plan.notes:
+        table.add_row("note", note)
+    return table
+
+
+def _resolution(plan: CubePlan) -> str:
+    x, y = plan.grid.resolution
+    return f"{x:g}" if x == y else f"{x:g} x {y:g}"
+
+
+def _limit(binding: str) -> str:
+    return "the PU per minute bind" if binding == "pu" else "the requests per minute bind"
+
+
+@contextmanager
+def live_display(console: Console) -> Iterator[BuildDisplay]:
+    """A display of a running build: redrawn in place on a terminal, a line every few seconds elsewhere."""
+    if not console.is_terminal:
+        yield BuildDisplay(console, None)
+        return
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        yield BuildDisplay(console, live)
+
+
+def build_on_cluster(
+    plan: CubePlan,
+    store: Path,
+    console: Console,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    max_pu: float | None = None,
+) -> BuildReport:
+    """Build on a local cluster of ``workers`` processes or on the one at ``scheduler``, shown on ``console``."""
+    credentials = Credentials.load()
+    cap = plan.max_pu if max_pu is None else max_pu
+    with open_client(scheduler) if scheduler else open_local_client(workers) as client:
+        if client.dashboard_link:
+            console.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
+        with live_display(console) as display:
+            return run_build(plan, store, DaskExecutor(client), credentials, max_pu=cap, on_progress=display.show)
+
+
+class BuildDisplay:
+    """Hears of progress and shows it."""
+
+    def __init__(self, console: Console, live: Live | None) -> None:
+        self._console = console
+        self._live = live
+        self._last_line = 0.0
+
+    def show(self, progress: Progress) -> None:
+        """Draw the newest state."""
+        if self._live is not None:
+            self._live.update(_drawing(progress))
+            return
+        now = time.monotonic()
+        if now - self._last_line >= PLAIN_LINE_S:
+            self._last_line = now
+            self._console.print(_line(progress), highlight=False, soft_wrap=True)
+
+
+def _line(progress: Progress) -> str:
+    left = "" if progress.remaining_s is None else f", about {duration(progress.remaining_s)} left"
+    failed = f", {progress.failed} failed" if progress.failed else ""
+    return (
+        f"{progress.done}/{progress.tiles} tiles{failed}, {progress.pu_spent:.2f} of {progress.pu_projected:.2f} PU, "
+        f"{progress.requests_per_minute:.0f} requests/min ({progress.rejected} answered 429){left}; "
+        f"waiting for {progress.waiting_for}"
+    )
+
+
+def _drawing(progress: Progress) -> Table:
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    bar = Table.grid(padding=(0, 1))
+    bar.add_row(
+        ProgressBar(total=progress.tiles, completed=progress.done, width=40), f"{progress.done}/{progress.tiles}"
+    )
+    table.add_row("tiles", bar)
+    if progress.failed:
+        table.add_row("failed", f"[red]{progress.failed}[/red]")
+    table.add_row("PU", f"{progress.pu_spent:.2f} of {progress.pu_projected:.2f} projected")
+    table.add_row("rate", f"{progress.requests_per_minute:.0f} requests/min, {progress.rejected} answered 429")
+    table.add_row("left", "-" if progress.remaining_s is None else f"about {duration(progress.remaining_s)}")
+    table.add_row("waiting", f"for {progress.waiting_for}")
+    return table

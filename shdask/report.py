@@ -1,0 +1,211 @@
+"""What a build has done so far: rows into the ledger, states, sums, and the report made of them.
+
+Refuses to know where tiles run or how they are fetched. Lives in the owner process only.
+"""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shdask.assemble.ledger import Ledger
+from shdask.assemble.store import CubeStore, known_states
+from shdask.errors import BuildError
+from shdask.model import TileEvent, TileState
+from shdask.plan.cube import CubePlan
+
+SHOWN_FAILURES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildReport:
+    """What one run of a build did. Its repr is the summary a person reads."""
+
+    tiles: int
+    """Tiles of the plan."""
+    written: int
+    """Tiles written in this run."""
+    empty: int
+    """Tiles found to hold no data in this run."""
+    failed: int
+    """Tiles that failed in this run; the next run tries them again."""
+    skipped: int
+    """Tiles that were done before this run."""
+    requests: int
+    """Process requests sent, retries included."""
+    rejected: int
+    """Requests answered 429."""
+    pu_spent: float
+    """Processing units of this run, as the service's answers stated them."""
+    pu_projected: float
+    """Processing units the plan foresaw for what was left to do."""
+    nbytes: int
+    """Bytes received."""
+    seconds: float
+    store: str
+    failures: dict[int, str] = field(default_factory=dict, repr=False)
+    """Tile index -> the last error's text."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every tile of the plan is written or known to be empty."""
+        return self.written + self.empty + self.skipped == self.tiles
+
+    def raise_for_failures(self) -> None:
+        """Raise BuildError naming the failed tiles, if there are any."""
+        if self.failed:
+            raise BuildError(self.failure_text(), self.failures)
+
+    def failure_text(self) -> str:
+        """Which tiles failed, why, and what to do."""
+        shown = "; ".join(f"tile {tile}: {text}" for tile, text in list(self.failures.items())[:SHOWN_FAILURES])
+        more = f" (and {self.failed - SHOWN_FAILURES} more)" if self.failed > SHOWN_FAILURES else ""
+        return (
+            f"{self.failed} of {self.tiles} tiles failed: {shown}{more}. The rest is kept in {self.store}; "
+            f"build again to retry only what failed"
+        )
+
+    def as_dict(self) -> dict[str, object]:
+        """The report as JSON-able values."""
+        return asdict(self)
+
+    def summary(self) -> list[tuple[str, str]]:
+        """(label, value) rows for people."""
+        states = f"{self.written} written, {self.empty} empty, {self.skipped} done before, {self.failed} failed"
+        return [
+            ("tiles", f"{self.tiles}: {states}"),
+            ("requests", f"{self.requests} ({self.rejected} answered 429)"),
+            ("PU", f"{self.pu_spent:.2f} spent, {self.pu_projected:.2f} projected"),
+            ("received", f"{self.nbytes / 1e6:.1f} MB in {self.seconds:.1f} s"),
+            ("cube", self.store),
+        ]
+
+    def __str__(self) -> str:
+        return "\n".join(f"{label:>9}  {value}" for label, value in self.summary())
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{html.escape(label)}</th><td>{html.escape(value)}</td></tr>" for label, value in self.summary()
+        )
+        return f"<table>{rows}</table>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """The state of a running build, for displays."""
+
+    tiles: int
+    done: int
+    """Written or empty, in this run or before."""
+    failed: int
+    requests: int
+    rejected: int
+    pu_spent: float
+    pu_projected: float
+    seconds: float
+    requests_per_minute: float
+    """Over this run."""
+    remaining_s: float | None
+    """Projected from this run's pace; None until there is one."""
+    waiting_for: str
+
+
+class Tally:
+    """Counts what a run does; `add` makes an event durable before it counts."""
+
+    def __init__(self, plan: CubePlan, cube: CubeStore, ledger: Ledger, states: NDArray[np.uint8]) -> None:
+        self.pu_spent = 0.0
+        self._plan = plan
+        self._cube = cube
+        self._ledger = ledger
+        self._states = states
+        self._started = time.monotonic()
+        self._counts = dict.fromkeys(TileState, 0)
+        self._skipped = plan.tile_count - self.remaining.size
+        self._done_here = 0
+        self._requests = self._rejected = self._nbytes = 0
+        self._failures: dict[int, str] = {}
+        self.pu_projected = _projected_pu(plan, self.remaining)
+
+    @classmethod
+    def begin(cls, plan: CubePlan, cube: CubeStore, ledger: Ledger) -> Tally:
+        """The tally of a run that starts now, with what store and ledger say of each tile."""
+        tally = cls(plan, cube, ledger, known_states(plan, cube, ledger))
+        ledger.begin_run(pu_projected=tally.pu_projected)
+        return tally
+
+    @property
+    def remaining(self) -> NDArray[np.intp]:
+        """Indices of the tiles that are neither written nor empty."""
+        return np.flatnonzero((self._states != TileState.WRITTEN) & (self._states != TileState.EMPTY))
+
+    def add(self, events: Sequence[TileEvent]) -> None:
+        """Append the events' rows to the ledger, then count them."""
+        if not events:
+            return
+        self._ledger.append(events)
+        for event in events:
+            self._requests += event.requests
+            self._rejected += event.rejected
+            self.pu_spent += event.pu_spent
+            self._nbytes += event.nbytes
+            self._states[event.tile] = event.state
+            if event.error is not None:
+                self._failures[event.tile] = event.error
+            if event.skipped:
+                self._skipped += 1
+            else:
+                self._counts[event.state] += 1
+            self._done_here += 1
+
+    def progress(self, waiting_for: str) -> Progress:
+        """A snapshot for displays."""
+        seconds = time.monotonic() - self._started
+        left = self._plan.tile_count - self._skipped - sum(self._counts.values())
+        return Progress(
+            tiles=self._plan.tile_count,
+            done=self._skipped + self._counts[TileState.WRITTEN] + self._counts[TileState.EMPTY],
+            failed=self._counts[TileState.FAILED],
+            requests=self._requests,
+            rejected=self._rejected,
+            pu_spent=self.pu_spent,
+            pu_projected=self.pu_projected,
+            seconds=seconds,
+            requests_per_minute=self._requests / seconds * 60 if seconds else 0.0,
+            remaining_s=left * seconds / self._done_here if self._done_here else None,
+            waiting_for=waiting_for,
+        )
+
+    def report(self) -> BuildReport:
+        """The report of this run."""
+        return BuildReport(
+            tiles=self._plan.tile_count,
+            written=self._counts[TileState.WRITTEN],
+            empty=self._counts[TileState.EMPTY],
+            failed=self._counts[TileState.FAILED],
+            skipped=self._skipped,
+            requests=self._requests,
+            rejected=self._rejected,
+            pu_spent=self.pu_spent,
+            pu_projected=self.pu_projected,
+            nbytes=self._nbytes,
+            seconds=time.monotonic() - self._started,
+            store=str(self._cube.path),
+            failures=self._failures,
+        )
+
+    def close(self) -> None:
+        """Write the tile states, and whether the cube is complete, into the store."""
+        self._cube.write_states(self._states)
+        self._cube.mark_complete(complete=self.remaining.size == 0, pu_spent=self._ledger.pu_spent)
+
+
+def _projected_pu(plan: CubePlan, todo: NDArray[np.intp]) -> float:
+    if todo.size == plan.tile_count:
+        return plan.cost.pu
+    return sum(plan.window_pu(window) for index in todo for window in plan.tile(int(index)).windows)

@@ -1,0 +1,34 @@
+"""What every test run obeys: a skip that is not on the list fails the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
+SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
+
+
+def _allowed() -> set[str]:
+    lines = ALLOWED_SKIPS.read_text().splitlines()
+    return {line.split("#")[0].strip() for line in lines} - {""}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = {report.nodeid.split("[")[0] for report in reporter.stats.get("skipped", [])}
+    # The shared scenes may only be missed where their folder is absent.
+    allowed = set() if SHARED_DATA.exists() else _allowed()
+    if skipped - allowed and exitstatus == 0:
+        reporter.write_line(f"skipped without leave: {', '.join(sorted(skipped - allowed))}", red=True)
+        session.exitstatus = 1
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real scenes and borders beside the checkout."""
+    if not SHARED_DATA.exists():
+        pytest.skip("the folder of real scenes is not beside this checkout")
+    return SHARED_DATA
