@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
+from rasterio.enums import Interleaving
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
 from shdask.errors import DecodeError
@@ -33,21 +34,23 @@ def decode_tiff(
     Raises DecodeError, saying what came instead, for anything else: another size, type or place, a truncated file,
     a page of HTML. A picture is returned whole or not at all.
     """
+    if not body:
+        raise DecodeError("the answer is empty")
     try:
         # sharing=False: GDAL must not hand one thread's file to another
         with MemoryFile(body) as file, file.open(driver="GTiff", sharing=False) as source:
             _check_kind(source, shape, band_count, dtype)
             _check_place(source, bounds, epsg)
+            _check_whole(source, len(body))
             picture: NDArray[np.generic] = source.read()
-    except RasterioError as error:
+    # ValueError: what rasterio says of a CRS or tag that it cannot read; the warning: where warnings are errors
+    except (RasterioError, ValueError, NotGeoreferencedWarning) as error:
         raise DecodeError(f"the answer is no readable TIFF: {describe(body)} ({error})") from error
     return picture
 
 
 def describe(body: bytes) -> str:
     """What a body looks like, in a few words and without more than its first bytes. Pure."""
-    if not body:
-        return "an empty body"
     head = body[:_HEAD_NBYTES]
     kind = "bytes"
     if head[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}:
@@ -57,6 +60,20 @@ def describe(body: bytes) -> str:
     elif head.lstrip()[:1] in {b"{", b"["}:
         kind = "bytes of JSON"
     return f"{len(body)} {kind} beginning {head!r}"
+
+
+def _check_whole(source: DatasetReader, nbytes: int) -> None:
+    """GDAL reads the missing end of an uncompressed file as zeros, so that each block is looked for first."""
+    rows, columns = (range(-(-size // block)) for size, block in zip(source.shape, source.block_shapes[0], strict=True))
+    bands = (1,) if source.interleaving is Interleaving.pixel else source.indexes
+    for band in bands:
+        for row in rows:
+            for column in columns:
+                # GDAL's own names for where a block begins and how long it is; no value for a block never written
+                offset = source.get_tag_item(f"BLOCK_OFFSET_{column}_{row}", "TIFF", bidx=band)
+                size = source.get_tag_item(f"BLOCK_SIZE_{column}_{row}", "TIFF", bidx=band)
+                if int(offset or 0) + int(size or 0) > nbytes:
+                    raise DecodeError(f"the picture is truncated: {nbytes} bytes came, row {row} of blocks ends later")
 
 
 def _check_kind(source: DatasetReader, shape: tuple[int, int], band_count: int, dtype: str) -> None:
