@@ -139,7 +139,7 @@ def _read_geometry(geojson: dict[str, Any]) -> BaseGeometry:
     coordinates = geojson.get("coordinates")
     polygons = [coordinates] if kind == "Polygon" else coordinates
     try:
-        closed = all(ring[0] == ring[-1] for polygon in polygons for ring in polygon)
+        closed = all(ring[0] == ring[-1] for polygon in list(polygons or ()) for ring in polygon)
         geometry = shape(geojson)
     except (TypeError, ValueError, IndexError, KeyError, shapely.errors.GEOSException):
         raise bad_payload("The geometry cannot be read.", "input->bounds->geometry") from None

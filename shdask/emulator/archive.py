@@ -1,0 +1,167 @@
+"""GeoTIFFs in a folder, served as a collection: one file per band, or one folder of them per acquisition.
+
+Refuses to know requests; it answers what the files hold at given pixel centres.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from rasterio.windows import Window
+
+from shdask.emulator.lattice import Lattice
+from shdask.emulator.resample import MARGIN_PX, sample
+from shdask.emulator.source import BandInfo, Pixels, Resampling, Sampling, Scene
+
+DATE_AT_END = re.compile(r"(\d{4}-\d\d-\d\d)$")
+METRES_PER_DEGREE = 111319.49
+NAMES = {"sentinel-2-l2a": "S2L2A", "sentinel-2-l1c": "S2L1C", "S2L2A": "S2L2A", "S2L1C": "S2L1C"}
+REFLECTANCE = BandInfo(units={"REFLECTANCE": 10000.0, "DN": 1.0})
+DN = BandInfo(units={"DN": 1.0})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acquisition:
+    """The files of one date."""
+
+    name: str
+    time: datetime | None
+    """Noon of the date in the folder's name; None is found at any time."""
+    files: Mapping[str, Path]
+    """Band -> file."""
+
+
+class ArchiveSource:
+    """A folder of GeoTIFFs as a collection.
+
+    A pixel has data where its centre lies in the raster of at least one band asked for and, if that file has a nodata
+    tag, does not hold that value; a file without the tag has data everywhere in its raster, zeros included. Bands
+    without data are 0.
+    """
+
+    def __init__(self, collection: str, acquisitions: Sequence[Acquisition]) -> None:
+        self.name = NAMES.get(collection, "CUSTOM")
+        self.max_metres_per_px: float | None = None
+        self._acquisitions = {acquisition.name: acquisition for acquisition in acquisitions}
+        bands = sorted({band for acquisition in acquisitions for band in acquisition.files})
+        self.bands: Mapping[str, BandInfo] = dict.fromkeys(bands, REFLECTANCE if collection in NAMES else DN)
+
+    @classmethod
+    def open_folder(cls, collection: str, folder: Path) -> ArchiveSource:
+        """The folder as a collection; reads names, opens no file.
+
+        Raises ValueError for a folder without GeoTIFFs, and for a file that is a link out of the folder.
+        """
+        root = folder.resolve()
+        folders = [root, *sorted(path for path in root.iterdir() if path.is_dir())] if root.is_dir() else []
+        acquisitions = [found for path in folders if (found := _read_folder(path, root)).files]
+        if not acquisitions:
+            raise ValueError(
+                f"{folder} holds no GeoTIFF: expected one file per band, such as B05.tif, or folders of them"
+            )
+        return cls(collection, acquisitions)
+
+    def scenes(self, lattice: Lattice, start: datetime, end: datetime) -> Sequence[Scene]:
+        """Acquisitions in [start, end]; those without a date always, at ``start``."""
+        del lattice
+        return [
+            Scene(id=acquisition.name, time=acquisition.time or start, cloud_cover=0.0)
+            for acquisition in self._acquisitions.values()
+            if acquisition.time is None or start <= acquisition.time <= end
+        ]
+
+    def render(
+        self, scene: Scene, bands: Sequence[str], lattice: Lattice, sampling: Sampling, wanted: NDArray[np.bool_]
+    ) -> Pixels | None:
+        """The files at the lattice's pixel centres; without bands, only whether any band has data."""
+        del wanted
+        files = self._acquisitions[scene.id].files
+        values = np.zeros((len(bands), *lattice.shape), dtype=np.float32)
+        data_mask = np.zeros(lattice.shape, dtype=np.bool_)
+        for index, band in enumerate(bands or files):
+            if band not in files:
+                continue
+            pixels = _sample_file(files[band], lattice, sampling)
+            if pixels is None:
+                continue
+            if bands:
+                values[index] = pixels[0]
+            data_mask |= pixels[1]
+        return Pixels(values=values, data_mask=data_mask) if data_mask.any() else None
+
+
+def _read_folder(folder: Path, root: Path) -> Acquisition:
+    files = {path.stem: path.resolve() for path in sorted(folder.glob("*.tif"))}
+    for path in files.values():
+        if not path.is_relative_to(root):
+            raise ValueError(f"{path} lies outside of {root}")
+    date = DATE_AT_END.search(folder.name)
+    noon = datetime.combine(datetime.fromisoformat(date[1]), time(12), UTC) if date else None
+    return Acquisition(name=folder.name, time=noon, files=files)
+
+
+def _sample_file(
+    path: Path, lattice: Lattice, sampling: Sampling
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
+    file = _open(path)
+    columns, rows = _positions(file, lattice)
+    top, bottom = _range(rows, file.height)
+    left, right = _range(columns, file.width)
+    if top >= bottom or left >= right:
+        return None
+    raw = file.read(1, window=Window(left, top, right - left, bottom - top))
+    valid = np.ones(raw.shape, dtype=np.bool_) if file.nodata is None else _differs(raw, file.nodata)
+    return sample(raw.astype(np.float32), valid, columns - left, rows - top, _choose(file, lattice, sampling))
+
+
+def _positions(file: rasterio.DatasetReader, lattice: Lattice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    x, y = np.meshgrid(lattice.x_centres(), lattice.y_centres())
+    transformer = _transformer(lattice.crs, file.crs.to_wkt())
+    if transformer is not None:
+        x, y = transformer.transform(x, y)
+    left, top = file.transform.c, file.transform.f
+    columns, rows = (x - left) / file.transform.a, (y - top) / file.transform.e
+    # a point that the projection cannot reach is far outside of every raster
+    return np.nan_to_num(columns, nan=-1e9, posinf=-1e9, neginf=-1e9), np.nan_to_num(
+        rows, nan=-1e9, posinf=-1e9, neginf=-1e9
+    )
+
+
+def _range(positions: NDArray[np.float64], size: int) -> tuple[int, int]:
+    first = max(0, int(np.floor(positions.min())) - MARGIN_PX)
+    last = min(size, int(np.floor(positions.max())) + MARGIN_PX + 1)
+    return first, last
+
+
+def _choose(file: rasterio.DatasetReader, lattice: Lattice, sampling: Sampling) -> Resampling:
+    asked = lattice.res_x * (METRES_PER_DEGREE if CRS.from_user_input(lattice.crs).is_geographic else 1.0)
+    own = file.transform.a * (METRES_PER_DEGREE if file.crs.is_geographic else 1.0)
+    return sampling.upsampling if asked <= own else sampling.downsampling
+
+
+def _differs(raw: NDArray[np.generic], nodata: float) -> NDArray[np.bool_]:
+    if np.isnan(nodata):
+        return ~np.isnan(raw.astype(np.float64))
+    return np.asarray(raw != nodata, dtype=np.bool_)
+
+
+@cache
+def _open(path: Path) -> rasterio.DatasetReader:
+    return rasterio.open(path)
+
+
+@cache
+def _transformer(source: str, target_wkt: str) -> Transformer | None:
+    target = CRS.from_wkt(target_wkt)
+    if CRS.from_user_input(source) == target:
+        return None
+    return Transformer.from_crs(source, target, always_xy=True)
