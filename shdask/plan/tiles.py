@@ -63,9 +63,10 @@ def find_tiles(area: Area, tile_px: int) -> TileRuns:
 
 def _runs(area: Area, band: int, tile_px: int) -> Ints:
     _, starts, stops = area.spans(band * tile_px, min((band + 1) * tile_px, area.shape[0]))
-    # A border repeats itself from row to row: few pairs are left to merge.
-    pairs = np.unique(np.stack((starts // tile_px, -(-stops // tile_px)), axis=1), axis=0)
-    begin, reach = pairs[:, 0], np.maximum.accumulate(pairs[:, 1])
+    # A border repeats itself from row to row: few pairs are left to merge. As one number they sort fast.
+    base = area.shape[1] + 1
+    pairs = np.unique(starts // tile_px * base + -(-stops // tile_px))
+    begin, reach = pairs // base, np.maximum.accumulate(pairs % base)
     new = np.flatnonzero(begin[1:] > reach[:-1]) + 1
     first = np.concatenate((np.zeros(min(1, len(begin)), np.int64), new))
     last = np.concatenate((new - 1, np.full(min(1, len(begin)), len(begin) - 1, np.int64)))
