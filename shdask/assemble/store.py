@@ -120,11 +120,10 @@ class ArrayHandles:
     def __getitem__(self, name: str) -> zarr.Array[Any]:
         with self._lock:
             if name not in self._arrays:
-                # Finding out whether a chunk is all fill costs zarr more than storing it: tiles decide that
-                # themselves. The option is not stored with the array, so it is given at every opening.
-                self._arrays[name] = zarr.open_array(
-                    open_zarr_store(self._path), path=name, mode="r+", config={"write_empty_chunks": True}
-                )
+                array = zarr.open_array(open_zarr_store(self._path), path=name, mode="r+")
+                # Finding out whether a chunk is all fill costs zarr more than storing it, and a commit mark must be
+                # stored whatever it holds. Not kept with the array, and zarr 3.1 ignores it in open_array.
+                self._arrays[name] = array.with_config({"write_empty_chunks": True})
             return self._arrays[name]
 
     def __reduce__(self) -> tuple[type[ArrayHandles], tuple[Path]]:

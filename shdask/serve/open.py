@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shdask.assemble.conventions import GRID_MAPPING
 from shdask.assemble.disk import cube_path, disk_errors
 from shdask.assemble.store import read_root_attributes
-from shdask.assemble.template import DATA_MASK, TILE_STATE
+from shdask.assemble.template import DATA_MASK
 from shdask.errors import StoreError
 
 if TYPE_CHECKING:
     import xarray as xr
 
 _AXES = ("y", "x")
+_WHOLE_EXTENT = frozenset({"spatial:shape", "spatial:transform", "spatial:bbox"})
 _LARGEST_EXACT_FLOAT32 = 16
 """Integers of so many bits are exact in float32; longer ones need float64."""
 
@@ -62,12 +64,12 @@ def open_cube(
         )
     with disk_errors(path):
         cube = xr.open_zarr(path, chunks=None, consolidated=True)
-    cube = cube.drop_vars(TILE_STATE)
+    cube = cube[[*attributes["bands"], DATA_MASK]]
     first = dict.fromkeys(_AXES, 0)
     if bbox is not None:
         selection = _select(cube, bbox)
         first = {axis: part.start for axis, part in selection.items()}
-        cube = cube.isel(selection)
+        cube = _without_extent(cube.isel(selection))
     # Narrowed before it is chunked: slicing Dask arrays of a million blocks takes seconds and most of a gigabyte.
     side = attributes["layout"]["tile_px"]
     cube = cube.chunk({axis: _tile_blocks(first[axis], cube.sizes[axis], side) for axis in _AXES})
@@ -98,6 +100,13 @@ def _select(cube: xr.Dataset, bbox: tuple[float, float, float, float]) -> dict[s
             f"and the cube spans {x[0]:g}..{x[-1]:g} by {y[-1]:g}..{y[0]:g}"
         )
     return {"y": rows, "x": columns}
+
+
+def _without_extent(part: xr.Dataset) -> xr.Dataset:
+    """A part of a cube without the attributes that place the whole; readers then go by its coordinates."""
+    part.attrs = {key: value for key, value in part.attrs.items() if key not in _WHOLE_EXTENT}
+    part[GRID_MAPPING].attrs.pop("GeoTransform")
+    return part
 
 
 def _tile_blocks(first: int, length: int, side: int) -> tuple[int, ...]:

@@ -28,13 +28,13 @@ L_SHAPE = [
 ]
 
 
-def small_plan(*, sharded: bool = True, **changes: Any) -> CubePlan:
+def small_plan(*, sharded: bool = True, crs: str = "EPSG:32633", resolution: float = 10, **changes: Any) -> CubePlan:
     """A plan of B04 and SCL as DN; ``changes`` are fields of its layer."""
     layer = {"collection": "sentinel-2-l2a", "bands": ("B04", "SCL"), **changes}
     spec = CubeSpec(
         aoi=L_SHAPE,
-        crs="EPSG:32633",
-        resolution=10,
+        crs=crs,
+        resolution=resolution,
         time=(date(2024, 6, 1), date(2024, 6, 30)),
         layers={"s2": layer},
         store={"chunk_px": 16, "tile_px": 32, "sharded": sharded},
@@ -49,6 +49,14 @@ class Pixels:
 
     values: np.ndarray
     mask: np.ndarray
+
+    @classmethod
+    def random(cls, plan: CubePlan) -> Pixels:
+        """Reflectances and classes; nine of ten pixels of the area are valid."""
+        rng = np.random.default_rng(1)
+        bands = [rng.integers(0, 10001, plan.grid.shape), rng.integers(0, 12, plan.grid.shape)]
+        valid = plan.area_mask(plan.grid.window) & (rng.random(plan.grid.shape) < 0.9)
+        return cls(values=np.stack(bands).astype(np.uint16), mask=valid)
 
     def of(self, tile: Tile) -> TileData:
         """The pixels of one tile."""
@@ -68,7 +76,4 @@ def plan() -> CubePlan:
 
 @pytest.fixture(scope="session")
 def pixels(plan: CubePlan) -> Pixels:
-    rng = np.random.default_rng(1)
-    bands = [rng.integers(0, 10001, plan.grid.shape), rng.integers(0, 12, plan.grid.shape)]
-    valid = plan.area_mask(plan.grid.window) & (rng.random(plan.grid.shape) < 0.9)
-    return Pixels(values=np.stack(bands).astype(np.uint16), mask=valid)
+    return Pixels.random(plan)

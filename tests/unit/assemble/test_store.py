@@ -155,6 +155,21 @@ def test_a_creation_in_progress_is_not_disturbed(plan: CubePlan, tmp_path: Path)
         create_or_open(plan, tmp_path / "cube.zarr")
 
 
+def test_a_cube_that_another_process_has_just_made_is_not_made_again(
+    plan: CubePlan, pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Between looking and owning, another process may have created the cube and written to it."""
+    acquire = Lease.acquire
+
+    def acquire_too_late(path: Path) -> Lease:
+        monkeypatch.undo()
+        write_all(create_or_open(plan, path), pixels)
+        return acquire(path)
+
+    monkeypatch.setattr(Lease, "acquire", acquire_too_late)
+    assert create_or_open(plan, tmp_path / "cube.zarr").durable_tiles().all()
+
+
 def test_a_full_disk_is_a_store_error_with_a_cure(plan: CubePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The message says what to do."""
     monkeypatch.setattr("zarr.storage._local._put", fail_with_full_disk)
@@ -249,6 +264,19 @@ def test_an_empty_tile_stores_nothing(make_small_plan: PlanMaker, tmp_path: Path
     assert cube.write_tile(tile, empty(pixels.of(tile))) is TileState.EMPTY
     assert files(cube.path) == before
     assert not cube.is_durable(tile)
+
+
+@pytest.mark.parametrize("sharded", [True, False])
+def test_a_tile_with_one_valid_pixel_anywhere_is_durable(
+    make_small_plan: PlanMaker, tmp_path: Path, pixels: Pixels, *, sharded: bool
+):
+    """The commit mark is stored even where all the pixels it holds are invalid."""
+    cube = create_or_open(make_small_plan(sharded=sharded), tmp_path / "cube.zarr")
+    tile = cube.plan.tile(0)
+    data_mask = np.zeros(tile.extent.shape, np.bool_)
+    data_mask[0, 0] = True
+    cube.write_tile(tile, TileData(values=pixels.of(tile).values, data_mask=data_mask))
+    assert cube.is_durable(tile)
 
 
 def test_a_band_of_zeros_stores_no_shard_but_the_tile_is_durable(cube: CubeStore, pixels: Pixels):
