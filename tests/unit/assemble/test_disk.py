@@ -1,0 +1,56 @@
+"""Errors of the disk in our words, and what lies on it."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shdask.assemble.disk import cube_path, disk_errors, list_objects, object_path
+from shdask.errors import StoreError
+
+
+@pytest.mark.parametrize(
+    ("code", "cure"),
+    [
+        (errno.ENOSPC, "make room"),
+        (errno.EDQUOT, "make room"),
+        (errno.EACCES, "change the permissions or choose another folder"),
+        (errno.EROFS, "read-only; choose another folder"),
+        (errno.EIO, "see to the disk, then build again"),
+    ],
+)
+def test_an_error_of_the_disk_names_the_place_and_the_cure(code: int, cure: str):
+    """Whatever the disk says, the message says where and what to do."""
+    with pytest.raises(StoreError, match=rf"/cubes/a\.zarr/B04: .*{cure}"), disk_errors(Path("/cubes/a.zarr")):
+        raise OSError(code, "refused", "/cubes/a.zarr/B04")
+
+
+def test_an_error_without_a_file_names_the_cube():
+    """Some errors carry no path; the cube's is given then."""
+    with pytest.raises(StoreError, match=r"^/cubes/a\.zarr: refused"), disk_errors(Path("/cubes/a.zarr")):
+        raise OSError(errno.ENOSPC, "refused")
+
+
+def test_objects_are_listed_by_row_and_column(tmp_path: Path):
+    """Only objects count, not what is being written."""
+    places = [(0, 3), (12, 0), (12, 7)]
+    files = [object_path(tmp_path, "data_mask", row, column) for row, column in places]
+    [file.parent.mkdir(parents=True, exist_ok=True) for file in files]
+    [file.touch() for file in [*files, files[0].with_suffix(".abc.partial")]]
+    rows, columns = list_objects(tmp_path, "data_mask")
+    assert sorted(zip(rows.tolist(), columns.tolist(), strict=True)) == places
+
+
+def test_an_array_without_objects_lists_none(tmp_path: Path):
+    """A cube without a tile has no folder of shards yet."""
+    rows, columns = list_objects(tmp_path, "data_mask")
+    np.testing.assert_array_equal((rows.size, columns.size), (0, 0))
+
+
+def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Workers have working directories of their own."""
+    monkeypatch.chdir(tmp_path)
+    assert cube_path("cube.zarr") == tmp_path / "cube.zarr"
