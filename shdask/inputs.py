@@ -122,15 +122,18 @@ def _read_vector(path: Path, crs: str | None, layer: str | None, where: str | No
         raise PlanError(f"aoi: {path} does not exist; relative paths count from the job file's folder")
     try:
         layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
-        if layer is None and len(layers) > 1:
-            raise PlanError(f"aoi: {path} has layers {', '.join(layers)}; choose one with aoi_layer")
-        if layer is not None and layer not in layers:
-            raise PlanError(f"aoi_layer: {path} has no layer {layer!r}; it has {', '.join(layers)}")
+    except DataSourceError as error:
+        raise PlanError(f"aoi: {path} cannot be read as a vector file: {error}") from error
+    if layer is None and len(layers) > 1:
+        raise PlanError(f"aoi: {path} has layers {', '.join(layers)}; choose one with aoi_layer")
+    if layer is not None and layer not in layers:
+        raise PlanError(f"aoi_layer: {path} has no layer {layer!r}; it has {', '.join(layers)}")
+    try:
         # GDAL reads a legacy "crs" member, and says EPSG:4326 of GeoJSON without one.
         meta, _, blobs, _ = pyogrio.raw.read(path, layer=layer, where=where, columns=[])
-    except ValueError as error:
-        raise PlanError(f"aoi_where: {where!r} is not a condition on {path}: {error}") from error
-    except (DataSourceError, DataLayerError) as error:
+    except (DataSourceError, DataLayerError, ValueError) as error:
+        if where is not None:
+            raise PlanError(f"aoi_where: {where!r} does not choose from {path}: {error}") from error
         raise PlanError(f"aoi: {path} cannot be read as a vector file: {error}") from error
     geometries = [g for g in shapely.from_wkb(blobs) if g is not None and not shapely.is_empty(g)]
     if not geometries:

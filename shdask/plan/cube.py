@@ -168,7 +168,7 @@ class CubePlan:
             f"{rows} x {columns} px (y, x) of {rx:g} x {ry:g} in {self.grid.crs}",
             f"{self.tile_count} tiles of {self.store.tile_px} px",
             f"{cost.requests} requests, {cost.pu:.2f} PU, {cost.minutes:.1f} min at {rate:g} {cost.binding}/min",
-            f"{cost.nbytes_stored / 1e9:.3f} GB stored before compression",
+            f"{cost.nbytes_stored / 1e6:,.1f} MB stored before compression",
             *self.notes,
         ]
 

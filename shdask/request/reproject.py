@@ -29,6 +29,7 @@ SUPPORTED_EPSG = frozenset((4326, 3857, *range(32601, 32661), *range(32701, 3276
 """EPSG codes that the service renders in."""
 
 DEGREES_ROUND = 360.0
+WEB_MERCATOR = "EPSG:3857"
 WEB_MERCATOR_ROUND = 2 * 20037508.342789244
 MAX_HALVINGS = 24
 
@@ -132,10 +133,16 @@ def _unwrap(geometry: shapely.Geometry) -> shapely.Geometry:
         raise PlanError(
             f"aoi: latitudes from {south:g} to {north:g} are no degrees; say with aoi_crs which CRS the area is in"
         )
-    rings_of = [_rings(part) for part in shapely.get_parts(geometry)]
-    parts = [shapely.Polygon(_unwrap_ring(rings[0]), [_unwrap_ring(r) for r in rings[1:]]) for rings in rings_of]
-    moved = [_beside(part) for part in parts]
-    return moved[0] if len(moved) == 1 else shapely.MultiPolygon(moved)
+    parts = [_unwrap_polygon(part) for part in shapely.get_parts(geometry)]
+    return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+
+
+def _unwrap_polygon(polygon: shapely.Geometry) -> shapely.Polygon:
+    shell, *holes = (_unwrap_ring(ring) for ring in _rings(polygon))
+    west = shell[:, 0].min()
+    for hole in holes:  # on the same turn of the globe as the shell
+        hole[:, 0] += np.ceil((west - hole[:, 0].min()) / DEGREES_ROUND) * DEGREES_ROUND
+    return shapely.Polygon(shell, holes)
 
 
 def _unwrap_ring(ring: Floats) -> Floats:
@@ -150,18 +157,6 @@ def _unwrap_ring(ring: Floats) -> Floats:
     turned = ring.copy()
     turned[1:, 0] -= np.cumsum(jumps) * DEGREES_ROUND
     return turned
-
-
-def _beside(polygon: shapely.Polygon) -> shapely.Polygon:
-    """Holes on the same turn of the globe as their shell."""
-    west, _, east, _ = polygon.bounds
-    shell = shapely.bounds(polygon.exterior)
-    if (west, east) == (shell[0], shell[2]):
-        return polygon
-    rings = _rings(polygon)
-    for hole in rings[1:]:
-        hole[:, 0] -= np.round((hole[:, 0].mean() - (shell[0] + shell[2]) / 2) / DEGREES_ROUND) * DEGREES_ROUND
-    return shapely.Polygon(rings[0], rings[1:])
 
 
 def _rings(polygon: shapely.Geometry) -> list[Floats]:
@@ -216,6 +211,8 @@ def _off_chord(point: Floats, start: Floats, end: Floats) -> Floats:
 def _project(points: Floats, source: str, target: str, anchor: Floats) -> Floats:
     x, y = _transformer(source, target).transform(points[:, 0], points[:, 1])
     lost = ~(np.isfinite(x) & np.isfinite(y))
+    if target == WEB_MERCATOR:
+        lost |= np.abs(y) > WEB_MERCATOR_ROUND  # beyond 89.8 degrees: a map twice as high as the world is wide
     if lost.any():
         place = points[np.flatnonzero(lost)[0]]
         raise PlanError(
@@ -240,7 +237,7 @@ def _expected(points: Floats, source: str, target: str, anchor: Floats, period: 
 
 def _period(crs: str) -> float | None:
     """Length of a whole turn in units of ``crs``; None where x does not come round again."""
-    return {"EPSG:4326": DEGREES_ROUND, "EPSG:3857": WEB_MERCATOR_ROUND}.get(crs)
+    return {"EPSG:4326": DEGREES_ROUND, WEB_MERCATOR: WEB_MERCATOR_ROUND}.get(crs)
 
 
 @cache

@@ -1,0 +1,222 @@
+"""What the user wants, and what is said of a job that cannot be read."""
+
+from __future__ import annotations
+
+import pickle
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shdask.errors import PlanError
+from shdask.model import TimeInterval
+from shdask.plan.spec import CubeSpec, Layer, StoreOptions
+
+JOB = """
+[cube]
+aoi = "area.geojson"
+crs = "EPSG:32633"
+resolution = 20
+time = ["2024-06-01", "2024-06-30"]
+
+[layers.s2]
+collection = "sentinel-2-l2a"
+bands = ["B02", "SCL"]
+
+[store]
+tile_px = 1024
+
+[service]
+deployment = "cdse"
+max_pu = 500
+"""
+
+
+def read(folder: Path, text: str) -> CubeSpec:
+    (folder / "job.toml").write_text(text)
+    return CubeSpec.from_file(folder / "job.toml")
+
+
+def test_a_job_file_says_the_same_as_python(tmp_path: Path) -> None:
+    """The same fields, the same defaults."""
+    spec = read(tmp_path, JOB)
+    assert (
+        spec.model_dump()
+        == CubeSpec(
+            aoi="area.geojson",
+            crs="EPSG:32633",
+            resolution=20,
+            time=("2024-06-01", "2024-06-30"),
+            layers={"s2": Layer(collection="sentinel-2-l2a", bands=("B02", "SCL"))},
+            store=StoreOptions(tile_px=1024),
+            service={"deployment": "cdse", "max_pu": 500},
+        ).model_dump()
+    )
+    assert spec.folder == tmp_path
+
+
+def test_both_days_are_included(tmp_path: Path) -> None:
+    """A half-open interval that ends at the midnight after the last day."""
+    assert read(tmp_path, JOB).interval == TimeInterval(
+        start=datetime(2024, 6, 1, tzinfo=UTC), end=datetime(2024, 7, 1, tzinfo=UTC)
+    )
+
+
+def test_a_layers_own_time_wins(tmp_path: Path) -> None:
+    """One day, written as TOML's own date."""
+    text = JOB.replace("[store]", "time = [2023-02-28, 2023-02-28]\n[store]")
+    assert read(tmp_path, text).interval == TimeInterval(
+        start=datetime(2023, 2, 28, tzinfo=UTC), end=datetime(2023, 3, 1, tzinfo=UTC)
+    )
+
+
+def test_a_spec_survives_pickling(tmp_path: Path) -> None:
+    """With the folder that its paths count from."""
+    spec = read(tmp_path, JOB)
+    copy = pickle.loads(pickle.dumps(spec))  # noqa: S301  # our own bytes
+    assert copy == spec
+    assert copy.folder == tmp_path
+
+
+def test_an_area_may_be_left_to_the_raster(tmp_path: Path) -> None:
+    """A raster alone gives grid and area."""
+    text = JOB.replace('aoi = "area.geojson"\ncrs = "EPSG:32633"\nresolution = 20', 'like = "grid.tif"')
+    assert str(read(tmp_path, text).like) == "grid.tif"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("aoi =", "ao =", "job.toml: cube.ao: is not known (did you mean aoi?)"),
+        (
+            'aoi = "area.geojson"',
+            "",
+            'job.toml: cube: aoi missing; give them, or a raster\'s grid with like = "grid.tif"',
+        ),
+        ("resolution = 20", 'like = "a.tif"', "job.toml: cube: like takes its grid from the raster; leave out crs"),
+        (
+            '"EPSG:32633"',
+            '"utm-zones"',
+            "job.toml: cube.crs: 'utm-zones' (a group per zone) is not built by this version",
+        ),
+        ("= 20", "= -20", "job.toml: cube.resolution: -20 is not a pixel size; give one number above 0, or [x, y]"),
+        ("= 20", '= "20"', "job.toml: cube.resolution: '20' is not a pixel size"),
+        ("= 20", "= [20, 20, 1]", "job.toml: cube.resolution: [20, 20, 1] is not a pixel size"),
+        (
+            "= 20",
+            "= 20\nextent = [5, 0, 1, 9]",
+            "job.toml: cube.extent: [5.0, 0.0, 1.0, 9.0] is not [left, bottom, right",
+        ),
+        (
+            '"2024-06-30"]',
+            '"2024-05-30"]',
+            "job.toml: cube.time: the first day, 2024-06-01, is after the last, 2024-05-30",
+        ),
+        ('"2024-06-30"]', '"2024-06-31"]', "job.toml: cube.time[1]: should be a valid date"),
+        ('time = ["2024-06-01", "2024-06-30"]', "", "job.toml: cube: time missing for sentinel-2-l2a; give time ="),
+        ('"B02", ', '"BO2", ', "job.toml: layers.s2.bands: sentinel-2-l2a has no band 'BO2' (did you mean"),
+        ('"B02", ', '"B02", "B02", ', "job.toml: layers.s2.bands: B02 is named more than once"),
+        ('"B02", ', '"sunZenithAngles", ', "job.toml: layers.s2.bands: sunZenithAngles (DEGREES) needs 32 bit values"),
+        ('["B02", "SCL"]', "[]", "job.toml: layers.s2.bands: "),
+        ("2-l2a", "2-l2b", "job.toml: layers.s2.collection: collection 'sentinel-2-l2b' is not known (did you mean"),
+        (
+            "bands =",
+            'evalscript = "a.js"\nbands =',
+            "job.toml: layers.s2.evalscript: this version builds one mosaic layer",
+        ),
+        (
+            "bands =",
+            'route = "async"\nbands =',
+            "job.toml: layers.s2.route: this version builds one mosaic layer from bands",
+        ),
+        (
+            "bands =",
+            'cadence = "day"\nbands =',
+            "job.toml: layers.s2.cadence: 'day' is not one of 'mosaic'; this version",
+        ),
+        ("bands =", 'unit = "DN"\nbands =', "job.toml: layers.s2.unit: is not known (did you mean units?)"),
+        (
+            "bands =",
+            "max_cloud_cover = 30\nbands =",
+            "job.toml: layers.s2.max_cloud_cover: 30 is more than the whole scene;",
+        ),
+        ("bands =", "max_cloud_cover = -1\nbands =", "job.toml: layers.s2.max_cloud_cover: -1 is below 0"),
+        (
+            "[store]",
+            'resampling = "bilinear"\n[store]',
+            "job.toml: layers.s2.resampling: SCL holds class codes, which bilin",
+        ),
+        (
+            '["B02", "SCL"]',
+            '["SCL"]\nunits = "REFLECTANCE"',
+            "job.toml: layers.s2.units: none of these bands can be had",
+        ),
+        (
+            '"sentinel-2-l2a"',
+            '"byoc-1"\nmosaicking_order = "leastCC"',
+            "job.toml: layers.s2.mosaicking_order: byoc-1 has no",
+        ),
+        (
+            '"sentinel-2-l2a"',
+            '"byoc-1"\nmax_cloud_cover = 0.5',
+            "job.toml: layers.s2.max_cloud_cover: byoc-1 has no cloud",
+        ),
+        (
+            "[layers.s2]",
+            '[layers.s1]\ncollection = "byoc-1"\nbands = ["b"]\n[layers.s2]',
+            "job.toml: layers: 2 layers are given; this version builds one",
+        ),
+        ("1024", "1000", "job.toml: store: tile_px = 1000 is not a multiple of chunk_px = 512; use 512"),
+        ("1024", "3072", "job.toml: store: tile_px = 3072 is more than the 2500 px of one request; make it smaller"),
+        ("max_pu = 500", "max_pu = 0", "job.toml: service.max_pu: should be greater than 0 (given: 0)"),
+        (
+            "[store]",
+            '[delivery]\ns3_url = "s3://b"\n[store]',
+            "job.toml: delivery: this version builds one mosaic layer",
+        ),
+        ("[store]", "[stores]", "job.toml: stores: is not known (did you mean store?)"),
+        ("[cube]", "[cub]", "job.toml: cube: the table [cube] is missing"),
+        ("[cube]", "store = 1\n[cube]", "job.toml: this is not TOML"),
+    ],
+)
+def test_a_wrong_job_is_refused_with_place_and_cure(tmp_path: Path, old: str, new: str, line: str) -> None:
+    """Each mistake in a good job file has a line that names file, table and key."""
+    with pytest.raises(PlanError) as refusal:
+        read(tmp_path, JOB.replace(old, new, 1))
+    assert line in str(refusal.value).replace(f"{tmp_path}/", "")
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    """One error, a line for each."""
+    wrong = JOB.replace("B02", "B99").replace("= 20", "= 0").replace("tile_px", "tile")
+    with pytest.raises(PlanError) as refusal:
+        read(tmp_path, wrong)
+    places = [line.split(": ")[1] for line in str(refusal.value).splitlines()]
+    assert sorted(places) == ["cube.resolution", "layers.s2.bands", "store.tile"]
+
+
+def test_a_missing_job_file_is_refused(tmp_path: Path) -> None:
+    """With its path."""
+    with pytest.raises(PlanError, match=r"no\.toml: the job file cannot be read \(No such file"):
+        CubeSpec.from_file(tmp_path / "no.toml")
+
+
+def test_python_hears_the_same_complaints(job: dict[str, Any]) -> None:
+    """A spec made in Python raises PlanError with the field's place."""
+    job["layers"] = {"s2": {"collection": "sentinel-2-l2a", "bands": ["B99"]}}
+    with pytest.raises(PlanError, match=r"^CubeSpec: layers\.s2\.bands: sentinel-2-l2a has no band 'B99'"):
+        CubeSpec(aoi="a.geojson", **job)
+
+
+def test_a_layer_by_itself_complains_too() -> None:
+    """Before it is part of any spec."""
+    with pytest.raises(PlanError, match=r"^Layer: bands: is missing"):
+        Layer(collection="sentinel-2-l2a")
+
+
+def test_a_spec_cannot_be_changed(job: dict[str, Any]) -> None:
+    """Frozen: a plan made of it stays true."""
+    spec = CubeSpec(aoi="a.geojson", **job)
+    with pytest.raises(ValueError, match="frozen"):
+        spec.crs = "EPSG:4326"
