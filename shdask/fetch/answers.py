@@ -107,7 +107,8 @@ def read_complaint(answer: HttpAnswer) -> Complaint:
     """What an error answer says, in any of the shapes met: wrapped, bare, Keycloak's, Catalog's, HTML, text. Pure."""
     try:
         told = json.loads(answer.body[:_READ_NBYTES])
-    except ValueError:
+    # a body of brackets only nests deeper than Python reads
+    except (ValueError, RecursionError):
         told = None
     code: str | None = None
     message = ""

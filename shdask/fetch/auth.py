@@ -103,7 +103,7 @@ def _read_token(answer: HttpAnswer, deployment: Deployment) -> tuple[str, float]
     try:
         told = json.loads(answer.body)
         value, lifetime_s = told["access_token"], float(told["expires_in"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         value, lifetime_s = None, 0.0
     # a header holds visible ASCII only
     usable = isinstance(value, str) and value.isascii() and value.isprintable() and " " not in value

@@ -88,14 +88,14 @@ def _check_kind(source: DatasetReader, shape: tuple[int, int], band_count: int, 
 def _check_place(source: DatasetReader, bounds: tuple[float, float, float, float], epsg: int) -> None:
     if source.crs is not None and source.crs != CRS.from_epsg(epsg):
         raise DecodeError(f"the picture is in {source.crs.to_string()}, asked for was EPSG:{epsg}")
-    transform = source.transform
-    if transform.is_identity:
+    a, b, c, d, e, f = source.transform[:6]
+    if source.transform.is_identity:
         return
     left, bottom, right, top = bounds
     height, width = source.shape
     corners = {(0, 0): (left, top), (width, 0): (right, top), (0, height): (left, bottom)}
     for (x, y), expected in corners.items():
-        found = transform * (x, y)
+        found = a * x + b * y + c, d * x + e * y + f
         off_x = (found[0] - expected[0]) / (right - left) * width
         off_y = (found[1] - expected[1]) / (top - bottom) * height
         if not (abs(off_x) <= _PLACE_TOLERANCE_PX and abs(off_y) <= _PLACE_TOLERANCE_PX):

@@ -1,0 +1,251 @@
+"""A request through permit, token, POST and decoding, against a loopback server that follows a script."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from shdask.errors import (
+    AuthError,
+    DecodeError,
+    QuotaExhausted,
+    RateLimited,
+    RequestRejected,
+    ServiceUnavailable,
+    ShdaskError,
+    TokenRejected,
+    TransportError,
+)
+from shdask.fetch.auth import AccessToken
+from shdask.fetch.client import ServiceClient, Spent
+from shdask.fetch.retry import RetryPolicy
+from shdask.fetch.transport import RequestsTransport, Timeouts
+
+BODY = {"output": {"width": 1, "height": 1}, "input": {}}
+PU_HEADER = "x-processingunits-spent"
+
+
+@dataclass
+class Diary:
+    """A gate and a token source that write down what they were asked."""
+
+    entries: list[object] = field(default_factory=list)
+    tokens: int = 1
+
+    def acquire(self, pu: float) -> float:
+        """A permit at once."""
+        self.entries.append(("permit", pu))
+        return 0.0
+
+    def rejected(self, retry_after_s: float | None) -> None:
+        """Heard of a 429."""
+        self.entries.append(("rejected", retry_after_s))
+
+    def token(self) -> AccessToken:
+        """The current token."""
+        self.entries.append("token")
+        return AccessToken(value=f"token-{self.tokens}", expires_at=0.0)
+
+    def renew(self, rejected: AccessToken) -> AccessToken:
+        """The next token."""
+        self.entries.append(("renew", rejected.value))
+        self.tokens += 1
+        return AccessToken(value=f"token-{self.tokens}", expires_at=0.0)
+
+
+@pytest.fixture
+def diary() -> Diary:
+    """The gate and token source of the client."""
+    return Diary()
+
+
+@pytest.fixture
+def make_client(deploy: Any, diary: Diary, clock: Any) -> Iterator[Callable[..., ServiceClient]]:
+    """A client of a scripted server, by the fake clock, with short time-outs on the wire."""
+    transport = RequestsTransport(2)
+
+    def make(server: Any) -> ServiceClient:
+        return ServiceClient(
+            deploy(server.url),
+            transport,
+            diary,
+            diary,
+            RetryPolicy(max_retries=3),
+            timeouts=Timeouts(connect_s=1, read_s=0.4, total_s=0.4),
+            clock=clock,
+            sleep=clock.sleep,
+        )
+
+    yield make
+    transport.close()
+
+
+def refuse(body: bytes) -> str:
+    raise DecodeError(f"{len(body)} bytes are no picture")
+
+
+def test_a_request_carries_permit_token_and_json(make_client: Any, serve: Any, reply: Any, diary: Diary):
+    """Permit first, then the token, then canonical JSON to the deployment's path."""
+    server = serve(reply(body=b"tiff"))
+    make_client(server).process(BODY, 1.5, bytes.decode)
+    seen = server.seen[0]
+    assert diary.entries == [("permit", 1.5), "token"]
+    assert seen.path == "/api/v1/process"
+    assert seen.headers["authorization"] == "Bearer token-1"
+    assert (seen.headers["content-type"], seen.headers["accept"]) == ("application/json", "image/tiff")
+    assert seen.body == b'{"input":{},"output":{"height":1,"width":1}}'
+    assert json.loads(seen.body) == BODY
+
+
+def test_the_answer_comes_decoded_with_what_it_cost(make_client: Any, serve: Any, reply: Any):
+    """The value, one request, the stated units and the bytes."""
+    server = serve(reply(headers={PU_HEADER: "2.5202064514160156"}, body=b"tiff"))
+    fetched = make_client(server).process(BODY, 1.0, bytes.decode)
+    assert fetched.value == "tiff"
+    assert fetched.spent == Spent(requests=1, rejected=0, pu=2.5202064514160156, nbytes=4)
+
+
+@pytest.mark.parametrize(
+    ("headers", "pu"),
+    [
+        ({"X-ProcessingUnits-Spent": "2.5"}, 2.5),
+        ({"x-processunits": "2.5"}, 2.5),
+        ({"x-processingunits-spent": "0"}, 0.0),
+        ({}, 0.75),
+        ({"x-processingunits-spent": "much"}, 0.75),
+        ({"x-processingunits-spent": "nan"}, 0.75),
+        ({"x-processingunits-spent": "-1"}, 0.75),
+    ],
+)
+def test_units_are_the_stated_ones_or_else_the_projected(
+    make_client: Any, serve: Any, reply: Any, headers: dict[str, str], pu: float
+):
+    """Either of the header's two names; without a number the price is assumed, so that a budget still holds."""
+    assert make_client(serve(reply(headers=headers))).process(BODY, 0.75, bytes.decode).spent.pu == pu
+
+
+def test_a_429_is_reported_waited_out_and_counted(make_client: Any, serve: Any, reply: Any, diary: Diary, clock: Any):
+    """The gate hears the advice, the request waits for it and asks for another permit."""
+    busy = reply(status=429, headers={"Retry-After": "3398"})
+    spent = make_client(serve(busy, busy, reply(body=b"ok"))).process(BODY, 1.0, bytes.decode).spent
+    assert diary.entries == [("permit", 1.0), "token", ("rejected", 3.398)] * 2 + [("permit", 1.0), "token"]
+    assert clock.slept == [3.398, 3.398]
+    assert (spent.requests, spent.rejected) == (3, 2)
+    assert spent.pu == 1.0
+
+
+def test_a_401_renews_the_token_once_and_goes_on(make_client: Any, serve: Any, reply: Any, diary: Diary):
+    """The refused token is handed back, so that others' renewal can be shared."""
+    server = serve(reply(status=401), reply(body=b"ok"))
+    assert make_client(server).process(BODY, 1.0, bytes.decode).value == "ok"
+    assert [seen.headers["authorization"] for seen in server.seen] == ["Bearer token-1", "Bearer token-2"]
+    assert diary.entries == [("permit", 1.0), "token", ("permit", 1.0), ("renew", "token-1")]
+
+
+def test_a_second_401_ends_it(make_client: Any, serve: Any, reply: Any, diary: Diary):
+    """A fresh token that is refused too is no matter of time."""
+    with pytest.raises(TokenRejected):
+        make_client(serve(reply(status=401))).process(BODY, 1.0, bytes.decode)
+    assert diary.tokens == 2
+
+
+@pytest.mark.parametrize(
+    ("faults", "nbytes"),
+    [
+        ([{"status": 503}], 2),
+        ([{"status": 500, "body": b"<html>"}], 8),
+        ([{"reset": True}], 2),
+        ([{"reset": True}, {"status": 502}, {"status": 504}], 2),
+    ],
+)
+def test_trouble_is_outlived(make_client: Any, serve: Any, reply: Any, faults: list[dict[str, Any]], nbytes: int):
+    """5xx and lost connections cost requests, not units."""
+    server = serve(*(reply(**fault) for fault in faults), reply(headers={PU_HEADER: "2"}, body=b"ok"))
+    fetched = make_client(server).process(BODY, 2.0, bytes.decode)
+    assert fetched.value == "ok"
+    assert fetched.spent == Spent(requests=len(faults) + 1, rejected=0, pu=2.0, nbytes=nbytes)
+
+
+def test_a_cut_answer_is_bought_again_and_both_are_counted(make_client: Any, serve: Any, reply: Any):
+    """Its head had named the price: the account has paid it."""
+    cut = reply(headers={PU_HEADER: "2"}, body=bytes(1000), sent_nbytes=10)
+    spent = make_client(serve(cut, reply(headers={PU_HEADER: "2"}, body=b"ok"))).process(BODY, 2.0, len).spent
+    assert (spent.requests, spent.pu) == (2, 4.0)
+
+
+def test_an_unreadable_answer_is_bought_again_and_both_are_counted(make_client: Any, serve: Any, reply: Any):
+    """A page of HTML with status 200 is no picture, but it was charged."""
+    decode = Mock(side_effect=[DecodeError("no picture"), "picture"])
+    page = reply(headers={PU_HEADER: "2"}, body=b"<html>maintenance</html>")
+    server = serve(page, reply(headers={PU_HEADER: "2"}, body=b"ok"))
+    fetched = make_client(server).process(BODY, 2.0, decode)
+    assert fetched.value == "picture"
+    assert fetched.spent.pu == 4.0
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        ({"status": 400, "body": b'{"error":{"code":"C","message":"no such band"}}'}, (RequestRejected, 1, 0.0)),
+        ({"status": 403, "body": b'{"code":"ACCESS_INSUFFICIENT_PROCESSING_UNITS"}'}, (QuotaExhausted, 1, 0.0)),
+        ({"status": 503}, (ServiceUnavailable, 4, 0.0)),
+        ({"reset": True}, (TransportError, 4, 0.0)),
+        ({"status": 429, "headers": {"Retry-After": "60000"}}, (RateLimited, 16, 0.0)),
+        ({"headers": {PU_HEADER: "2"}, "body": b"<html>"}, (DecodeError, 3, 6.0)),
+        ({"headers": {PU_HEADER: "2"}, "body": bytes(99), "sent_nbytes": 1}, (TransportError, 4, 8.0)),
+        ({"headers": {PU_HEADER: "2"}, "body": bytes(500), "drip_s": 0.1}, (TransportError, 4, 8.0)),
+    ],
+    ids=["400", "quota", "503", "reset", "429", "html", "cut", "drip"],
+)
+def test_what_was_spent_survives_the_failure(
+    make_client: Any, serve: Any, reply: Any, fault: dict[str, Any], outcome: tuple[type[ShdaskError], int, float]
+):
+    """Whoever passes an account in finds every request and unit on it when the request is given up."""
+    spent = Spent()
+    with pytest.raises(ShdaskError) as caught:
+        make_client(serve(reply(**fault))).process(BODY, 2.0, refuse, spent=spent)
+    assert (type(caught.value), spent.requests, spent.pu) == outcome
+
+
+def test_one_account_adds_up_many_requests(make_client: Any, serve: Any, reply: Any):
+    """A tile of several windows is one account."""
+    client, spent = make_client(serve(reply(body=b"ok"))), Spent()
+    client.process(BODY, 1.0, bytes.decode, spent=spent)
+    client.process(BODY, 1.0, bytes.decode, spent=spent)
+    assert spent == Spent(requests=2, rejected=0, pu=2.0, nbytes=4)
+
+
+def test_a_refused_login_is_not_tried_again(make_client: Any, serve: Any, reply: Any, diary: Diary):
+    """Nothing is sent without a token, and nothing counts as sent."""
+    spent, server = Spent(), serve(reply())
+
+    def no_token() -> AccessToken:
+        raise AuthError("the credentials were refused")
+
+    diary.token = no_token  # type: ignore[method-assign]  # the script of this test
+    with pytest.raises(AuthError, match="refused"):
+        make_client(server).process(BODY, 1.0, bytes.decode, spent=spent)
+    assert server.seen == []
+    assert spent == Spent()
+
+
+def test_a_fault_of_the_decoder_is_not_retried(make_client: Any, serve: Any, reply: Any):
+    """A bug of ours must not buy the same picture seven times."""
+    server = serve(reply(body=b"ok"))
+    with pytest.raises(ZeroDivisionError):
+        make_client(server).process(BODY, 1.0, lambda _: 1 // 0)
+    assert len(server.seen) == 1
+
+
+def test_no_error_shows_the_token(make_client: Any, serve: Any, reply: Any, caplog: pytest.LogCaptureFixture):
+    """Neither the error that comes out nor what was logged on the way."""
+    caplog.set_level("DEBUG", logger="shdask")
+    with pytest.raises(TransportError) as caught:
+        make_client(serve(reply(reset=True))).process(BODY, 1.0, bytes.decode)
+    assert "token-1" not in repr(caught.value) + caplog.text
+    assert "trying again in" in caplog.text

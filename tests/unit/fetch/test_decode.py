@@ -1,0 +1,183 @@
+"""Bytes become a picture that was checked, or a DecodeError; never half a picture, never zeros for what is missing."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from rasterio.io import MemoryFile
+from rasterio.transform import Affine, from_bounds
+
+from shdask.errors import DecodeError
+from shdask.fetch.decode import decode_tiff
+
+BOUNDS = (500000.0, 5100000.0, 500740.0, 5100580.0)
+SHAPE = (29, 37)
+ASKED = {"shape": SHAPE, "band_count": 3, "dtype": "uint16", "bounds": BOUNDS, "epsg": 32633}
+PICTURE = np.random.default_rng(7).integers(1, 10_000, (3, *SHAPE)).astype("uint16")
+
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "plain-band": {"interleave": "band"},
+    "plain-tiled": {"tiled": True, "blockxsize": 16, "blockysize": 16},
+    "deflate": {"compress": "deflate"},
+    "deflate-predictor": {"compress": "deflate", "predictor": 2},
+    "deflate-bigtiff": {"compress": "deflate", "BIGTIFF": "YES"},
+    "lzw": {"compress": "lzw"},
+    "packbits": {"compress": "packbits", "interleave": "band"},
+    "zstd-tiled": {"compress": "zstd", "tiled": True, "blockxsize": 16, "blockysize": 16},
+}
+
+
+def make_tiff(picture: NDArray[Any] = PICTURE, **options: Any) -> bytes:
+    """A GeoTIFF written by rasterio, placed at BOUNDS unless told otherwise."""
+    count, height, width = picture.shape
+    place = {"crs": "EPSG:32633", "transform": from_bounds(*BOUNDS, width, height)}
+    size = {"width": width, "height": height, "count": count, "dtype": picture.dtype}
+    with MemoryFile() as file:
+        with file.open(driver="GTiff", **size, **(place | options)) as target:
+            target.write(picture)
+        return bytes(file.getbuffer())
+
+
+TIFFS = {name: make_tiff(**options) for name, options in LAYOUTS.items()}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_picture_is_decoded_whatever_its_layout(layout: str):
+    """Strips or tiles, compressed or not, pixel by pixel or band by band: the same array (band, y, x)."""
+    decoded = decode_tiff(TIFFS[layout], **ASKED)
+    assert decoded.dtype == np.uint16
+    np.testing.assert_array_equal(decoded, PICTURE)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "float32"])
+def test_every_sample_type_is_decoded(dtype: str):
+    """NaN included."""
+    picture = (PICTURE % 100).astype(dtype)
+    decoded = decode_tiff(make_tiff(picture), **{**ASKED, "dtype": dtype})
+    np.testing.assert_array_equal(decoded, picture)
+    assert decoded.dtype == dtype
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@given(share=st.floats(0, 1, exclude_max=True))
+@settings(max_examples=60)
+def test_a_truncated_picture_is_never_read(layout: str, share: float):
+    """Cut anywhere, down to the last byte: an error, and not zeros where the rest should be."""
+    body = TIFFS[layout]
+    with pytest.raises(DecodeError):
+        decode_tiff(body[: int(share * len(body))], **ASKED)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_picture_without_its_last_pixel_is_never_read(layout: str):
+    """The cut that GDAL forgives in uncompressed files."""
+    with pytest.raises(DecodeError):
+        decode_tiff(TIFFS[layout][:-2], **ASKED)
+
+
+@given(st.binary(max_size=2000))
+def test_no_body_is_too_strange_to_be_refused(body: bytes):
+    """Whatever comes is a DecodeError and no crash."""
+    with pytest.raises(DecodeError):
+        decode_tiff(body, **ASKED)
+
+
+@given(position=st.integers(0, 400), value=st.integers(0, 255))
+@settings(max_examples=200, suppress_health_check=[HealthCheck.filter_too_much])
+def test_a_damaged_head_gives_a_picture_of_the_asked_kind_or_an_error(position: int, value: int):
+    """A wrong byte in the directory can never give another size or type."""
+    body = bytearray(TIFFS["deflate"])
+    body[position] = value
+    assert _kind_of(bytes(body)) in {(3, *SHAPE, "uint16"), "DecodeError"}
+
+
+def _kind_of(body: bytes) -> object:
+    try:
+        decoded = decode_tiff(body, **ASKED)
+    except DecodeError as error:
+        return type(error).__name__
+    return (*decoded.shape, str(decoded.dtype))
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "the answer is empty"),
+        (b"<html><body>Maintenance</body></html>", "37 bytes of HTML or XML beginning b'<html><body>"),
+        (b'{"error": {"status": 500}}', "26 bytes of JSON beginning"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(50), "58 bytes beginning b'.x89PNG"),
+        (TIFFS["deflate"][:100], "a TIFF of 100 bytes, truncated or damaged"),
+        (b"<VRTDataset rasterXSize='37' rasterYSize='29'/>", "HTML or XML"),
+    ],
+)
+def test_what_came_instead_is_said(body: bytes, words: str):
+    """Enough to know what to look for, and never more than the first bytes."""
+    with pytest.raises(DecodeError, match=words):
+        decode_tiff(body, **ASKED)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"shape": (37, 29)}, r"29 x 37 \(y, x\) pixels, asked for were \(37, 29\)"),
+        ({"band_count": 4}, "has 3 bands, asked for were 4"),
+        ({"dtype": "float32"}, "samples are uint16, asked for was float32"),
+        ({"epsg": 32634}, "is in EPSG:32633, asked for was EPSG:32634"),
+        ({"bounds": (500020.0, 5100000.0, 500760.0, 5100580.0)}, "misplaced"),
+        ({"bounds": (500000.0, 5100020.0, 500740.0, 5100600.0)}, "misplaced"),
+        ({"bounds": (500000.0, 5100000.0, 500741.0, 5100580.0)}, "misplaced"),
+    ],
+)
+def test_another_picture_than_the_one_asked_for_is_refused(asked: dict[str, Any], words: str):
+    """Size, bands, type, CRS and place are checked before anyone sees a pixel."""
+    with pytest.raises(DecodeError, match=words):
+        decode_tiff(TIFFS["deflate"], **{**ASKED, **asked})
+
+
+@pytest.mark.parametrize(("off_px", "accepted"), [(0.0009, True), (0.0011, False), (-0.0011, False), (0.5, False)])
+@pytest.mark.parametrize("axis", ["x", "y"])
+def test_a_picture_may_be_off_by_a_thousandth_of_a_pixel(off_px: float, accepted: bool, axis: str):
+    """Rounding on the way is forgiven, half a pixel never."""
+    x, y = 500000.0 + 20 * off_px * (axis == "x"), 5100580.0 - 20 * off_px * (axis == "y")
+    body = make_tiff(transform=Affine(20, 0, x, 0, -20, y))
+    assert (_kind_of(body) != "DecodeError") is accepted
+
+
+@pytest.mark.parametrize(
+    "turned",
+    [Affine(20, 0.1, 500000, 0.1, -20, 5100580), Affine(20, 0, 500000, 0, 20, 5100000)],
+    ids=["rotated", "south-up"],
+)
+def test_a_turned_picture_is_refused(turned: Affine):
+    """The array's rows must run from north to south."""
+    with pytest.raises(DecodeError, match="misplaced"):
+        decode_tiff(make_tiff(transform=turned), **ASKED)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_picture_that_does_not_say_where_it_lies_is_taken():
+    """Its size and bands are checked all the same."""
+    decoded = decode_tiff(make_tiff(crs=None, transform=None), **ASKED)
+    np.testing.assert_array_equal(decoded, PICTURE)
+
+
+def test_where_warnings_are_errors_a_missing_place_is_one_of_ours():
+    """And not a warning that ends the program."""
+    with warnings.catch_warnings(action="ignore"):
+        body = make_tiff(crs=None, transform=None)
+    with pytest.raises(DecodeError, match="no geotransform"):
+        decode_tiff(body, **ASKED)
+
+
+def test_a_picture_in_degrees_is_checked_in_degrees():
+    """Here x is longitude, as the service sends it for 4326."""
+    bounds = (14.0, 46.0, 14.0037, 46.0029)
+    body = make_tiff(crs="EPSG:4326", transform=from_bounds(*bounds, 37, 29))
+    np.testing.assert_array_equal(decode_tiff(body, **{**ASKED, "bounds": bounds, "epsg": 4326}), PICTURE)
