@@ -12,6 +12,7 @@ from shdask.emulator.archive import ArchiveSource
 from shdask.emulator.config import EmulatorConfig
 from shdask.emulator.pattern import PatternSource
 from shdask.emulator.source import Source
+from shdask.emulator.world.earth import Earth, EarthSource
 
 
 def make_sources(config: EmulatorConfig) -> Mapping[str, Source]:
@@ -19,10 +20,15 @@ def make_sources(config: EmulatorConfig) -> Mapping[str, Source]:
 
     Reads the archives' folders; raises ValueError for one without GeoTIFFs.
     """
-    pattern = PatternSource()
-    sources: dict[str, Source] = dict.fromkeys(
-        ("sentinel-2-l2a", "sentinel-2-l1c", "S2L2A", "S2L1C", "pattern"), pattern
-    )
+    earth = Earth(config.seed)
+    surface, top = EarthSource(earth, surface=True), EarthSource(earth, surface=False)
+    sources: dict[str, Source] = {
+        "sentinel-2-l2a": surface,
+        "S2L2A": surface,
+        "sentinel-2-l1c": top,
+        "S2L1C": top,
+        "pattern": PatternSource(),
+    }
     for collection, folder in config.archives.items():
         sources[collection] = ArchiveSource.open_folder(collection, Path(folder))
     return sources
