@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,7 @@ class ArchiveSource:
     def __init__(self, collection: str, acquisitions: Sequence[Acquisition]) -> None:
         self.name = NAMES.get(collection, "CUSTOM")
         self.max_metres_per_px: float | None = None
+        self._opened: dict[Path, rasterio.DatasetReader] = {}
         self._acquisitions = {acquisition.name: acquisition for acquisition in acquisitions}
         bands = sorted({band for acquisition in acquisitions for band in acquisition.files})
         self.bands: Mapping[str, BandInfo] = dict.fromkeys(bands, REFLECTANCE if collection in NAMES else DN)
@@ -90,13 +91,18 @@ class ArchiveSource:
         for index, band in enumerate(bands or files):
             if band not in files:
                 continue
-            pixels = _sample_file(files[band], lattice, sampling)
+            pixels = _sample_file(self._open(files[band]), lattice, sampling)
             if pixels is None:
                 continue
             if bands:
                 values[index] = pixels[0]
             data_mask |= pixels[1]
         return Pixels(values=values, data_mask=data_mask) if data_mask.any() else None
+
+    def _open(self, path: Path) -> rasterio.DatasetReader:
+        if path not in self._opened:
+            self._opened[path] = rasterio.open(path)
+        return self._opened[path]
 
 
 def _read_folder(folder: Path, root: Path) -> Acquisition:
@@ -110,9 +116,8 @@ def _read_folder(folder: Path, root: Path) -> Acquisition:
 
 
 def _sample_file(
-    path: Path, lattice: Lattice, sampling: Sampling
+    file: rasterio.DatasetReader, lattice: Lattice, sampling: Sampling
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
-    file = _open(path)
     columns, rows = _positions(file, lattice)
     top, bottom = _range(rows, file.height)
     left, right = _range(columns, file.width)
@@ -154,12 +159,7 @@ def _differs(raw: NDArray[np.generic], nodata: float) -> NDArray[np.bool_]:
     return np.asarray(raw != nodata, dtype=np.bool_)
 
 
-@cache
-def _open(path: Path) -> rasterio.DatasetReader:
-    return rasterio.open(path)
-
-
-@cache
+@lru_cache(maxsize=64)
 def _transformer(source: str, target_wkt: str) -> Transformer | None:
     target = CRS.from_wkt(target_wkt)
     if CRS.from_user_input(source) == target:

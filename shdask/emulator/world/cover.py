@@ -41,6 +41,7 @@ class Cover(IntEnum):
     GARDEN = 20
     ROAD = 21
     SNOW = 22
+    SNOWY_WOOD = 23
 
 
 # surface reflectance x 10000 in the order of BANDS; shaped after published library spectra, not measured
@@ -116,6 +117,7 @@ def spectra_on(day: float) -> Table:
     blooming = max(0.0, 1.0 - abs(day - 125.0) / 16.0)
     table[Cover.RAPESEED] += blooming * (np.array(SPECTRA["bloom"]) - table[Cover.RAPESEED])
     table[Cover.PASTURE] = _mix("grass", "alpine", green[Cover.PASTURE])
+    table[Cover.SNOWY_WOOD] = _mix("conifer", "snow", 0.7)
     table[Cover.GARDEN] = 0.7 * table[Cover.PASTURE] + 0.3 * np.array(SPECTRA["slate"])
     bare_tree = "autumn" if 265 < day < 310 else "twigs"  # noqa: PLR2004  # days of the year
     table[Cover.BROADLEAF] = _mix("leaves", bare_tree, green[Cover.BROADLEAF])
@@ -135,8 +137,8 @@ def haze_spectrum() -> Table:
 
 def snow_line_m(day: float) -> float:
     """Height above which snow lies, on a day of the northern year. Pure."""
-    corners = ((0, 500.0), (45, 600.0), (100, 1500.0), (150, 2300.0), (210, 3200.0), (270, 2700.0), (320, 1300.0))
-    return _share((*corners, (366, 500.0)), day)
+    corners = ((0, 700.0), (45, 800.0), (100, 1500.0), (150, 2300.0), (210, 3200.0), (270, 2700.0), (320, 1300.0))
+    return _share((*corners, (366, 700.0)), day)
 
 
 def _share(corners: tuple[tuple[int, float], ...], day: float) -> float:

@@ -95,7 +95,7 @@ class EarthSource:
         found = [
             scene
             for number, node_s in passes(start, end)
-            for scene in cross_squares(number, node_s, columns, rows, start, end)
+            for scene in cross_squares(number, node_s, columns, rows, start=start, end=end)
         ]
         return with_cloud_cover(found, self._earth.landscape.coarse, self._earth.seed)
 
@@ -126,7 +126,8 @@ class EarthSource:
         cover = ground.cover
         snow = (ground.height_m + F(60) * ground.fine > F(snow_line_m(scene.day))) & ~water
         if snow.any():
-            cover = np.where(snow, np.uint8(Cover.SNOW), cover)
+            wood = (cover == Cover.CONIFER) | (cover == Cover.BROADLEAF)
+            cover = np.where(snow, np.where(wood, np.uint8(Cover.SNOWY_WOOD), np.uint8(Cover.SNOW)), cover)
         cloud, shadow = self._clouds(sky_of(scene, self._earth.seed), ground, (east, south, up))
         return _View(cover=cover, light=light * (F(1) + F(LIMB) * across), cloud=cloud, shadow=shadow)
 
@@ -193,7 +194,7 @@ def _classify(view: _View) -> Floats:
     table = np.full(len(Cover), SCL_BARE, dtype=np.float32)
     table[list(GREEN)] = SCL_VEGETATION
     table[list(WATERS)] = SCL_WATER
-    table[Cover.SNOW] = SCL_SNOW
+    table[[Cover.SNOW, Cover.SNOWY_WOOD]] = SCL_SNOW
     classes = table.take(view.cover)
     classes[view.shadow > 0.4] = SCL_SHADOW  # noqa: PLR2004  # opacity
     classes[view.cloud > 0.15] = SCL_THIN  # noqa: PLR2004

@@ -25,7 +25,7 @@ BELT = (116.6, 213.4)
 VALLEYS = (97.0, 411.0)
 WOODS = (331.0, 77.0)
 BROOKS = (655.0, 120.0)
-"""Offsets into the textures, in their pixels; the first two chosen so that central Europe has plains, alps and a sea."""
+"""Offsets into the textures, in their pixels; the first two give central Europe plains, alps and a sea."""
 SEA_LEVEL = np.float32(-0.6)
 WOODED = np.float32(0.75)
 LAKE = np.float32(-2.3)

@@ -62,7 +62,7 @@ def passes(start: datetime, end: datetime) -> Iterator[tuple[int, float]]:
 
 
 def cross_squares(
-    number: int, node_s: float, columns: range, rows: range, start: datetime, end: datetime
+    number: int, node_s: float, columns: range, rows: range, *, start: datetime, end: datetime
 ) -> Iterator[EarthScene]:
     """The pass's scenes among these squares and in [start, end], still without clouds. Pure."""
     for row in rows:

@@ -28,10 +28,12 @@ Coordinates = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Place:
-    """Pixel centres in spherical Mercator units: u eastwards in [-AROUND / 2, AROUND / 2), v southwards; all arrays (y, x)."""
+    """Pixel centres in spherical Mercator units; all arrays (y, x)."""
 
     u: Coordinates
+    """Eastwards, in [-AROUND / 2, AROUND / 2)."""
     v: Coordinates
+    """Southwards, 0 at the equator."""
     metres: NDArray[np.float32]
     """Length of a unit on the ground."""
     resolution_m: float

@@ -54,10 +54,12 @@ class Settlements:
     def at(cls, place: Place, f: Floats) -> Self:
         """The settlements at a place; ``f`` roughens their edges. Pure."""
         u, v = place.u, place.v
-        village, centres = _nearest(u, v, VILLAGE_CELL, 11, (5.0, 20.0), share=0.8)
-        town, _ = _nearest(u, v, TOWN_CELL, 12, (50.0, 150.0), share=0.75)
+        village, centres = _nearest(u, v, size=VILLAGE_CELL, salt=11, radii=(5.0, 20.0), share=0.8)
+        town, _ = _nearest(u, v, size=TOWN_CELL, salt=12, radii=(50.0, 150.0), share=0.75)
         inside = np.maximum(village + 0.16 * f, town + 0.14 * f).astype(np.float32)
-        cell = hash_cells(np.floor(u * (1 / TOWN_CELL)).astype(np.int64), np.floor(v * (1 / TOWN_CELL)).astype(np.int64), 13)
+        cell = hash_cells(
+            np.floor(u * (1 / TOWN_CELL)).astype(np.int64), np.floor(v * (1 / TOWN_CELL)).astype(np.int64), 13
+        )
         turn = unit(cell).astype(np.float64)
         # a turned grid without trigonometry: (1, t) and (-t, 1) are at right angles
         across, along = (u + turn * v) * (1 / 3.4), (v - turn * u) * (1 / 4.6)
@@ -85,7 +87,7 @@ def paint_settlements(
 
 
 def _nearest(
-    u: Coordinates, v: Coordinates, size: float, salt: int, radii: tuple[float, float], share: float
+    u: Coordinates, v: Coordinates, *, size: float, salt: int, radii: tuple[float, float], share: float
 ) -> tuple[Floats, list[tuple[Coordinates, Coordinates]]]:
     # a settlement stays inside its cell, so a pixel need look at no neighbour; cells are few, so they are tabled
     i, j = np.floor(u * (1 / size)).astype(np.int64), np.floor(v * (1 / size)).astype(np.int64)
