@@ -92,14 +92,11 @@ class LimiterState:
     def for_deployment(cls, deployment: Deployment) -> LimiterState:
         """The limiter for the deployment's rates. Raises PlanError for a rate that is not positive and finite."""
 
-        def bucket(per_minute: float, least_burst: float) -> Bucket:
+        def bucket(per_minute: float) -> Bucket:
             rate = per_minute / 60
-            return Bucket(rate_per_s=rate, burst=max(least_burst, BURST_SHARE * rate * BUCKET_S))
+            return Bucket(rate_per_s=rate, burst=BURST_SHARE * rate * BUCKET_S)
 
-        return cls(
-            requests=bucket(deployment.requests_per_minute, 1.0),
-            pu=bucket(deployment.pu_per_minute, 0.0),
-        )
+        return cls(requests=bucket(deployment.requests_per_minute), pu=bucket(deployment.pu_per_minute))
 
     def lease(self, count: int, pu_each: float, now: float) -> tuple[float, ...]:
         """Timed permits for up to ``count`` requests of ``pu_each`` PU: seconds from ``now``, never decreasing.
@@ -127,20 +124,20 @@ class LimiterState:
     def rejected(self, now: float, retry_after_s: float | None) -> bool:
         """Reports one 429. True if it slowed the rate: at most once per ``REACTION_WINDOW_S``.
 
-        The reaction: nothing is permitted until ``retry_after_s`` has passed, the buckets are then empty, and both
-        rates fall by 5 % (the service does not say which limit was hit); they recover by 1 % per second.
+        Nothing is permitted until ``retry_after_s`` has passed, and the buckets are then empty. Both rates fall by
+        5 % (the service does not say which limit was hit) and recover by 1 % per second.
         """
         self._rejections += 1
         self._held_until = max(self._held_until, now + max(0.0, retry_after_s or 0.0))
-        if now - self._reacted < REACTION_WINDOW_S:
-            return False
-        self._recover(now)
-        self._reacted = now
-        self._reactions += 1
-        self._set_share(self._share * SLOWDOWN, now)
+        slows = now - self._reacted >= REACTION_WINDOW_S
+        if slows:
+            self._recover(now)
+            self._reacted = now
+            self._reactions += 1
+            self._set_share(self._share * SLOWDOWN, now)
         for bucket in (self.requests, self.pu):
             bucket.empty(max(self._held_until, self._last_permit))
-        return True
+        return slows
 
     def held_s(self, now: float) -> float:
         """Seconds from ``now`` during which the service asked for silence."""
@@ -173,8 +170,8 @@ class LimiterState:
             self._set_share(min(1.0, self._share * (1 + RECOVERY_PER_S) ** (now - self._share_at)), now)
 
     def _set_share(self, share: float, now: float) -> None:
-        # permits already given for later keep their times, so another rate holds only after them
-        at = max(now, self._last_permit)
+        # permits already given for later keep their times, and a hold its empty end: another rate begins after both
+        at = max(now, self._last_permit, self._held_until)
         self._share, self._share_at = share, now
         self.requests.change_rate(self._requests_per_s * share, at)
         self.pu.change_rate(self._pu_per_s * share, at)

@@ -67,7 +67,8 @@ class RequestsTransport:
     def post(self, url: str, *, headers: Mapping[str, str], body: bytes, timeouts: Timeouts) -> HttpAnswer:
         """POSTs ``body`` and returns the answer, whatever its status, without following redirects.
 
-        Raises TransportError when no head of an answer came within the time-outs.
+        A head that drips is bounded by its size and ``read_s`` per piece only. Raises TransportError when no head of
+        an answer came within the time-outs.
         """
         deadline = self._clock() + timeouts.total_s
         try:

@@ -26,6 +26,7 @@ PLAIN_ERRORS = [
     errors.TransportError,
     errors.DecodeError,
     errors.StoreError,
+    errors.WrongStore,
     errors.BudgetExceeded,
 ]
 EXAMPLES = [
@@ -96,5 +97,6 @@ def test_exactly_these_errors_stop_a_build():
         "TokenRejected",
         "QuotaExhausted",
         "StoreError",
+        "WrongStore",
         "BudgetExceeded",
     }

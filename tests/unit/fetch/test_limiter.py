@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -128,10 +129,11 @@ def test_a_volley_of_rejections_is_one_reaction():
 
 def test_a_later_rejection_of_a_volley_still_lengthens_the_wait():
     """The longest advice holds: another limit may be the one that was hit."""
-    state = make_state()
+    state = make_state(pu_rate=1e6, pu_burst=1e6)
     state.rejected(100.0, 1.0)
     state.rejected(100.5, 8.0)
     assert state.held_s(101.0) == 7.5
+    assert state.lease(9, 1.0, 101.0) == pytest.approx((7.5 + 1 / (5 * 0.95 * 1.01),))
 
 
 def test_the_rate_recovers_by_a_percent_a_second():
@@ -211,6 +213,25 @@ def test_a_local_gate_lets_nobody_pass_while_the_service_asked_for_silence(clock
     gate = LocalRateGate(state, clock=clock, sleep=sleep)
     gate.acquire(1.0)
     assert gate.acquire(1.0) == pytest.approx(5.2)
+
+
+def test_a_local_gate_gives_one_permit_at_a_time(clock: Any):
+    """Who comes while another waits gets no permit yet: after a 429 it would be a permit of the wrong rate."""
+    permits_meanwhile: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        latecomer.start()
+        latecomer.join(0.05)
+        permits_meanwhile.append(gate.snapshot()["permits"])
+        clock.sleep(seconds + 10)
+
+    gate = LocalRateGate(make_state(burst=1.0), clock=clock, sleep=sleep)
+    latecomer = threading.Thread(target=gate.acquire, args=[1.0])
+    gate.acquire(1.0)
+    gate.acquire(1.0)
+    latecomer.join(5)
+    assert permits_meanwhile == [2]
+    assert gate.snapshot()["permits"] == 3
 
 
 def test_a_local_gate_is_safe_for_threads(clock: Any):

@@ -109,6 +109,12 @@ def test_different_troubles_share_one_allowance(run: Callable[..., str]):
     assert script.calls == 5
 
 
+def test_an_error_with_its_own_allowance_uses_up_no_other(run: Callable[..., str]):
+    """Two unreadable pictures and a stale token leave all three retries for the service's trouble."""
+    own = [DecodeError("a"), TokenRejected("b"), DecodeError("c")]
+    assert run(Script(*own, *[ServiceUnavailable("d")] * 3)) == "done"
+
+
 def test_a_refused_token_is_replaced_without_a_wait(run: Callable[..., str], clock: Any):
     """The renewal itself is all the delay there is."""
     assert run(Script(TokenRejected("a"))) == "done"
