@@ -15,7 +15,7 @@ from typing import NoReturn, Protocol
 from urllib.parse import urlencode
 
 from shdask.errors import AuthError, RateLimited, ServiceError, ServiceUnavailable, ShdaskError, TransportError
-from shdask.fetch.answers import Complaint, read_complaint, retry_after_s
+from shdask.fetch.answers import read_complaint, retry_after_s
 from shdask.fetch.transport import HttpAnswer, Timeouts, Transport
 from shdask.settings import Credentials, Deployment
 
@@ -81,22 +81,17 @@ def request_token(transport: Transport, deployment: Deployment, credentials: Cre
 
 
 def _token_error(answer: HttpAnswer, deployment: Deployment, credentials: Credentials) -> ServiceError:
-    complaint = read_complaint(answer)
+    complaint, status = read_complaint(answer), answer.status
     # a server that echoes the form must not bring the secret into a log
     told = complaint.text.replace(credentials.client_secret, "***")
     where = f"token server {deployment.token_url} answered {told}"
-    return _choose_token_error(answer, complaint, where, deployment)
-
-
-def _choose_token_error(answer: HttpAnswer, complaint: Complaint, where: str, deployment: Deployment) -> ServiceError:
-    status, code = answer.status, complaint.code
     if status == 429:  # noqa: PLR2004  # HTTP's own number
-        return RateLimited(where, status, code, retry_after_s(answer.headers, deployment))
+        return RateLimited(where, status, complaint.code, retry_after_s(answer.headers, deployment))
     if status in {400, 401, 403}:
-        return AuthError(f"the credentials were refused: {where}; {_CURE}", status, code)
+        return AuthError(f"the credentials were refused: {where}; {_CURE}", status, complaint.code)
     if status >= 500 or status == 408:  # noqa: PLR2004  # HTTP's own numbers
-        return ServiceUnavailable(where, status, code)
-    return AuthError(f"no token: {where}; check SH_TOKEN_URL", status, code)
+        return ServiceUnavailable(where, status, complaint.code)
+    return AuthError(f"no token: {where}; check SH_TOKEN_URL", status, complaint.code)
 
 
 def _read_token(answer: HttpAnswer, deployment: Deployment) -> tuple[str, float]:

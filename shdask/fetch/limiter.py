@@ -167,7 +167,9 @@ class LimiterState:
 
     def _recover(self, now: float) -> None:
         if self._share < 1.0 and now > self._share_at:
-            self._set_share(min(1.0, self._share * (1 + RECOVERY_PER_S) ** (now - self._share_at)), now)
+            # an hour recovers from anything; the power of a day would overflow
+            elapsed_s = min(now - self._share_at, 3600.0)
+            self._set_share(min(1.0, self._share * (1 + RECOVERY_PER_S) ** elapsed_s), now)
 
     def _set_share(self, share: float, now: float) -> None:
         # permits already given for later keep their times, and a hold its empty end: another rate begins after both

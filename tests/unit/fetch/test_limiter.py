@@ -143,7 +143,14 @@ def test_the_rate_recovers_by_a_percent_a_second():
     assert state.snapshot(101.0)["rate_share"] == pytest.approx(0.95 * 1.01)
     assert state.snapshot(105.0)["rate_share"] < 1.0
     assert state.snapshot(105.2)["requests_per_s"] == 5.0
-    assert state.snapshot(9999.0)["pu_per_s"] == 4.0
+    assert state.snapshot(105.2)["pu_per_s"] == 4.0
+
+
+def test_a_limiter_that_rested_for_days_is_as_new():
+    """A cluster may idle over a weekend after its last 429."""
+    state = make_state()
+    state.rejected(100.0, None)
+    assert state.snapshot(1e6)["rate_share"] == 1.0
 
 
 def test_a_limit_believed_too_high_is_lived_with():
