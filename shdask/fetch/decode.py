@@ -85,8 +85,13 @@ def _check_kind(source: DatasetReader, shape: tuple[int, int], band_count: int, 
         raise DecodeError(f"the picture's samples are {', '.join(sorted(set(source.dtypes)))}, asked for was {dtype}")
 
 
+def _may_be(crs: CRS, epsg: int) -> bool:
+    """False for a CRS that is surely another one; writers spell one CRS in ways that no library tells apart."""
+    return crs == CRS.from_epsg(epsg) or crs.to_epsg() in {epsg, None}
+
+
 def _check_place(source: DatasetReader, bounds: tuple[float, float, float, float], epsg: int) -> None:
-    if source.crs is not None and source.crs != CRS.from_epsg(epsg):
+    if source.crs is not None and not _may_be(source.crs, epsg):
         raise DecodeError(f"the picture is in {source.crs.to_string()}, asked for was EPSG:{epsg}")
     a, b, c, d, e, f = source.transform[:6]
     if source.transform.is_identity:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 from rasterio.io import MemoryFile
 from rasterio.transform import Affine, from_bounds
 
@@ -174,6 +175,12 @@ def test_where_warnings_are_errors_a_missing_place_is_one_of_ours():
         body = make_tiff(crs=None, transform=None)
     with pytest.raises(DecodeError, match="no geotransform"):
         decode_tiff(body, **ASKED)
+
+
+def test_a_crs_spelled_in_an_unknown_way_is_taken():
+    """Only a CRS that is surely another one is refused; the place is checked in any case."""
+    unknown = CRS.from_proj4("+proj=tmerc +lat_0=0 +lon_0=15 +k=0.9996 +x_0=500000 +y_0=0 +R=6370997 +units=m")
+    np.testing.assert_array_equal(decode_tiff(make_tiff(crs=unknown), **ASKED), PICTURE)
 
 
 def test_a_picture_in_degrees_is_checked_in_degrees():
