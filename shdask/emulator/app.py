@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
@@ -35,6 +36,8 @@ from shdask.emulator.sources import make_sources
 TOKEN_PATHS = ("/auth/realms/main/protocol/openid-connect/token", "/oauth/token")
 PROCESS_PATHS = ("/api/v1/process", "/process/v1")
 KNOWN_SCRIPTS = 256
+
+logger = logging.getLogger(__name__)
 
 
 class Emulator:
@@ -69,6 +72,10 @@ class Emulator:
             response = await self._answer(request)
         except Refusal as refusal:
             response = _json(refusal.body(), refusal.status)
+        except Exception:
+            logger.exception("the emulator failed to answer")
+            failure = Refusal(500, "RENDERER_EXCEPTION", "The emulator failed; its own log says how.")
+            response = _json(failure.body(), failure.status)
         if self._config.latency_s:
             await asyncio.sleep(self._config.latency_s)
         return response

@@ -75,12 +75,17 @@ class _Server(uvicorn.Server):
         yield
 
     async def _watch_parent(self) -> None:
-        while self._parent_pid is None or _alive(self._parent_pid):  # noqa: ASYNC110  # a process sends no event
+        pid = self._parent_pid
+        is_parent = os.getppid() == pid
+        while pid is None or _alive(pid, is_parent=is_parent):  # noqa: ASYNC110  # a process sends no event
             await asyncio.sleep(PARENT_POLL_S)
         self.should_exit = True
 
 
-def _alive(pid: int) -> bool:
+def _alive(pid: int, *, is_parent: bool) -> bool:
+    if is_parent:
+        # a parent that was killed but not yet collected still has its number, but no children
+        return os.getppid() == pid
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -65,7 +65,7 @@ class Footing:
 
     def take(self, field: Floats) -> Floats:
         """``field`` at the positions, bilinear."""
-        a, b, c, d = (field.take(corner) for corner in self._corners)
+        a, b, c, d = (field[corner] for corner in self._corners)
         upper = a + (b - a) * self._fx
         lower = c + (d - c) * self._fx
         return np.asarray(upper + (lower - upper) * self._fy, dtype=np.float32)

@@ -1,0 +1,76 @@
+"""The emulator's tokens, as an OAuth client sees them."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+import requests
+
+from .conftest import make_body
+
+TOKEN_PATHS = ["/auth/realms/main/protocol/openid-connect/token", "/oauth/token"]
+
+
+@pytest.mark.parametrize("path", TOKEN_PATHS)
+def test_client_credentials_buy_a_token(client, path):
+    """Both token paths answer a form with the fields observed at the service."""
+    answer = client.login(path)
+    fields = {key: value for key, value in answer.json().items() if key != "access_token"}
+    assert answer.status_code == 200
+    assert fields == {
+        "expires_in": 3600,
+        "refresh_expires_in": 0,
+        "token_type": "Bearer",
+        "not-before-policy": 0,
+        "scope": "email profile",
+    }
+
+
+def test_token_carries_the_claims_clients_read(client):
+    """A token is a JWT with expiry, user and client."""
+    payload = client.token.split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    assert claims["azp"] == "emulator"
+    assert claims["exp"] - claims["iat"] == 3600
+    assert claims["sub"]
+
+
+def test_wrong_secret_is_refused(client):
+    """Other credentials get Keycloak's 401 body."""
+    answer = client.login(client_secret="guess")
+    assert answer.status_code == 401
+    assert answer.json() == {
+        "error": "invalid_client",
+        "error_description": "Invalid client or Invalid client credentials",
+    }
+
+
+def test_other_grant_is_refused(client):
+    """Only client credentials are served."""
+    assert client.login(grant_type="password").status_code == 400
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer unknown"}, {"Authorization": "Basic abc"}])
+def test_process_without_a_valid_token_is_401(emulator, headers):
+    """A missing, unknown or foreign authorization gets the error wrapper."""
+    answer = requests.post(emulator.base_url + "/api/v1/process", json=make_body(), headers=headers, timeout=30)
+    assert answer.status_code == 401
+    assert answer.json()["error"]["reason"] == "Unauthorized"
+    assert answer.json()["error"]["code"] == "COMMON_UNAUTHORIZED"
+
+
+def test_revoked_token_is_refused_and_a_new_one_works(launched):
+    """Revoking ends every token issued so far, and only those."""
+    client = launched()
+    client.emulator.revoke_tokens()
+    statuses = [client.process(make_body()).status_code]
+    client.token = client.login().json()["access_token"]
+    assert [*statuses, client.process(make_body()).status_code] == [401, 200]
+
+
+def test_token_expires(launched):
+    """A token whose lifetime is over when it arrives is refused."""
+    client = launched(token_lifetime_s=0.0)
+    assert client.process(make_body()).status_code == 401

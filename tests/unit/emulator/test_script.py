@@ -1,0 +1,106 @@
+"""Evalscripts in V8: rounding, units, shapes and what setup() may say."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from shdask.emulator.refusal import Refusal
+from shdask.emulator.script import Script
+
+NAN = float("nan")
+
+
+def run(source, *planes, divisors=None):
+    """What the script's only output makes of these planes of DN, as (band, y, x)."""
+    with closing(Script.load(source)) as script:
+        arrays = [np.asarray(plane, dtype=np.float32) for plane in planes]
+        return script.run(arrays, divisors or (1.0,) * len(arrays), script.setup.outputs[0])
+
+
+def passing(sample_type):
+    """A script that returns its one band unchanged."""
+    return (
+        f"function setup() {{ return {{input: ['A'], output: {{bands: 1, sampleType: '{sample_type}'}}}}; }}"
+        "function evaluatePixel(s) { return [s.A]; }"
+    )
+
+
+@pytest.mark.parametrize(
+    ("sample_type", "values", "expected"),
+    [
+        ("AUTO", [0.25, 0.5, -1, 2, 1], [64, 128, 0, 255, 255]),
+        ("UINT8", [0.5, 40.6, 310, -1, 1.49], [1, 41, 255, 0, 1]),
+        ("UINT16", [275.3, 65535.4, 70000, -1, 2.5], [275, 65535, 65535, 0, 3]),
+        ("INT8", [-128.7, -0.5, 127.5, 3.2, -2.5], [-128, 0, 127, 3, -2]),
+        ("INT16", [-40000, -1.5, 32767.9, 0, 1.5], [-32768, -1, 32767, 0, 2]),
+        ("FLOAT32", [0.25, -1, 1e9, 0, 0.5], [0.25, -1, 1e9, 0, 0.5]),
+    ],
+)
+def test_values_are_rounded_and_clamped_as_documented(sample_type, values, expected):
+    """Integers are rounded half up and clamped; AUTO is stretched from [0, 1]; floats pass."""
+    np.testing.assert_array_equal(run(passing(sample_type), [values])[0, 0], expected)
+
+
+def test_float_keeps_infinity_and_nan():
+    """FLOAT32 carries what the arithmetic of the script yields."""
+    source = passing("FLOAT32").replace("[s.A]", "[1 / s.A]")
+    np.testing.assert_array_equal(run(source, [[0.0, NAN, 2.0]])[0, 0], [np.inf, np.nan, 0.5])
+
+
+def test_nan_becomes_zero_in_integers():
+    """An integer image has no NaN; 0 stands for it."""
+    assert run(passing("UINT16"), [[NAN]])[0, 0, 0] == 0
+
+
+def test_sample_is_dn_over_the_divisor():
+    """Reflectance is the exact quotient, so that multiplying back gives the DN."""
+    dn = np.arange(10000).reshape(100, 100)
+    source = passing("UINT16").replace("[s.A]", "[s.A * 10000]")
+    np.testing.assert_array_equal(run(source, dn, divisors=(10000.0,))[0], dn)
+
+
+def test_many_chunks_keep_their_order():
+    """An image longer than one run of the loop comes back whole."""
+    dn = np.arange(600 * 500).reshape(600, 500) % 65536
+    np.testing.assert_array_equal(run(passing("UINT16"), dn)[0], dn)
+
+
+def test_object_with_output_ids_is_understood():
+    """A script may return an object of arrays, and V8 constants name sample types."""
+    source = (
+        "function setup() { return {input: [{bands: ['A', 'B'], units: ['DN', 'dn']}],"
+        " output: [{id: 'sum', bands: 1, sampleType: SampleType.UINT8}], mosaicking: Mosaicking.SIMPLE}; }"
+        "function evaluatePixel(s) { return {sum: [s.A + s.B]}; }"
+    )
+    np.testing.assert_array_equal(run(source, [[1, 2]], [[3, 4]]), [[[4, 6]]])
+
+
+def test_state_of_one_script_is_not_seen_by_another():
+    """Every script has a world of its own."""
+    with closing(Script.load("var leaked = 1;" + passing("UINT8"))):
+        source = passing("UINT8").replace("[s.A]", "[typeof leaked === 'undefined' ? 1 : 0]")
+        assert run(source, [[9]])[0, 0, 0] == 1
+
+
+@pytest.mark.parametrize(
+    "setup",
+    [
+        "7",
+        "{}",
+        "{input: [], output: {bands: 1}}",
+        "{input: ['A'], output: {bands: 0}}",
+        "{input: ['A'], output: {bands: 1, sampleType: 'UINT32'}}",
+        "{input: ['A'], output: [{bands: 1}, {bands: 2}]}",
+        "{input: [{bands: ['A'], units: ['DN', 'DN']}], output: {bands: 1}}",
+        "{input: ['A'], output: {bands: 1}, mosaicking: 'TILE'}",
+        "{input: [{bands: ['A']}, {bands: ['B']}], output: {bands: 1}}",
+    ],
+)
+def test_setup_that_says_nonsense_is_refused(setup):
+    """What setup() may not say is a 400, not a crash."""
+    with pytest.raises(Refusal) as refusal:
+        Script.load(f"function setup() {{ return {setup}; }} function evaluatePixel(s) {{ return [1]; }}")
+    assert refusal.value.status == 400
