@@ -169,6 +169,5 @@ class ClientCredentials:
             self._failure = copy.copy(error)
             self._failure_holds_until = self._clock() + max(_FAILURE_HOLDS_S, advice or 0.0)
             raise
-        self._failure = None
         self._renew_at = asked + lifetime_s - renewal_margin_s(lifetime_s)
         return AccessToken(value=value, expires_at=asked + lifetime_s)

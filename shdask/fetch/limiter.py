@@ -110,7 +110,8 @@ class LimiterState:
         self._recover(now)
         delays: list[float] = []
         while len(delays) < count:
-            at = max(now, self._last_permit, self._held_until, self.requests.earliest(1), self.pu.earliest(pu_each))
+            # a hold needs no word here: the buckets are empty until its end
+            at = max(now, self._last_permit, self.requests.earliest(1), self.pu.earliest(pu_each))
             if delays and at - now > HORIZON_S:
                 break
             self.requests.take(1, at)

@@ -17,8 +17,8 @@ from rasterio.transform import Affine, from_bounds
 from shdask.errors import DecodeError
 from shdask.fetch.decode import decode_tiff
 
-BOUNDS = (500000.0, 5100000.0, 500740.0, 5100580.0)
-SHAPE = (29, 37)
+BOUNDS = (500000.0, 5100000.0, 501940.0, 5101660.0)
+SHAPE = (83, 97)
 ASKED = {"shape": SHAPE, "band_count": 3, "dtype": "uint16", "bounds": BOUNDS, "epsg": 32633}
 PICTURE = np.random.default_rng(7).integers(1, 10_000, (3, *SHAPE)).astype("uint16")
 
@@ -35,13 +35,13 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 }
 
 
-def make_tiff(picture: NDArray[Any] = PICTURE, **options: Any) -> bytes:
+def make_tiff(picture: NDArray[Any] = PICTURE, *, driver: str = "GTiff", **options: Any) -> bytes:
     """A GeoTIFF written by rasterio, placed at BOUNDS unless told otherwise."""
     count, height, width = picture.shape
     place = {"crs": "EPSG:32633", "transform": from_bounds(*BOUNDS, width, height)}
     size = {"width": width, "height": height, "count": count, "dtype": picture.dtype}
     with MemoryFile() as file:
-        with file.open(driver="GTiff", **size, **(place | options)) as target:
+        with file.open(driver=driver, **size, **(place | options)) as target:
             target.write(picture)
         return bytes(file.getbuffer())
 
@@ -78,7 +78,7 @@ def test_a_truncated_picture_is_never_read(layout: str, share: float):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_picture_without_its_last_pixel_is_never_read(layout: str):
-    """The cut that GDAL forgives in uncompressed files."""
+    """The smallest cut of all."""
     with pytest.raises(DecodeError):
         decode_tiff(TIFFS[layout][:-2], **ASKED)
 
@@ -115,7 +115,7 @@ def _kind_of(body: bytes) -> object:
         (b'{"error": {"status": 500}}', "26 bytes of JSON beginning"),
         (b"\x89PNG\r\n\x1a\n" + bytes(50), "58 bytes beginning b'.x89PNG"),
         (TIFFS["deflate"][:100], "a TIFF of 100 bytes, truncated or damaged"),
-        (b"<VRTDataset rasterXSize='37' rasterYSize='29'/>", "HTML or XML"),
+        (b"<VRTDataset rasterXSize='97' rasterYSize='83'/>", "HTML or XML"),
     ],
 )
 def test_what_came_instead_is_said(body: bytes, words: str):
@@ -124,16 +124,23 @@ def test_what_came_instead_is_said(body: bytes, words: str):
         decode_tiff(body, **ASKED)
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_picture_in_another_format_is_refused():
+    """A PNG of the right size and type: it could not say where it lies."""
+    with pytest.raises(DecodeError, match=r"beginning b'.x89PNG"):
+        decode_tiff(make_tiff(driver="PNG"), **ASKED)
+
+
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"shape": (37, 29)}, r"29 x 37 \(y, x\) pixels, asked for were \(37, 29\)"),
+        ({"shape": (97, 83)}, r"83 x 97 \(y, x\) pixels, asked for were \(97, 83\)"),
         ({"band_count": 4}, "has 3 bands, asked for were 4"),
         ({"dtype": "float32"}, "samples are uint16, asked for was float32"),
         ({"epsg": 32634}, "is in EPSG:32633, asked for was EPSG:32634"),
-        ({"bounds": (500020.0, 5100000.0, 500760.0, 5100580.0)}, "misplaced"),
-        ({"bounds": (500000.0, 5100020.0, 500740.0, 5100600.0)}, "misplaced"),
-        ({"bounds": (500000.0, 5100000.0, 500741.0, 5100580.0)}, "misplaced"),
+        ({"bounds": (500020.0, 5100000.0, 501960.0, 5101660.0)}, "misplaced"),
+        ({"bounds": (500000.0, 5100020.0, 501940.0, 5101680.0)}, "misplaced"),
+        ({"bounds": (500000.0, 5100000.0, 501941.0, 5101660.0)}, "misplaced"),
     ],
 )
 def test_another_picture_than_the_one_asked_for_is_refused(asked: dict[str, Any], words: str):
@@ -146,14 +153,14 @@ def test_another_picture_than_the_one_asked_for_is_refused(asked: dict[str, Any]
 @pytest.mark.parametrize("axis", ["x", "y"])
 def test_a_picture_may_be_off_by_a_thousandth_of_a_pixel(off_px: float, accepted: bool, axis: str):
     """Rounding on the way is forgiven, half a pixel never."""
-    x, y = 500000.0 + 20 * off_px * (axis == "x"), 5100580.0 - 20 * off_px * (axis == "y")
+    x, y = 500000.0 + 20 * off_px * (axis == "x"), 5101660.0 - 20 * off_px * (axis == "y")
     body = make_tiff(transform=Affine(20, 0, x, 0, -20, y))
     assert (_kind_of(body) != "DecodeError") is accepted
 
 
 @pytest.mark.parametrize(
     "turned",
-    [Affine(20, 0.1, 500000, 0.1, -20, 5100580), Affine(20, 0, 500000, 0, 20, 5100000)],
+    [Affine(20, 0.1, 500000, 0.1, -20, 5101660), Affine(20, 0, 500000, 0, 20, 5100000)],
     ids=["rotated", "south-up"],
 )
 def test_a_turned_picture_is_refused(turned: Affine):
@@ -185,6 +192,6 @@ def test_a_crs_spelled_in_an_unknown_way_is_taken():
 
 def test_a_picture_in_degrees_is_checked_in_degrees():
     """Here x is longitude, as the service sends it for 4326."""
-    bounds = (14.0, 46.0, 14.0037, 46.0029)
-    body = make_tiff(crs="EPSG:4326", transform=from_bounds(*bounds, 37, 29))
+    bounds = (14.0, 46.0, 14.0097, 46.0083)
+    body = make_tiff(crs="EPSG:4326", transform=from_bounds(*bounds, 97, 83))
     np.testing.assert_array_equal(decode_tiff(body, **{**ASKED, "bounds": bounds, "epsg": 4326}), PICTURE)
