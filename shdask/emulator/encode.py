@@ -5,10 +5,12 @@ Refuses to know what the values mean.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
 from shdask.emulator.lattice import Lattice
@@ -34,15 +36,12 @@ def encode_tiff(image: NDArray[Any], lattice: Lattice, compression: str, nodata:
         "dtype": image.dtype.name,
         "crs": lattice.crs,
         "transform": transform_of(lattice),
-        "interleave": "band",
+        "interleave": "pixel",  # as the service's: clients read (y, x, band)
         "blockysize": min(STRIP_ROWS, image.shape[1]),
         "nodata": nodata,
         **options,
     }
-    with MemoryFile() as file:
-        with file.open(**profile) as dataset:
-            dataset.write(image)
-        return bytes(file.read())
+    return _write(image, profile)
 
 
 def encode_png(image: NDArray[Any]) -> bytes:
@@ -57,7 +56,13 @@ def encode_png(image: NDArray[Any]) -> bytes:
         "width": image.shape[2],
         "dtype": image.dtype.name,
     }
-    with MemoryFile() as file:
+    return _write(image, profile)
+
+
+def _write(image: NDArray[Any], profile: dict[str, Any]) -> bytes:
+    with MemoryFile() as file, warnings.catch_warnings():
+        # a PNG has no place on Earth, and is not meant to
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with file.open(**profile) as dataset:
             dataset.write(image)
         return bytes(file.read())

@@ -48,7 +48,7 @@ globalThis.__run = (function () {
       if (!Array.isArray(o) || o.length !== %(bands)d) {
         throw new Error("evaluatePixel() must return an array of %(bands)d values for output " + %(id)s);
       }
-      let v;
+      let v, t;
       %(store)s
     }
     return 1;
@@ -139,7 +139,7 @@ def make_loop(names: tuple[str, ...], divisors: tuple[float, ...], output: Scrip
         f"{json.dumps(name)}: in{i}[i]" + ("" if divisor == 1 else f" / {divisor!r}")
         for i, (name, divisor) in enumerate(zip(names, divisors, strict=True))
     ]
-    store = [f"v = +o[{i}]; out{i}[i] = {_stored(output)};" for i in range(output.bands)]
+    store = [_store(i, output) for i in range(output.bands)]
     return LOOP % {
         "chunk": CHUNK_PX,
         "factor": repr(1 / max(divisors)),
@@ -152,13 +152,15 @@ def make_loop(names: tuple[str, ...], divisors: tuple[float, ...], output: Scrip
     }
 
 
-def _stored(output: ScriptOutput) -> str:
+def _store(index: int, output: ScriptOutput) -> str:
     if output.dtype.kind == "f":
-        return "v"
+        return f"out{index}[i] = +o[{index}];"
     info = np.iinfo(output.dtype)
-    stretched = "v * 255" if output.sample_type == "AUTO" else "v"
-    # NaN fails both comparisons of min/max, so it is tested first
-    return f"v !== v ? 0 : Math.min({info.max}, Math.max({info.min}, Math.floor({stretched} + 0.5)))"
+    stretched = f"o[{index}] * 255" if output.sample_type == "AUTO" else f"+o[{index}]"
+    # `| 0` cuts towards zero and is seven times as fast as Math.floor; below zero it is mended
+    rounded = "(v + 0.5) | 0" if info.min == 0 else "(t = (v + 0.5) | 0) > v + 0.5 ? t - 1 : t"
+    outside = f"v !== v ? 0 : v < {info.min} ? {info.min} : {info.max}"
+    return f"v = {stretched}; out{index}[i] = v >= {info.min} && v <= {info.max} ? ({rounded}) : {outside};"
 
 
 def _evaluate(context: MiniRacer, source: str) -> Any:

@@ -107,6 +107,8 @@ class EarthSource:
         if not isinstance(scene, EarthScene):
             raise TypeError(f"{scene.id} is no scene of the synthetic Earth")
         ground = self._earth.ground(lattice)
+        if _misses(scene, ground):
+            return None
         across = _across_swath(scene, ground)
         data_mask = (np.abs(across) <= F(1)) & _in_square(scene, ground)
         if not (data_mask & wanted).any():
@@ -167,6 +169,15 @@ def _squares(lattice: Lattice) -> tuple[range, range]:
     columns = range(int((u.min() - slack) // SCENE_UNITS), int((u.max() + slack) // SCENE_UNITS) + 1)
     rows = range(int((v.min() - slack) // SCENE_UNITS), int((v.max() + slack) // SCENE_UNITS) + 1)
     return columns, rows
+
+
+def _misses(scene: EarthScene, ground: Ground) -> bool:
+    west, east, north, south = ground.place.extent
+    left, top = _from_square(np.array([west, east]), scene.column * SCENE_UNITS), scene.row * SCENE_UNITS
+    if north >= top + SCENE_UNITS or south < top:
+        return True
+    # where the ends are not in order the block may surround the square
+    return bool(left[0] <= left[1] and (left[0] >= SCENE_UNITS or left[1] < 0))
 
 
 def _in_square(scene: EarthScene, ground: Ground) -> NDArray[np.bool_]:

@@ -21,11 +21,11 @@ CONTINENT = 2.0**-8
 REGION = 2.0**-4
 PLACE = 1.0
 LAND = (938.6, 124.4)
-BELT = (116.6, 213.4)
+BELT_FROM_LAND = (-822, 89)
+"""These two give central Europe plains, alps and a sea with the default seed; in pixels of the coarse texture."""
 VALLEYS = (97.0, 411.0)
-WOODS = (331.0, 77.0)
+WOODS = (331, 77)
 BROOKS = (655.0, 120.0)
-"""Offsets into the textures, in their pixels; the first two give central Europe plains, alps and a sea."""
 SEA_LEVEL = np.float32(-0.6)
 WOODED = np.float32(0.75)
 LAKE = np.float32(-2.3)
@@ -33,12 +33,16 @@ CONIFERS_M = np.float32(620)
 PASTURES_M = np.float32(1300)
 RIDGE = 2.2
 ALPS_M = 2000.0
+RIVER_HALF_WIDTH, BROOK_HALF_WIDTH = 2.0, 0.5
+"""In units of 26 m at 46 degrees."""
 BUILDABLE = np.float32(0.16)
 """Rise over run."""
 
 F = np.float32
 
 Floats = NDArray[np.float32]
+Slope = tuple[Floats, Floats]
+"""Change of a noise per texture pixel, eastwards and southwards."""
 FIELD_CROPS = np.array(
     [Cover.WHEAT, Cover.MAIZE, Cover.PASTURE, Cover.RAPESEED, Cover.WHEAT, Cover.GREENS, Cover.PASTURE, Cover.FALLOW],
     dtype=np.uint8,
@@ -69,6 +73,8 @@ class Landscape:
         self._coarse = coarse
         self._middle = middle
         self._fine = fine
+        self._belt = coarse.shifted(*BELT_FROM_LAND)
+        self._woods = middle.shifted(*WOODS)
 
     @classmethod
     def make(cls, seed: int) -> Self:
@@ -92,12 +98,13 @@ class Landscape:
         f, m = local.take(self._fine.values), regional.take(self._middle.values)
         valleys = Footing(u, v, REGION / 2, VALLEYS)
         r = valleys.take(self._middle.values)
-        land = Footing(u, v, CONTINENT, LAND).take(self._coarse.values)
-        mountains = ramp(Footing(u, v, CONTINENT, BELT).take(self._coarse.values), -0.1, 1.5)
-        woods = Footing(u, v, REGION, WOODS).take(self._middle.values)
+        continental = Footing(u, v, CONTINENT, LAND)
+        land, mountains = continental.take(self._coarse.values), ramp(continental.take(self._belt), -0.1, 1.5)
+        woods = regional.take(self._woods)
 
         level = _level(land, m, f, r, mountains)
-        east, south = _slopes(level, [(local, self._fine), (regional, self._middle), (valleys, self._middle)], place)
+        bends = _slope(valleys, self._middle)
+        east, south = level.slopes(_slope(local, self._fine), _slope(regional, self._middle), bends, place)
         steep = np.sqrt(east * east + south * south)
         height = level.height
 
@@ -109,11 +116,10 @@ class Landscape:
         _paint_heights(cover, height, steep, f)
         settlements = Settlements.at(place, f)
         paint_settlements(cover, tone, settlements, (steep < BUILDABLE) & ~wooded)
-        rivers = [(valleys, r, REGION / 2, 2.0)]
         brooks = Footing(u + 1.5 * f, v - 1.5 * f, REGION, BROOKS)
-        rivers.append((brooks, brooks.take(self._middle.values), REGION, 0.5))
-        for footing, field, scale, half_width in rivers:
-            cover[_near_line(field, footing, self._middle, half_width * scale)] = Cover.RIVER
+        cover[_near_line(r, bends, RIVER_HALF_WIDTH * REGION / 2)] = Cover.RIVER
+        brook = _near_line(brooks.take(self._middle.values), _slope(brooks, self._middle), BROOK_HALF_WIDTH * REGION)
+        cover[brook] = Cover.RIVER
         cover[(woods + F(0.06) * f < LAKE) & (mountains < F(0.5))] = Cover.LAKE
         shore = land + F(0.08) * m + F(0.01) * f
         cover[shore < SEA_LEVEL + F(0.004)] = Cover.SAND
@@ -138,6 +144,12 @@ class _Level:
     by_m: Floats
     by_r: Floats
 
+    def slopes(self, of_f: Slope, of_m: Slope, of_r: Slope, place: Place) -> tuple[Floats, Floats]:
+        """Rise over run eastwards and southwards, by the chain rule. Pure."""
+        east = self.by_f * of_f[0] * F(PLACE) + self.by_m * of_m[0] * F(REGION) + self.by_r * of_r[0] * F(REGION / 2)
+        south = self.by_f * of_f[1] * F(PLACE) + self.by_m * of_m[1] * F(REGION) + self.by_r * of_r[1] * F(REGION / 2)
+        return east / place.metres, south / place.metres
+
 
 def _level(land: Floats, m: Floats, f: Floats, r: Floats, mountains: Floats) -> _Level:
     share = np.minimum(np.abs(r) * F(1.6), F(1))
@@ -153,20 +165,13 @@ def _level(land: Floats, m: Floats, f: Floats, r: Floats, mountains: Floats) -> 
     )
 
 
-def _slopes(level: _Level, noises: list[tuple[Footing, Texture]], place: Place) -> tuple[Floats, Floats]:
-    east = south = np.zeros_like(level.height)
-    for (footing, texture), by, scale in zip(
-        noises, (level.by_f, level.by_m, level.by_r), (PLACE, REGION, REGION / 2), strict=True
-    ):
-        east = east + by * footing.take(texture.slope_x) * F(scale)
-        south = south + by * footing.take(texture.slope_y) * F(scale)
-    return east / place.metres, south / place.metres
+def _slope(footing: Footing, texture: Texture) -> Slope:
+    return footing.take(texture.slope_x), footing.take(texture.slope_y)
 
 
-def _near_line(field: Floats, footing: Footing, texture: Texture, reach: float) -> NDArray[np.bool_]:
+def _near_line(field: Floats, slope: Slope, reach: float) -> NDArray[np.bool_]:
     # distance to the line field = 0, in texture pixels: the field over its slope
-    sx, sy = footing.take(texture.slope_x), footing.take(texture.slope_y)
-    return np.asarray(field * field < F(reach * reach) * (sx * sx + sy * sy), dtype=np.bool_)
+    return np.asarray(field * field < F(reach * reach) * (slope[0] * slope[0] + slope[1] * slope[1]), dtype=np.bool_)
 
 
 def _paint_fields(

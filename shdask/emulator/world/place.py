@@ -36,6 +36,8 @@ class Place:
     """Southwards, 0 at the equator."""
     metres: NDArray[np.float32]
     """Length of a unit on the ground."""
+    extent: tuple[float, float, float, float]
+    """Least and greatest u, least and greatest v."""
     resolution_m: float
     """Pixel size in metres, roughly; the same for all windows of a grid."""
 
@@ -55,10 +57,12 @@ def locate(lattice: Lattice) -> Place:
     ty, iy = _between(lattice.row, lattice.height, row0)
     metres = np.array([[UNIT_M * math.cos(math.radians(latitude_of(node))) for node in row] for row in v.tolist()])
     degrees = CRS.from_user_input(lattice.crs).is_geographic
-    east = _blend(_blend(u, ix, tx, 1), iy, ty, 0)
+    east, south = _blend(_blend(u, ix, tx, 1), iy, ty, 0), _blend(_blend(v, ix, tx, 1), iy, ty, 0)
+    east -= np.floor(east * (1.0 / AROUND) + 0.5) * AROUND
     return Place(
-        u=east - np.floor(east * (1.0 / AROUND) + 0.5) * AROUND,
-        v=_blend(_blend(v, ix, tx, 1), iy, ty, 0),
+        u=east,
+        v=south,
+        extent=(float(east.min()), float(east.max()), float(south.min()), float(south.max())),
         metres=_blend(_blend(metres, ix, tx, 1), iy, ty, 0).astype(np.float32),
         resolution_m=lattice.res_y * (METRES_PER_DEGREE if degrees else 1.0),
     )

@@ -50,6 +50,10 @@ class Texture:
             slope_y=((np.roll(noise, -1, 0) - np.roll(noise, 1, 0)) / 2).astype(np.float32).reshape(-1),
         )
 
+    def shifted(self, dx: int, dy: int) -> Floats:
+        """The values as seen from a point further by whole texture pixels: other noise for the same footing. Pure."""
+        return np.roll(self.values.reshape(SIZE, SIZE), (-dy, -dx), (0, 1)).reshape(-1)
+
 
 class Footing:
     """Where positions fall in a texture: the four neighbours and their weights, to be used for several lookups."""

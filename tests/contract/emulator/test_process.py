@@ -36,6 +36,7 @@ def test_answer_is_a_placed_tiff(client):
     assert profile["crs"] == rasterio.CRS.from_epsg(32633)
     assert profile["transform"] == rasterio.Affine(10, 0, 500000, 0, -10, 5100000)
     assert (profile["count"], profile["height"], profile["width"], profile["dtype"]) == (2, 10, 20, "uint16")
+    assert profile["interleave"] == "pixel"
 
 
 def test_pattern_is_the_published_sum(client):
