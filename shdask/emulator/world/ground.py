@@ -102,7 +102,7 @@ class Landscape:
         land, mountains = continental.take(self._coarse.values), ramp(continental.take(self._belt), -0.1, 1.5)
         woods = regional.take(self._woods)
 
-        level = _level(land, m, f, r, mountains)
+        level = _level(land, m, f, r, mountains * (F(0.85) + F(0.15) * np.clip(woods, F(-2), F(2))))
         bends = _slope(valleys, self._middle)
         east, south = level.slopes(_slope(local, self._fine), _slope(regional, self._middle), bends, place)
         steep = np.sqrt(east * east + south * south)
@@ -202,5 +202,5 @@ def _paint_fields(
 
 def _paint_heights(cover: NDArray[np.uint8], height: Floats, steep: Floats, f: Floats) -> None:
     crooked = height + F(60) * f
-    cover[crooked > 1750] = Cover.ALPINE  # noqa: PLR2004  # metres
-    cover[(crooked > 2150) | ((crooked > 1600) & (steep > 0.8))] = Cover.ROCK  # noqa: PLR2004  # metres, rise over run
+    cover[crooked > 1700] = Cover.ALPINE  # noqa: PLR2004  # metres
+    cover[(crooked > 2250) | ((crooked > 1700) & (steep > 0.75))] = Cover.ROCK  # noqa: PLR2004  # metres, rise over run
