@@ -15,6 +15,7 @@ Knows nothing of HTTP libraries, Dask or Zarr: rooms translate what they meet in
     ├─ TransportError                no answer, or a cut one
     ├─ DecodeError                   an answer that is not the picture that was asked for
     ├─ StoreError                    the cube cannot be created, opened or written
+    │  └─ WrongStore                 the path holds something else, or another process owns the cube
     ├─ BudgetExceeded                the next request would pass ``max_pu``
     └─ BuildError                    a build ended with failed tiles
 """
@@ -128,9 +129,15 @@ class DecodeError(ShdaskError):
 
 
 class StoreError(ShdaskError):
-    """The cube cannot be created, opened or written; for another cube's store: names the difference."""
+    """The cube cannot be created, opened or written."""
 
     stops_build = True
+
+
+class WrongStore(StoreError):
+    """The path holds no cube, another cube, something else, or a cube that another process is building."""
+
+    exit_code = 2
 
 
 class BudgetExceeded(ShdaskError):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from zarr.storage import LocalStore
 
-from shdask.errors import StoreError
+from shdask.errors import StoreError, WrongStore
 
 PARTIAL_SUFFIX = ".partial"
 """zarr's LocalStore writes to ``<name>.<uuid>.partial`` and renames."""
@@ -34,7 +34,7 @@ def cube_path(store: str | os.PathLike[str]) -> Path:
     """The absolute path of a cube on disk. Raises StoreError for a URL."""
     text = os.fspath(store)
     if "://" in text:
-        raise StoreError(f"{text}: cubes are written to and read from folders on disk; give a path")
+        raise WrongStore(f"{text}: cubes are written to and read from folders on disk; give a path")
     return Path(text).expanduser().absolute()
 
 

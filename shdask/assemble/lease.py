@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from shdask.assemble.disk import disk_errors
-from shdask.errors import StoreError
+from shdask.errors import WrongStore
 
 FOLDER = ".shdask"
 """Inside the cube's folder: the lease and the ledger. Zarr readers that list the folder pass over it with a warning."""
@@ -51,7 +51,7 @@ class Lease:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(fd)
-            raise StoreError(
+            raise WrongStore(
                 f"{path} is being built by {_describe(read_owner(path))}; wait for it, or stop it "
                 f"(what it has written is kept), then build again"
             ) from None

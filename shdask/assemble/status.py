@@ -20,7 +20,7 @@ from shdask.assemble.lease import Owner, read_owner
 from shdask.assemble.ledger import read_ledger
 from shdask.assemble.store import read_root_attributes
 from shdask.assemble.template import TILE_STATE
-from shdask.errors import StoreError
+from shdask.errors import WrongStore
 from shdask.model import TileState
 
 SHOWN_ERRORS = 5
@@ -74,10 +74,10 @@ def read_status(store: str | Path) -> CubeStatus:
     """The status of the cube at ``store``. Raises StoreError where there is no cube of ours."""
     path = cube_path(store)
     if not (path / "zarr.json").exists():
-        raise StoreError(f"{path} holds no cube; name the folder that shdask build was given")
+        raise WrongStore(f"{path} holds no cube; name the folder that shdask build was given")
     attributes = read_root_attributes(path)
     if "shdask_version" not in attributes:
-        raise StoreError(f"{path} is a Zarr store that shdask did not make")
+        raise WrongStore(f"{path} is a Zarr store that shdask did not make")
     ledger = read_ledger(path)
     with disk_errors(path):
         cells = np.asarray(zarr.open_array(open_zarr_store(path), path=TILE_STATE, mode="r")[...])

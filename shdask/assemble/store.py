@@ -32,7 +32,7 @@ from shdask.assemble.lease import FOLDER, Lease
 from shdask.assemble.ledger import Ledger, LedgerSummary
 from shdask.assemble.template import DATA_MASK, create_template, make_layout, write_tile_states
 from shdask.assemble.write import check_tile_data, is_all_fill, make_stored_values
-from shdask.errors import StoreError
+from shdask.errors import WrongStore
 from shdask.model import Band, Tile, TileData, TileState
 from shdask.plan.cube import CubePlan
 
@@ -68,14 +68,14 @@ def _holds_whole_cube(path: Path) -> bool:
     if not (path / "zarr.json").exists():
         foreign = [e.name for e in path.iterdir() if e.name != FOLDER and not e.name.endswith(PARTIAL_SUFFIX)]
         if foreign:
-            raise StoreError(
+            raise WrongStore(
                 f"{path} is a folder with other things in it ({', '.join(sorted(foreign)[:3])}, ...); "
                 f"choose a new path for the cube"
             )
         return False
     attributes = read_root_attributes(path)
     if "shdask_version" not in attributes:
-        raise StoreError(f"{path} is a Zarr store that shdask did not make; choose a new path for the cube")
+        raise WrongStore(f"{path} is a Zarr store that shdask did not make; choose a new path for the cube")
     return "identity" in attributes
 
 
@@ -85,10 +85,10 @@ def read_root_attributes(path: Path) -> dict[str, Any]:
         with disk_errors(path):
             root = json.loads((path / "zarr.json").read_bytes())
         if root["node_type"] != "group":
-            raise StoreError(f"{path} is a single Zarr array, not a cube")
+            raise WrongStore(f"{path} is a single Zarr array, not a cube")
         return dict(root.get("attributes", {}))
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path / 'zarr.json'} is not the metadata of a Zarr v3 group: {error}") from error
+        raise WrongStore(f"{path / 'zarr.json'} is not the metadata of a Zarr v3 group: {error}") from error
 
 
 def _check_identity(plan: CubePlan, path: Path) -> None:
@@ -96,7 +96,7 @@ def _check_identity(plan: CubePlan, path: Path) -> None:
     asked = json.loads(json.dumps(plan.identity()))
     differences = list(_differences(found, asked, ""))
     if differences:
-        raise StoreError(
+        raise WrongStore(
             f"{path} holds another cube: {'; '.join(differences)}. Choose a new path, or plan the cube that is there"
         )
 

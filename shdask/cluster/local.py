@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Worker
+from distributed.diagnostics.plugin import WorkerPlugin
 
 THREADS_PER_WORKER = 4
 """A task thread only waits for its batch; the work is done in the plugin's pools."""
@@ -32,7 +34,17 @@ def open_local_client(workers: int | None = None) -> Iterator[Client]:
         ) as cluster,
         Client(cluster) as client,
     ):
+        client.register_plugin(_LeaveInterruptsToOwner())
         yield client
+
+
+class _LeaveInterruptsToOwner(WorkerPlugin):
+    """Ctrl-C in a terminal reaches every process of it; tiles in flight are paid for and shall end."""
+
+    name = "shdask-leave-interrupts-to-owner"
+
+    def setup(self, worker: Worker) -> None:  # noqa: ARG002  # distributed's signature
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager

@@ -41,19 +41,27 @@ class SchedulerGate:
         self._waiting: list[float] = []
         """PU of the requests that have no permit yet."""
         self._leasing = False
+        self._rejections = 0
+        """429s so far; a permit from before one is worth nothing after it."""
 
     def acquire(self, pu: float) -> float:
         """Block until a request of ``pu`` PU may be sent; returns the seconds waited."""
         started = time.monotonic()
+        while True:
+            rejections = self._rejections
+            due = self._wait_for_permit(pu)
+            time.sleep(max(0.0, due - time.monotonic()))
+            if rejections == self._rejections:
+                return time.monotonic() - started
+
+    def _wait_for_permit(self, pu: float) -> float:
         with self._changed:
             self._waiting.append(pu)
         try:
-            due = self._take(pu)
+            return self._take(pu)
         finally:
             with self._changed:
                 self._waiting.remove(pu)
-        time.sleep(max(0.0, due - time.monotonic()))
-        return time.monotonic() - started
 
     def _take(self, pu: float) -> float:
         """The due time of a permit; the first thread that finds none leases for all that wait."""
@@ -92,6 +100,7 @@ class SchedulerGate:
         """Tell the scheduler of a 429; permits not used yet are given up, for they came from a wrong rate."""
         with self._changed:
             self._permits.clear()
+            self._rejections += 1
         sync(
             self._worker.loop,
             self._worker.scheduler.shdask_rejected,
@@ -236,9 +245,9 @@ def run_batch(build: str, indices: Sequence[int]) -> BatchResult:
     return _plugin(build).run_batch(indices)
 
 
-def stop_build(build: str) -> None:
-    """Run on each worker: start no further tile of this build."""
-    plugin = get_worker().plugins.get(plugin_name(build))
+def stop_build(build: str, dask_worker: Worker) -> None:
+    """Run on each worker by ``Client.run``, which adds the worker: start no further tile of this build."""
+    plugin = dask_worker.plugins.get(plugin_name(build))
     if isinstance(plugin, TileWorker):
         plugin.stop()
 

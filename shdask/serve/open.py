@@ -16,7 +16,7 @@ from shdask.assemble.conventions import GRID_MAPPING
 from shdask.assemble.disk import cube_path, disk_errors
 from shdask.assemble.store import read_root_attributes
 from shdask.assemble.template import DATA_MASK
-from shdask.errors import StoreError
+from shdask.errors import WrongStore
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -54,7 +54,7 @@ def open_cube(
     path = cube_path(store)
     attributes = _cube_attributes(os.fspath(store), path / "zarr.json")
     if layer is not None and layer != attributes["layer"]:
-        raise StoreError(f"{store} has no layer {layer!r}; it holds {attributes['layer']!r}")
+        raise WrongStore(f"{store} has no layer {layer!r}; it holds {attributes['layer']!r}")
     if not attributes["complete"]:
         warnings.warn(
             f"{store} is not complete: tiles that are not written yet are fill. "
@@ -80,12 +80,12 @@ def _cube_attributes(store: str, metadata: os.PathLike[str]) -> Mapping[str, Any
     path = cube_path(metadata).parent
     if not cube_path(metadata).exists():
         what = "is not a cube" if path.exists() else "does not exist"
-        raise StoreError(f"{store} {what}; give the folder that `shdask build JOB STORE` wrote")
+        raise WrongStore(f"{store} {what}; give the folder that `shdask build JOB STORE` wrote")
     attributes = read_root_attributes(path)
     if "shdask_version" not in attributes:
-        raise StoreError(f"{store} is a Zarr store that shdask did not make; open it with xarray.open_zarr")
+        raise WrongStore(f"{store} is a Zarr store that shdask did not make; open it with xarray.open_zarr")
     if "identity" not in attributes:
-        raise StoreError(f"{store} was cut short while it was created; run its build again")
+        raise WrongStore(f"{store} was cut short while it was created; run its build again")
     return attributes
 
 
@@ -95,7 +95,7 @@ def _select(cube: xr.Dataset, bbox: tuple[float, float, float, float]) -> dict[s
     rows = slice(int(np.searchsorted(-y, -top)), int(np.searchsorted(-y, -bottom, side="right")))
     columns = slice(int(np.searchsorted(x, left)), int(np.searchsorted(x, right, side="right")))
     if rows.start >= rows.stop or columns.start >= columns.stop:
-        raise StoreError(
+        raise WrongStore(
             f"no pixel centre of the cube lies in bbox {bbox}; it is (left, bottom, right, top) in the cube's CRS, "
             f"and the cube spans {x[0]:g}..{x[-1]:g} by {y[-1]:g}..{y[0]:g}"
         )

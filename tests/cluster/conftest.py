@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,13 @@ from distributed import Client
 
 from shdask.cluster.local import open_local_client
 from shdask.emulator.launch import EmulatorProcess, start_emulator
+from shdask.fetch.auth import ClientCredentials
+from shdask.fetch.client import RequestsTransport, ServiceClient
+from shdask.fetch.limiter import LimiterState, LocalRateGate
+from shdask.fetch.process import fetch_tile
+from shdask.model import Tile, TileData, Window
+from shdask.plan.cube import CubePlan
+from shdask.settings import Credentials
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +52,21 @@ def point_at(monkeypatch: pytest.MonkeyPatch):
         return service
 
     return point
+
+
+@pytest.fixture
+def buy_whole():
+    """Buys a plan's whole array with one request, around the engine: what the tiles must equal."""
+
+    def buy(plan: CubePlan) -> TileData:
+        rows, columns = plan.grid.shape
+        whole = Window(y0=0, y1=rows, x0=0, x1=columns)
+        tile = Tile(index=0, row=0, column=0, extent=whole, windows=(whole,))
+        transport = RequestsTransport(pool_size=1)
+        tokens = ClientCredentials(transport, plan.deployment, Credentials.load())
+        gate = LocalRateGate(LimiterState.for_deployment(plan.deployment))
+        bought = fetch_tile(plan, tile, ServiceClient(plan.deployment, transport, gate, tokens))
+        transport.close()
+        return replace(bought, data_mask=bought.data_mask & plan.area_mask(whole))
+
+    return buy

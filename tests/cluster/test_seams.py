@@ -1,0 +1,125 @@
+"""One suite for both kinds of RateGate and TokenSource: in one process, and on a worker that asks the scheduler."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from typing import Any
+
+import cloudpickle
+import pytest
+from distributed import Client, get_worker
+
+from shdask.cluster.scheduler_plugin import AccountDesk, account_key
+from shdask.cluster.worker_plugin import SchedulerGate, SchedulerTokens
+from shdask.fetch.auth import ClientCredentials, TokenSource
+from shdask.fetch.client import RequestsTransport
+from shdask.fetch.limiter import LimiterState, LocalRateGate, RateGate
+from shdask.settings import Credentials, Deployment, make_deployment
+
+THREADS = 8
+Run = Callable[[Callable[[RateGate, TokenSource], Any]], Any]
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests
+
+
+def run_local(deployment: Deployment, work: Callable[[RateGate, TokenSource], Any]) -> Any:
+    transport = RequestsTransport(pool_size=1)
+    tokens = ClientCredentials(transport, deployment, Credentials.load())
+    try:
+        return work(LocalRateGate(LimiterState.for_deployment(deployment)), tokens)
+    finally:
+        transport.close()
+
+
+def run_on_worker(client: Client, deployment: Deployment, work: Callable[[RateGate, TokenSource], Any]) -> Any:
+    client.register_plugin(AccountDesk())
+    credentials = Credentials.load()
+    account = f"{account_key(deployment, credentials)}-{time.monotonic_ns()}"
+    client.sync(
+        client.scheduler.shdask_login,
+        account=account,
+        client_id=credentials.client_id,
+        client_secret=credentials.client_secret,
+        deployment=asdict(deployment),
+    )
+
+    def task() -> Any:
+        return work(SchedulerGate(get_worker(), account), SchedulerTokens(get_worker(), account))
+
+    return client.submit(task, pure=False).result(timeout=60)
+
+
+@pytest.fixture(params=["local", "worker"])
+def run(request: pytest.FixtureRequest, client: Client, earth, point_at) -> Run:
+    """Runs a function with a gate of 60 requests a minute (a burst of 30) and the emulator's tokens."""
+    point_at(earth)
+    deployment = replace(make_deployment(), requests_per_minute=60.0, pu_per_minute=6000.0)
+    if request.param == "local":
+        return lambda work: run_local(deployment, work)
+    return lambda work: run_on_worker(client, deployment, work)
+
+
+def spread(function: Callable[[], Any], count: int) -> list[Any]:
+    """What ``count`` calls from several threads return."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return [future.result() for future in [pool.submit(function) for _ in range(count)]]
+
+
+def test_gate_gives_the_burst_at_once_and_then_the_rate(run) -> None:
+    """33 permits from a burst of 30 and one a second take three seconds, whoever waits."""
+
+    def work(gate: RateGate, tokens: TokenSource) -> float:
+        started = time.monotonic()
+        spread(lambda: gate.acquire(0.01), 33)
+        return time.monotonic() - started
+
+    assert 2.9 <= run(work) < 6
+
+
+def test_gate_is_silent_as_long_as_the_service_asks(run) -> None:
+    """After a 429 with an advice of one second no permit is given for a second."""
+
+    def work(gate: RateGate, tokens: TokenSource) -> float:
+        gate.acquire(0.01)
+        gate.rejected(1.0)
+        started = time.monotonic()
+        gate.acquire(0.01)
+        return time.monotonic() - started
+
+    assert run(work) >= 0.99
+
+
+def test_gate_serves_prices_of_all_sizes(run) -> None:
+    """Cheap and dear requests that wait together all get their permit."""
+
+    def work(gate: RateGate, tokens: TokenSource) -> int:
+        with ThreadPoolExecutor(THREADS) as pool:
+            return len(list(pool.map(gate.acquire, [0.01, 5.0] * 10)))
+
+    assert run(work) == 20
+
+
+def test_threads_share_one_token(run, earth) -> None:
+    """Any number of threads get the same token."""
+
+    def work(gate: RateGate, tokens: TokenSource) -> int:
+        return len({token.value for token in spread(tokens.token, 50)})
+
+    assert run(work) == 1
+
+
+def test_refused_token_is_renewed_once(run, earth) -> None:
+    """Threads that all had the same token refused share one new one."""
+    issued = earth.stats()["tokens_issued"]
+
+    def work(gate: RateGate, tokens: TokenSource) -> tuple[bool, int]:
+        old = tokens.token()
+        new = {token.value for token in spread(lambda: tokens.renew(old), 20)}
+        return old.value in new, len(new)
+
+    assert run(work) == (False, 1)
+    assert earth.stats()["tokens_issued"] - issued == 2
