@@ -18,10 +18,10 @@ from shdask.request.reproject import (
     SUPPORTED_EPSG,
     clean,
     find_centre,
-    only_polygons,
     reproject,
     split_at_antimeridian,
     utm_epsg,
+    widen,
 )
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def make_footprint(spec: CubeSpec, area: AreaOfInterest | None, like: ReferenceG
     resolution = grid.resolution if grid else _pair(spec.resolution)
     geometry = reproject(geometry, area.crs, f"EPSG:{epsg}", tolerance=EDGE_TOLERANCE_PX * min(resolution))
     if spec.buffer:
-        geometry = only_polygons(shapely.buffer(geometry, spec.buffer))
+        geometry = widen(geometry, spec.buffer)
         if shapely.is_empty(geometry):
             raise PlanError(f"buffer = {spec.buffer:g} leaves nothing of the area; make it smaller")
     geometry = split_at_antimeridian(geometry, f"EPSG:{epsg}")

@@ -5,6 +5,7 @@ Refuses to know pixels and requests; holds the list of CRSs that the service acc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,7 +54,7 @@ def clean(geometry: shapely.Geometry, crs: str) -> Cleaned:
     if CRS.from_user_input(crs).is_geographic:
         members = [_unwrap(member) for member in members]
     mended = [_repair(member) for member in members]
-    united = mended[0].geometry if len(mended) == 1 else shapely.union_all([one.geometry for one in mended])
+    united = mended[0].geometry if len(mended) == 1 else only_polygons(_unite([one.geometry for one in mended]))
     return Cleaned(united, tuple(note for one in mended for note in one.notes))
 
 
@@ -82,10 +83,9 @@ def split_at_antimeridian(geometry: shapely.Geometry, crs: str) -> shapely.Geome
         return geometry
     turns = range(int(np.floor((left + half) / period)), int(np.ceil((right - half) / period)) + 1)
     strips = [shapely.box(turn * period - half, bottom, turn * period + half, top) for turn in turns]
-    cut = [shapely.intersection(geometry, strip) for strip in strips]
-    return only_polygons(
-        shapely.union_all([translate(piece, -turn * period) for turn, piece in zip(turns, cut, strict=True)])
-    )
+    with _quiet():
+        cut = [shapely.intersection(geometry, strip) for strip in strips]
+    return only_polygons(_unite([translate(piece, -turn * period) for turn, piece in zip(turns, cut, strict=True)]))
 
 
 def find_centre(geometry: shapely.Geometry, crs: str) -> tuple[float, float]:
@@ -107,6 +107,12 @@ def utm_epsg(longitude: float, latitude: float) -> int:
     return (32600 if latitude >= 0 else 32700) + zone
 
 
+def widen(geometry: shapely.Geometry, distance: float) -> shapely.Geometry:
+    """``geometry`` with everything within ``distance`` of it, in its own units; below 0 it shrinks. Pure."""
+    with _quiet():
+        return only_polygons(shapely.buffer(geometry, distance))
+
+
 def only_polygons(geometry: shapely.Geometry) -> shapely.Geometry:
     """The polygons of ``geometry``, without the points and lines that set operations leave behind. Pure."""
     parts = shapely.get_parts(shapely.get_parts(geometry))
@@ -114,11 +120,22 @@ def only_polygons(geometry: shapely.Geometry) -> shapely.Geometry:
     return polygons[0] if len(polygons) == 1 else shapely.MultiPolygon(polygons)
 
 
+def _unite(geometries: Sequence[shapely.Geometry]) -> shapely.Geometry:
+    with _quiet():
+        return shapely.union_all(geometries)
+
+
+def _quiet() -> np.errstate:
+    """GEOS may divide by zero on the way to a right answer, and numpy would warn of it."""
+    return np.errstate(divide="ignore", invalid="ignore", over="ignore")
+
+
 def _repair(geometry: shapely.Geometry) -> Cleaned:
     if shapely.is_valid(geometry):
         return Cleaned(geometry, ())
     reason = shapely.is_valid_reason(geometry)
-    lines, structure = (shapely.make_valid(geometry, method=method) for method in ("linework", "structure"))
+    with _quiet():
+        lines, structure = (shapely.make_valid(geometry, method=method) for method in ("linework", "structure"))
     if not np.isclose(shapely.area(lines), shapely.area(structure), rtol=1e-9, atol=0.0):
         raise PlanError(
             f"aoi: the area is ambiguous: {reason}. Read as lines it has {shapely.area(lines):g} square units, as "

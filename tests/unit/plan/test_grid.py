@@ -34,9 +34,9 @@ def test_edges_are_snapped_outward() -> None:
 
 def test_bounds_on_the_lattice_stay_there_in_decimals() -> None:
     """14.1 / 0.0001 is a whole number of pixels although it is not in binary."""
-    grid = snap_grid(epsg=4326, origin=(0.0, 0.0), resolution=(0.0001, 0.0001), bounds=(14.0, 46.0, 14.1, 46.1))
+    grid = snap_grid(epsg=4326, origin=(0.0, 0.0), resolution=(0.0001, 0.0001), bounds=(14.1, 46.1, 14.2, 46.2))
     assert grid.shape == (1000, 1000)
-    assert grid.offset == (140000, 461000)
+    assert grid.offset == (141000, 462000)
 
 
 def test_a_point_becomes_one_pixel() -> None:

@@ -16,8 +16,15 @@ GRID = Grid(epsg=32633, origin=(0.0, 0.0), resolution=(1.0, 1.0), offset=(0, 70)
 BOXES = st.tuples(st.floats(-5, 95), st.floats(-5, 75), st.floats(0.1, 20), st.floats(0.1, 20)).map(
     lambda b: shapely.box(b[0], b[1], b[0] + b[2], b[1] + b[3])
 )
+
+
+def area_of(boxes: list[shapely.Geometry], all_touched: bool) -> Area:
+    with np.errstate(all="ignore"):  # GEOS may divide by zero on the way to a right union
+        return make_area(shapely.union_all(boxes), GRID, all_touched=all_touched)
+
+
 AREAS = st.builds(
-    lambda boxes, all_touched: make_area(shapely.union_all(boxes), GRID, all_touched=all_touched),
+    area_of,
     st.lists(BOXES, min_size=1, max_size=6),
     st.booleans(),
 )

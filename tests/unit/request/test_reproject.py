@@ -39,6 +39,13 @@ def test_edges_stay_within_the_tolerance_of_their_true_course(target: str, toler
     assert shapely.distance(border, true_border(WIDE_BOX, target)).max() < tolerance
 
 
+def test_an_edge_that_bends_both_ways_is_divided_too() -> None:
+    """Its middle lies on the chord: point symmetry about the equator's crossing with the central meridian."""
+    wedge = shapely.Polygon([(10.0, -8.0), (20.0, 8.0), (10.0, 8.0)])
+    border = reproject(wedge, WGS84, "EPSG:32633", tolerance=1000.0).exterior
+    assert shapely.distance(border, true_border(wedge, "EPSG:32633")).max() < 1000.0
+
+
 def test_corners_alone_would_be_two_kilometres_off() -> None:
     """Why edges are divided at all."""
     bare = reproject(WIDE_BOX, WGS84, "EPSG:32633", tolerance=1e9).exterior
