@@ -57,8 +57,16 @@ def transform_of(lattice: Lattice) -> Affine:
 def _inside(job: RenderJob) -> NDArray[np.bool_]:
     if job.geometry_wkb is None:
         return np.ones(job.lattice.shape, dtype=np.bool_)
-    geometry = shapely.from_wkb(job.geometry_wkb)
-    inside = geometry_mask([geometry], job.lattice.shape, transform_of(job.lattice), invert=True)
+    lattice = job.lattice
+
+    # in absolute pixels first, then moved by whole ones: so a border falls alike in every window
+    def to_pixels(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        columns = points[:, 0] / lattice.res_x - lattice.fraction_x
+        rows = -points[:, 1] / lattice.res_y - lattice.fraction_y
+        return np.stack([columns - lattice.column, rows - lattice.row], axis=1)
+
+    geometry = shapely.transform(shapely.from_wkb(job.geometry_wkb), to_pixels)
+    inside = geometry_mask([geometry], lattice.shape, Affine.identity(), invert=True)
     return np.asarray(inside, dtype=np.bool_)
 
 

@@ -70,7 +70,7 @@ def make_job(body: ProcessBody, sources: Mapping[str, Source], accept: str, now:
         lattice=lattice,
         geometry_wkb=None if geometry is None else shapely.to_wkb(geometry),
         start=when.start if when else BEGINNING,
-        end=when.end if when else now,
+        end=when.end if when else now.replace(hour=23, minute=59, second=59, microsecond=0),
         mosaicking_order=item.data_filter.mosaicking_order,
         max_cloud_cover=item.data_filter.max_cloud_coverage,
         sampling=Sampling(upsampling=item.processing.upsampling, downsampling=item.processing.downsampling),

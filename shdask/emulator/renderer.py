@@ -6,6 +6,7 @@ Refuses to know HTTP, tokens and limits; whoever started it keeps the deadline a
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -99,6 +100,8 @@ def _watch(parent: int, memory_mb: int) -> None:
 
 def main() -> None:
     """Serve the pipe named by the first argument; the first message on it is the configuration."""
+    # Ctrl-C in a terminal reaches every process there; ending renderers is their parent's task
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(int(sys.argv[1]))
     config = EmulatorConfig.from_json(connection.recv())
     # a busy script must not outlive the emulator: V8 releases the GIL, so this thread still runs

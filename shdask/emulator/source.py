@@ -54,7 +54,7 @@ class Pixels:
     """Pixels of one scene on one lattice."""
 
     values: NDArray[np.float32]
-    """(band, y, x) in DN; 0 where there is no data."""
+    """(band, y, x) in DN; 0 where a band lacks what others have; meaningless where ``data_mask`` is False."""
     data_mask: NDArray[np.bool_]
     """(y, x), True = data."""
 

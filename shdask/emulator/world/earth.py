@@ -23,6 +23,7 @@ from shdask.emulator.world.weather import Sky, opacity, sky_of, with_cloud_cover
 
 COARSEST_M = 1500.0
 BLOCKS_KEPT = 2
+SEARCHES_KEPT = 32
 EDGE_POINTS = 17
 LIMB = 0.05
 """How much brighter one edge of the swath is than its middle; makes seams between passes visible."""
@@ -88,16 +89,22 @@ class EarthSource:
         self.bands: Mapping[str, BandInfo] = {**optical, "SCL": CLASS, "CLD": PERCENT} if surface else optical
         self._earth = earth
         self._surface = surface
+        self._found: OrderedDict[tuple[range, range, datetime, datetime], Sequence[EarthScene]] = OrderedDict()
 
     def scenes(self, lattice: Lattice, start: datetime, end: datetime) -> Sequence[Scene]:
         """Squares of passes that may touch the lattice in [start, end]."""
         columns, rows = _squares(lattice)
-        found = [
-            scene
-            for number, node_s in passes(start, end)
-            for scene in cross_squares(number, node_s, columns, rows, start=start, end=end)
-        ]
-        return with_cloud_cover(found, self._earth.landscape.coarse, self._earth.seed)
+        question = (columns, rows, start, end)
+        if question not in self._found:
+            found = [
+                scene
+                for number, node_s in passes(start, end)
+                for scene in cross_squares(number, node_s, columns, rows, start=start, end=end)
+            ]
+            self._found[question] = with_cloud_cover(found, self._earth.landscape.coarse, self._earth.seed)
+            if len(self._found) > SEARCHES_KEPT:
+                self._found.popitem(last=False)
+        return self._found[question]
 
     def render(
         self, scene: Scene, bands: Sequence[str], lattice: Lattice, sampling: Sampling, wanted: NDArray[np.bool_]
@@ -115,7 +122,6 @@ class EarthSource:
             return None
         view = self._look(scene, ground, across)
         values = np.stack([self._band(band, scene, view) for band in bands] or [np.zeros_like(view.light)])
-        values *= data_mask
         return Pixels(values=values[: len(bands)], data_mask=data_mask)
 
     def _look(self, scene: EarthScene, ground: Ground, across: Floats) -> _View:

@@ -20,7 +20,6 @@ CLEAR_SHARE = 0.3
 THICKEST = 0.97
 SOFTNESS = 1.2
 SAMPLES = 12
-CHUNK = 4096
 
 F = np.float32
 Floats = NDArray[np.float32]

@@ -77,6 +77,13 @@ def test_stats_count_calls_and_reset_forgets(launched):
     assert client.process(make_body()).status_code == 200
 
 
+def test_latency_is_waited_before_every_answer(launched):
+    """A configured latency passes before an answer, good or bad."""
+    client = launched(latency_s=0.2)
+    answers = [client.process(make_body()), client.process(make_body(evalscript=""))]
+    assert min(answer.elapsed.total_seconds() for answer in answers) >= 0.2
+
+
 def test_emulator_ends_with_its_parent():
     """Killing the program that started an emulator ends the emulator and its renderers."""
     program = (

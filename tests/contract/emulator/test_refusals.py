@@ -140,6 +140,19 @@ def test_runaway_script_ends_alone(client):
     assert client.process(make_body()).status_code == 200
 
 
+def test_greedy_script_ends_alone(launched):
+    """A script that takes all memory is ended with its process, and the emulator goes on answering."""
+    client = launched(script_memory_mb=700, script_timeout_s=60.0)
+    source = (
+        "var kept = []; function setup(){return {input:['B02'],output:{bands:1}}}"
+        "function evaluatePixel(){for(;;) kept.push(new Float64Array(1e6).fill(1))}"
+    )
+    answer = client.process(make_body(evalscript=source))
+    assert answer.status_code == 400
+    assert "too much memory" in answer.json()["error"]["message"]
+    assert client.process(make_body()).status_code == 200
+
+
 def test_empty_body_is_refused(client):
     """A body of no bytes gets the message seen at the service."""
     url, headers = client.emulator.base_url + "/api/v1/process", {"Authorization": f"Bearer {client.token}"}

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shdask.emulator.lattice import make_lattice
-from shdask.emulator.mosaic import order_scenes, render_mosaic
+from shdask.emulator.mosaic import render_mosaic
 from shdask.emulator.process import RenderJob
-from shdask.emulator.source import Sampling, Scene
+from shdask.emulator.source import Sampling
 from shdask.emulator.world.cover import Cover, spectra_on
 from shdask.emulator.world.earth import Earth, EarthSource
 
@@ -137,17 +137,3 @@ def test_vegetation_has_seasons(cover):
         for b in (spectra_on(20.0)[cover], spectra_on(150.0)[cover], spectra_on(200.0)[cover])
     ]
     assert max(index) > index[0] + 0.25
-
-
-@pytest.mark.parametrize(
-    ("order", "expected"),
-    [("mostRecent", ["c", "b", "a"]), ("leastRecent", ["a", "b", "c"]), ("leastCC", ["b", "c", "a"])],
-)
-def test_scenes_are_ordered_as_asked(order, expected):
-    """Orders go by time or cloud cover; clouds over the limit are left out."""
-    covers = {"a": 50.0, "b": 0.0, "c": 20.0, "d": 90.0}
-    scenes = [
-        Scene(id=name, time=datetime(2024, 6, day, tzinfo=UTC), cloud_cover=cover)
-        for day, (name, cover) in enumerate(covers.items(), start=1)
-    ]
-    assert [scene.id for scene in order_scenes(scenes, order, 50.0)] == expected
