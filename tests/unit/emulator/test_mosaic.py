@@ -22,9 +22,13 @@ class Stripes:
     max_metres_per_px = None
 
     def scenes(self, lattice, start, end):
+        """All three, whenever and wherever."""
+        del lattice, start, end
         return [Scene(id=str(n), time=datetime(2024, 6, n, tzinfo=UTC), cloud_cover=10.0 * n) for n in (1, 2, 3)]
 
     def render(self, scene, bands, lattice, sampling, wanted):
+        """The number of the scene, with its stripes missing."""
+        del sampling, wanted
         n = int(scene.id)
         holds = (np.arange(lattice.column, lattice.column + lattice.width) % (n + 1) != 0) & np.ones(
             lattice.shape, bool
