@@ -48,6 +48,7 @@ HALVES = st.lists(st.tuples(st.integers(1, 2 * COLUMNS - 1), st.integers(1, 2 * 
 
 
 @given(SHAPES)
+@settings(deadline=None)
 def test_pixels_are_those_whose_centre_shapely_finds_inside(shape: shapely.Geometry) -> None:
     """Holes and many parts included; shapely decides point by point."""
     mask = make_area(shape, GRID).mask(GRID.window)
@@ -55,6 +56,7 @@ def test_pixels_are_those_whose_centre_shapely_finds_inside(shape: shapely.Geome
 
 
 @given(SHAPES)
+@settings(deadline=None)
 def test_rasterio_burns_the_same_pixels(shape: shapely.Geometry) -> None:
     """GDAL's polygon fill has the same rule."""
     mask = make_area(shape, GRID).mask(GRID.window)
@@ -63,7 +65,7 @@ def test_rasterio_burns_the_same_pixels(shape: shapely.Geometry) -> None:
 
 
 @given(SHAPES)
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_all_touched_takes_every_pixel_the_shape_meets(shape: shapely.Geometry) -> None:
     """Shapely intersects the shape with every pixel's square."""
     rx, ry = GRID.resolution
@@ -74,6 +76,7 @@ def test_all_touched_takes_every_pixel_the_shape_meets(shape: shapely.Geometry) 
 
 
 @given(SHAPES, WINDOWS, st.booleans())
+@settings(deadline=None)
 def test_a_windows_mask_is_the_same_part_of_the_whole(
     shape: shapely.Geometry, window: Window, all_touched: bool
 ) -> None:
@@ -83,6 +86,7 @@ def test_a_windows_mask_is_the_same_part_of_the_whole(
 
 
 @given(HALVES)
+@settings(deadline=None)
 def test_areas_side_by_side_share_no_pixel_and_leave_none_out(corners: list[tuple[int, int]]) -> None:
     """Even where their common border runs through pixel centres."""
     x = [LEFT + 5.0 * column for column, _ in corners]
@@ -118,6 +122,7 @@ def test_a_whole_grid_has_every_pixel() -> None:
 
 
 @given(SHAPES, st.booleans())
+@settings(deadline=None)
 def test_rows_outside_the_ranges_hold_no_pixel(shape: shapely.Geometry, all_touched: bool) -> None:
     """What planning skips is empty."""
     area = make_area(shape, GRID, all_touched=all_touched)
@@ -127,6 +132,7 @@ def test_rows_outside_the_ranges_hold_no_pixel(shape: shapely.Geometry, all_touc
 
 
 @given(SHAPES, st.booleans())
+@settings(deadline=None)
 def test_runs_of_a_row_are_disjoint_and_apart(shape: shapely.Geometry, all_touched: bool) -> None:
     """Each pixel is in one run, and two runs never touch."""
     rows, starts, stops = make_area(shape, GRID, all_touched=all_touched).spans(0, ROWS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shdask.plan.cost import Cost, estimate_cost, price_request
@@ -32,6 +32,7 @@ def cost_of(sizes: list[tuple[tuple[int, int], int]], rpm: float = 300.0, ppm: f
 
 
 @given(SIZES)
+@settings(deadline=None)
 def test_classes_of_equal_size_cost_what_their_requests_cost_one_by_one(
     sizes: list[tuple[tuple[int, int], int]],
 ) -> None:

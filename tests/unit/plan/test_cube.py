@@ -51,7 +51,7 @@ def times_covered(plan: CubePlan) -> np.ndarray:
 
 
 @given(ISLANDS, st.booleans())
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_windows_cover_every_pixel_of_the_area_once(plan_of: PlanOf, area: shapely.Geometry, all_touched: bool) -> None:
     """And no pixel of the array twice."""
     plan = plan_of(area, all_touched=all_touched, store=SMALL)
@@ -61,7 +61,7 @@ def test_windows_cover_every_pixel_of_the_area_once(plan_of: PlanOf, area: shape
 
 
 @given(ISLANDS)
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_the_projected_cost_is_the_sum_over_the_tiles(plan_of: PlanOf, area: shapely.Geometry) -> None:
     """By formula and by listing."""
     plan = plan_of(area, store=SMALL)
@@ -72,7 +72,7 @@ def test_the_projected_cost_is_the_sum_over_the_tiles(plan_of: PlanOf, area: sha
 
 
 @given(ISLANDS)
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_tile_edges_fall_on_shard_edges(plan_of: PlanOf, area: shapely.Geometry) -> None:
     """A tile starts at a multiple of the shard and is whole but at the array's end; no two share a shard."""
     plan = plan_of(area, store=SMALL)
@@ -99,7 +99,7 @@ def test_a_tile_wholly_in_a_hole_is_not_asked_for(plan_of: PlanOf) -> None:
 
 
 @given(ISLANDS, st.integers(0, 10**6))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_a_tiles_mask_is_its_part_of_the_whole_mask(plan_of: PlanOf, area: shapely.Geometry, pick: int) -> None:
     """At 0.0001 degrees too: from UTM into degrees, bit for bit."""
     plan = plan_of(area, crs="EPSG:4326", resolution=0.0001, store=SMALL)

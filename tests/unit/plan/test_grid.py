@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shdask.model import Window
@@ -55,6 +55,7 @@ def test_the_origin_moves_the_lattice(origin: tuple[float, float], expected: tup
 
 
 @given(LATTICES, WINDOWS)
+@settings(deadline=None)
 def test_coordinates_of_a_window_are_a_slice_of_the_arrays(grid: Grid, window: Window) -> None:
     """Bit for bit, at 0.0001 degrees too."""
     rows, columns = window.slices
@@ -63,6 +64,7 @@ def test_coordinates_of_a_window_are_a_slice_of_the_arrays(grid: Grid, window: W
 
 
 @given(LATTICES, st.integers(1, 39), st.integers(1, 49))
+@settings(deadline=None)
 def test_neighbouring_windows_share_their_edge(grid: Grid, y: int, x: int) -> None:
     """The edge between two windows is one number, and the outer ones are the array's."""
     upper_left = grid.bounds(Window(y0=0, y1=y, x0=0, x1=x))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shdask.plan.area import Area, make_area, whole_area
@@ -40,6 +40,7 @@ def cells_with_a_pixel(area: Area, size: int) -> list[tuple[int, int]]:
 
 
 @given(AREAS, st.sampled_from([1, 7, 16, 64, 128]))
+@settings(deadline=None)
 def test_tiles_are_exactly_those_with_a_pixel_of_the_area(area: Area, size: int) -> None:
     """None too many, none too few, row by row from the north."""
     tiles = find_tiles(area, size)
@@ -48,6 +49,7 @@ def test_tiles_are_exactly_those_with_a_pixel_of_the_area(area: Area, size: int)
 
 
 @given(AREAS, st.sampled_from([7, 16]), st.data())
+@settings(deadline=None)
 def test_a_range_of_tiles_is_a_slice_of_all(area: Area, size: int, data: st.DataObject) -> None:
     """A batch finds its tiles without listing those before it."""
     tiles = find_tiles(area, size)
@@ -60,6 +62,7 @@ def test_a_range_of_tiles_is_a_slice_of_all(area: Area, size: int, data: st.Data
 
 
 @given(AREAS, st.sampled_from([7, 16, 64]))
+@settings(deadline=None)
 def test_counts_by_size_count_every_tile_once(area: Area, size: int) -> None:
     """Inner, last column, last row and corner, against a count of the listed tiles."""
     tiles = find_tiles(area, size)

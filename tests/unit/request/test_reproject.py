@@ -54,7 +54,7 @@ def test_corners_alone_would_be_two_kilometres_off() -> None:
 
 
 @given(st.floats(5, 25), st.floats(35, 60), st.floats(0.01, 5), st.floats(-5, 5))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_neighbours_keep_one_common_edge(x: float, y: float, dx: float, dy: float) -> None:
     """An edge walked either way gets the same points, bit for bit."""
     a, b = (x, y), (x + dx, y + dy)
