@@ -17,7 +17,7 @@ check: .venv/ready
 	$(BIN)/python -m pytest -q tests/unit/test_house.py
 
 bench: .venv/ready
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(ONLY)
 
 emulator: .venv/ready
 	$(BIN)/shdask emulator

@@ -1,0 +1,24 @@
+"""``python -m benchmarks [NAME ...]``: run the named benchmarks, or all of them, one after the other."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from benchmarks.record import write_result
+
+NAMES = ("imports", "million_tiles", "engine_overhead", "rate_limit")
+
+
+def main() -> None:
+    """Run and record."""
+    for name in sys.argv[1:] or NAMES:
+        module = importlib.import_module(f"benchmarks.{name}")
+        question = (module.__doc__ or "").strip().splitlines()[0]
+        print(f"{name}: {question}", flush=True)
+        result = module.run()
+        write_result(name, question, result)
+
+
+if __name__ == "__main__":
+    main()
