@@ -50,7 +50,7 @@ def plan_table(plan: CubePlan) -> Table:
     table.add_row("tiles", f"{plan.tile_count} of {plan.store.tile_px} px")
     table.add_row("requests", f"{cost.requests}")
     table.add_row("price", f"{cost.pu:.2f} PU")
-    table.add_row("time", f"at least {duration(cost.minutes * 60)}; {_limit(cost.binding)}")
+    table.add_row("time", f"about {duration(cost.minutes * 60)} at the account's rates; {_limit(cost.binding)}")
     table.add_row("download", f"at most {size(cost.nbytes_down)}")
     for note in plan.notes:
         table.add_row("note", note)
@@ -63,7 +63,7 @@ def _resolution(plan: CubePlan) -> str:
 
 
 def _limit(binding: str) -> str:
-    return "the PU per minute bind" if binding == "pu" else "the requests per minute bind"
+    return f"the {'PU' if binding == 'pu' else 'requests'} per minute bind"
 
 
 @contextmanager

@@ -27,22 +27,28 @@ def run_demo(store: Path, console: Console) -> None:
         shutil.copyfile(str(files("shdask.demo") / name), folder / name)
     job = folder / "job.toml"
 
-    console.print(f"[bold]1  The job[/bold]  {job}: a coarse outline of a country, July 2024, 60 m")
-    console.print("[bold]2  The service[/bold]  an emulator on 127.0.0.1; its Earth is synthetic, its protocol is real")
+    _say(console, "1  The job", f"{job}: a coarse outline of a country, July 2024, 30 m")
+    _say(console, "2  The service", "an emulator on 127.0.0.1; its Earth is synthetic, its protocol is real")
     with start_emulator() as service:
         os.environ.update(service.environment())
         plan = make_plan(job)
-        console.print("[bold]3  The price, before anything is sent[/bold]")
+        _say(console, "3  The price", "before anything is sent")
         console.print(plan_table(plan))
-        console.print("[bold]4  The build[/bold]  on a Dask cluster of one process per core")
+        _say(console, "4  The build", "on a Dask cluster of one process per core")
         report = build_on_cluster(plan, store, console)
     report.raise_for_failures()
-    console.print(str(report), highlight=False)
+    console.print(str(report), highlight=False, soft_wrap=True)
 
     picture = folder / "picture.png"
-    cube = open_cube(store)
-    write_picture(cube, picture)
-    console.print(f"[bold]5  The cube[/bold]  {store}, drawn in {picture}")
-    console.print("Run it again: nothing is fetched twice. Open it:\n")
+    write_picture(open_cube(store), picture)
+    _say(
+        console,
+        "5  The cube",
+        f"{store}, drawn in {picture}; run the demo again and nothing is fetched twice. Open it:",
+    )
     lines = ("import shdask", f'ds = shdask.open_cube("{store}", masked=True)', "print(ds.B08.mean().compute().item())")
-    console.print("".join(f"    {line}\n" for line in lines), style="green", highlight=False)
+    console.print("\n" + "".join(f"    {line}\n" for line in lines), style="green", highlight=False)
+
+
+def _say(console: Console, step: str, text: str) -> None:
+    console.print(f"[bold]{step}[/bold]  {text}", highlight=False, soft_wrap=True)
