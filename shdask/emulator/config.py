@@ -49,7 +49,7 @@ class EmulatorConfig:
     recorded_requests: int = 256
     """How many of the latest Process bodies are kept for tests."""
     parent_pid: int | None = None
-    """The emulator ends when this process does; None outlives everyone."""
+    """The process that started this one; the emulator ends when it does. None outlives everyone."""
 
     def to_json(self) -> str:
         """The configuration as one JSON object, secrets included. Pure."""

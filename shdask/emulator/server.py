@@ -77,20 +77,6 @@ class _Server(uvicorn.Server):
 
     async def _watch_parent(self) -> None:
         pid = self._parent_pid
-        is_parent = os.getppid() == pid
-        while pid is None or _alive(pid, is_parent=is_parent):  # noqa: ASYNC110  # a process sends no event
+        while pid is None or os.getppid() == pid:  # noqa: ASYNC110  # a process sends no event
             await asyncio.sleep(PARENT_POLL_S)
         self.should_exit = True
-
-
-def _alive(pid: int, *, is_parent: bool) -> bool:
-    if is_parent:
-        # a parent that was killed but not yet collected still has its number, but no children
-        return os.getppid() == pid
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
