@@ -49,6 +49,7 @@ def open_cube(
     Warns IncompleteCubeWarning when tiles are missing. Raises StoreError where there is no cube of ours,
     no such layer, or no pixel centre in ``bbox``.
     """
+    import rioxarray  # noqa: F401  # brings ds.rio
     import xarray as xr
 
     path = cube_path(store)

@@ -1,0 +1,49 @@
+"""What the README shows works as it is written."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import shdask
+from tests.cluster.specs import L_SHAPE
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def block(language: str) -> str:
+    """The README's one code block of a language."""
+    (found,) = re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the README's job and a small area under the name it uses."""
+    (tmp_path / "job.toml").write_text(block("toml"))
+    (tmp_path / "slovenia.geojson").write_text(json.dumps(L_SHAPE))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_example_runs(earth, client, point_at, folder, capsys) -> None:
+    """The Python example builds the README's job on a cluster and prints an NDVI and the CRS."""
+    point_at(earth)
+    address = client.scheduler_info()["address"]
+    names: dict[str, Any] = {}
+    exec(block("python").replace("tcp://127.0.0.1:8786", address), names)  # noqa: S102  # our own README
+    names["client"].close()
+    ndvi, crs = capsys.readouterr().out.split()
+    assert 0 < float(ndvi) < 1
+    assert crs == "EPSG:32633"
+
+
+def test_commands_are_those_that_exist(folder) -> None:
+    """Every command of the README is one of the command line's."""
+    named = set(re.findall(r"\bshdask ([a-z]+)\b", block("sh")))
+    assert named == {"plan", "build", "status"}
+    assert shdask.make_plan(folder / "job.toml").max_pu == 500
