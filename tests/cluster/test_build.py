@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import rasterio
-import rioxarray  # noqa: F401  # the .rio accessor
+import shapely
 import xarray as xr
 
 import shdask
 from shdask.errors import AuthError, BudgetExceeded, RequestRejected, StoreError
+from shdask.inputs import read_area
 from shdask.model import TileEvent, TileState
 from tests.cluster.specs import SCENE_BANDS, earth_spec, scene_file, scene_spec
 
@@ -60,6 +61,20 @@ def test_tiles_equal_one_big_request(earth, client, point_at, buy_whole, tmp_pat
     whole = buy_whole(plan)
     assert sent == plan.tile_count < np.prod(plan.tile_grid_shape)
     assert whole.data_mask.any()
+    np.testing.assert_array_equal(cube["data_mask"].to_numpy() == 1, whole.data_mask)
+    np.testing.assert_array_equal(stacked(cube, ["B02", "B08"]), np.where(whole.data_mask, whole.values, 0))
+
+
+def test_real_border_at_20_m_equals_one_big_request(earth, client, shared_data, point_at, buy_whole, tmp_path) -> None:
+    """A part of Slovenia's real border, as large as one request can be, equals that request in every pixel."""
+    point_at(earth)
+    border = read_area(shared_data / "slovenia.geojson")
+    part = border.geometry.intersection(shapely.box(520_000, 5_110_000, 569_000, 5_159_000))
+    plan = shdask.make_plan(earth_spec(aoi=part, aoi_crs=border.crs, store={"chunk_px": 256, "tile_px": 512}))
+    shdask.build_cube(plan, tmp_path / "cube", client=client)
+    cube = shdask.open_cube(tmp_path / "cube")
+    whole = buy_whole(plan)
+    assert 20 < plan.tile_count < np.prod(plan.tile_grid_shape)
     np.testing.assert_array_equal(cube["data_mask"].to_numpy() == 1, whole.data_mask)
     np.testing.assert_array_equal(stacked(cube, ["B02", "B08"]), np.where(whole.data_mask, whole.values, 0))
 
