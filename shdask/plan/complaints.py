@@ -20,6 +20,21 @@ T = TypeVar("T")
 LATER = frozenset({"delivery", "evalscript", "input_bands", "mosaicking", "outputs", "route"})
 """Keys of jobs that this version does not build."""
 NOT_BUILT = "this version builds one mosaic layer from bands with the Process API"
+SECRETS = frozenset({"client_id", "client_secret", "sh_client_id", "sh_client_secret"})
+EXAMPLES = {
+    "bands": '["B02", "B03"]',
+    "crs": '"EPSG:32633"',
+    "extent": "[left, bottom, right, top]",
+    "origin": "[0, 0]",
+    "time": '["2024-06-01", "2024-06-30"], the first and the last day',
+}
+"""What values look like whose form is not plain from their key."""
+PLAIN = {
+    "date_from_datetime_inexact": "must be a whole day",
+    "too_long": "has too many values",
+    "tuple_type": "must be a list",
+}
+"""What pydantic says in terms of Python, in terms of a job."""
 
 
 class Table(BaseModel):
@@ -53,6 +68,8 @@ def unknown_key(name: str, known: Iterable[str]) -> str:
     """What to say of a key that is not among ``known``. Pure."""
     if name in LATER:
         return f"{NOT_BUILT}; leave it out"
+    if name in SECRETS:
+        return "is never read from a job; set SH_CLIENT_ID and SH_CLIENT_SECRET in the environment"
     known = sorted(known)
     near = closest(name, known)
     return f"is not known{near}" if near else f"is not known; known are {', '.join(known)}"
@@ -60,9 +77,11 @@ def unknown_key(name: str, known: Iterable[str]) -> str:
 
 def _line(detail: ErrorDetails, model: type[BaseModel], where: str, table: str) -> str:
     place, holder = _place(detail["loc"], model)
+    text = _text(detail, holder, model)
+    if detail["type"] in {"dict_type", "model_type"} and place[0] == "layers":
+        place, text = ["layers"], 'must hold layers by name: [layers.s2] in a job file, {"s2": Layer(...)} in Python'
     if table and (not place or (holder is model and not _is_table(model, place[0]))):
         place = [table, *place]
-    text = _text(detail, holder)
     return f"{where}: {'.'.join(place)}: {text}" if place else f"{where}: {text}"
 
 
@@ -96,17 +115,31 @@ def _is_table(model: type[BaseModel], key: str) -> bool:
     return _inner_table(model, key) is not None
 
 
-def _text(detail: ErrorDetails, holder: type[BaseModel]) -> str:
+def _table_with(key: str, model: type[BaseModel], holder: type[BaseModel]) -> str | None:
+    """Header of the job's table that has ``key``, where ``holder`` has not."""
+    if holder is not model and key in model.model_fields and not _is_table(model, key):
+        return "[cube]"
+    for name in model.model_fields:
+        inner = _inner_table(model, name)
+        if inner is not None and inner is not holder and key in inner.model_fields:
+            return f"[{name}.NAME]" if name == "layers" else f"[{name}]"
+    return None
+
+
+def _text(detail: ErrorDetails, holder: type[BaseModel], model: type[BaseModel]) -> str:
     kind, key, given, context = (
         detail["type"],
         str(detail["loc"][-1]) if detail["loc"] else "",
         detail["input"],
         detail.get("ctx", {}),
     )
-    if kind == "missing":
-        return "is missing"
+    name = next((part for part in reversed(detail["loc"]) if isinstance(part, str)), "")
+    example = f"; write {name} = {EXAMPLES[name]}" if name in EXAMPLES else ""
+    if kind in {"missing", "too_short"}:
+        return ("is missing" if kind == "missing" else "is empty") + example
     if kind == "extra_forbidden":
-        return unknown_key(key, holder.model_fields)
+        home = _table_with(key, model, holder)
+        return f"belongs in {home}" if home else unknown_key(key, holder.model_fields)
     if kind == "value_error":
         return str(context["error"])
     if kind == "literal_error":
@@ -114,5 +147,5 @@ def _text(detail: ErrorDetails, holder: type[BaseModel]) -> str:
         return f"{given!r} is not one of {context['expected']}{later}"
     if kind == "too_long" and key == "layers":
         return f"{len(given)} layers are given; {NOT_BUILT}: write one job file for each layer"
-    message = detail["msg"].removeprefix("Input ")
-    return f"{message} (given: {given!r})"
+    message = PLAIN.get(kind, detail["msg"].removeprefix("Input "))
+    return f"{message} (given: {given!r}){example}"

@@ -18,7 +18,8 @@ from pydantic import model_validator as check_model
 from shdask.errors import PlanError
 from shdask.model import TimeInterval
 from shdask.plan.complaints import Table, complain, unknown_key
-from shdask.request.collections import BandInfo, Collection, find_collection
+from shdask.request.collections import BandInfo, Collection, closest, find_collection
+from shdask.settings import DEPLOYMENTS
 
 MAX_TILE_PX = 2500
 """Longest side of one Process request, in pixels (API reference of the service)."""
@@ -62,13 +63,13 @@ class Layer(Table):
         twice = sorted({band for band in bands if bands.count(band) > 1})
         if twice:
             raise ValueError(f"{', '.join(twice)} is named more than once; name each band once")
+        for reserved in {"data_mask", "dataMask", "tile_state", "spatial_ref", "x", "y", "time"} & set(bands):
+            raise ValueError(f"{reserved!r} is a name the cube itself uses; leave it out (data_mask is always stored)")
         for band in (_band(info, name) for name in bands):
             if band and band.dtype not in {"uint8", "uint16"}:
                 raise ValueError(
                     f"{band.name} ({band.units[0]}) needs 32 bit values, and this version buys 16 bit; leave it out"
                 )
-        for reserved in {"data_mask", "dataMask", "tile_state", "spatial_ref", "x", "y", "time"} & set(bands):
-            raise ValueError(f"{reserved!r} is a name the cube itself uses; leave it out (data_mask is always stored)")
         return bands
 
     @field_validator("units")
@@ -94,9 +95,8 @@ class Layer(Table):
         if share is None:
             return None
         if share > 1:
-            raise ValueError(
-                f"{share:g} is more than the whole scene; it is a share from 0 to 1: write {share / 100:g}"
-            )
+            cure = f": write {share / 100:g}" if share <= 100 else ""  # noqa: PLR2004  # per cent
+            raise ValueError(f"{share:g} is more than the whole scene; it is a share from 0 to 1{cure}")
         if share < 0:
             raise ValueError(f"{share:g} is below 0; it is a share from 0 to 1")
         if collection and not collection.has_clouds:
@@ -148,6 +148,13 @@ class ServiceOptions(Table):
     pu_per_minute: PositiveFinite | None = None
     max_pu: PositiveFinite | None = None
 
+    @field_validator("deployment")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in DEPLOYMENTS:
+            raise ValueError(f"{name!r} is not known{closest(name, DEPLOYMENTS)}; choose {', '.join(DEPLOYMENTS)}")
+        return name
+
 
 class CubeSpec(Table):
     """What the user wants. Raises PlanError naming every wrong field; relative paths count from ``folder``."""
@@ -158,7 +165,7 @@ class CubeSpec(Table):
     aoi_layer: str | None = None
     aoi_where: str | None = None
     crs: str | None = None
-    """``EPSG:n``, or ``utm`` for the zone that holds the area's centre."""
+    """``EPSG:n`` (also taken: n, or a CRS object), or ``utm`` for the zone that holds the area's centre."""
     resolution: float | tuple[float, float] | None = None
     """CRS units; one number, or (x, y)."""
     origin: tuple[FiniteFloat, FiniteFloat] | None = None
@@ -194,6 +201,12 @@ class CubeSpec(Table):
             return None
         first, last = (datetime.combine(day, time(), tzinfo=UTC) for day in days)
         return TimeInterval(start=first, end=last + timedelta(days=1))
+
+    @field_validator("crs", mode="before")
+    @classmethod
+    def _as_text(cls, crs: object) -> object:
+        code = crs.to_epsg() if hasattr(crs, "to_epsg") else crs  # CRS objects of pyproj, rasterio, odc-geo
+        return f"EPSG:{code}" if isinstance(code, int) and not isinstance(code, bool) else crs
 
     @field_validator("crs")
     @classmethod
@@ -242,7 +255,7 @@ class CubeSpec(Table):
         """
         path = Path(path)
         try:
-            tables = tomllib.loads(path.read_text("utf-8"))
+            tables = tomllib.loads(path.read_text("utf-8-sig"))
         except OSError as error:
             raise PlanError(f"{path}: the job file cannot be read ({error.strerror}); check the path") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -63,7 +63,7 @@ def find_collection(name: str) -> Collection:
     known = _known()
     if name in known:
         return known[name]
-    if name.startswith(USER_PREFIXES):
+    if name.startswith(USER_PREFIXES) and name not in USER_PREFIXES:
         return Collection(name=name, bands=None, has_time=False)
     raise PlanError(
         f"collection {name!r} is not known{closest(name, known)}; this version builds from "

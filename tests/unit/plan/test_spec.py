@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyproj import CRS
 
 from shdask.errors import PlanError
 from shdask.model import TimeInterval
@@ -178,6 +179,19 @@ def test_an_area_may_be_left_to_the_raster(tmp_path: Path) -> None:
         ("[store]", "[stores]", "job.toml: stores: is not known (did you mean store?)"),
         ("[cube]", "[cub]", "job.toml: cube: the table [cube] is missing"),
         ("[cube]", "store = 1\n[cube]", "job.toml: this is not TOML"),
+        ('["B02", "SCL"]', '"B02"', """layers.s2.bands: must be a list (given: 'B02'); write bands = ["B02", "B03"]"""),
+        ('["B02", "SCL"]', "[]", "job.toml: layers.s2.bands: is empty; write bands = "),
+        ('["B02", "SCL"]', '["B02", "dataMask"]', "layers.s2.bands: 'dataMask' is a name the cube itself uses"),
+        ('["2024-06-01", "2024-06-30"]', '"2024-06"', "cube.time: must be a list (given: '2024-06'); write time = ["),
+        ('["2024-06-01", "2024-06-30"]', "[2024-06-01]", "job.toml: cube.time[1]: is missing; write time = ["),
+        ('"2024-06-01",', "2024-06-01T10:00:00Z,", "job.toml: cube.time[0]: must be a whole day (given: "),
+        ("[layers.s2]", "[layers]", "job.toml: layers: must hold layers by name: [layers.s2] in a job file"),
+        ("= 20", "= 20\nmax_pu = 5", "job.toml: cube.max_pu: belongs in [service]"),
+        ("= 20", '= 20\ncollection = "dem"', "job.toml: cube.collection: belongs in [layers.NAME]"),
+        ("bands =", "resolution = 10\nbands =", "job.toml: layers.s2.resolution: belongs in [cube]"),
+        ('"cdse"', '"csde"', "job.toml: service.deployment: 'csde' is not known (did you mean cdse?); choose services"),
+        ("max_pu", 'client_secret = "x"\nmax_pu', "service.client_secret: is never read from a job; set SH_CLIENT_ID"),
+        ("max_pu", "max_cloud = 1\nmax_pu", "job.toml: service.max_cloud: is not known"),
     ],
 )
 def test_a_wrong_job_is_refused_with_place_and_cure(tmp_path: Path, old: str, new: str, line: str) -> None:
@@ -185,6 +199,23 @@ def test_a_wrong_job_is_refused_with_place_and_cure(tmp_path: Path, old: str, ne
     with pytest.raises(PlanError) as refusal:
         read(tmp_path, JOB.replace(old, new, 1))
     assert line in str(refusal.value).replace(f"{tmp_path}/", "")
+
+
+def test_a_cloud_cover_that_is_no_percentage_gets_no_number_for_a_cure() -> None:
+    """130 is no share either way; 1.3 would be refused as well."""
+    with pytest.raises(PlanError, match=r"it is a share from 0 to 1$"):
+        Layer(collection="sentinel-2-l2a", bands=("B02",), max_cloud_cover=130)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32633", 32633, CRS.from_epsg(32633)], ids=["text", "number", "object"])
+def test_a_crs_is_taken_in_the_forms_people_have_it_in(job: dict[str, Any], crs: object) -> None:
+    """Its EPSG code is what counts."""
+    assert CubeSpec(**{**job, "crs": crs}, aoi="a.geojson").crs == "EPSG:32633"
+
+
+def test_a_job_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """Some editors of Windows write one."""
+    assert read(tmp_path, "\ufeff" + JOB).crs == "EPSG:32633"
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:

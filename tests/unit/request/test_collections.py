@@ -47,3 +47,9 @@ def test_an_unknown_band_is_refused_with_near_names() -> None:
     """And with the list of what there is."""
     with pytest.raises(PlanError, match=r"has no band 'b4' \(did you mean B04.*it has B01, B02"):
         find_collection("sentinel-2-l2a").band("b4")
+
+
+def test_a_users_collection_needs_its_id() -> None:
+    """The prefix alone names nothing."""
+    with pytest.raises(PlanError, match=r"'byoc-' is not known.*byoc-<id>"):
+        find_collection("byoc-")
