@@ -61,6 +61,7 @@ def read_area(
     Reads the file. Raises PlanError where there is no file, no feature or no polygon.
     """
     if isinstance(aoi, str | Path):
+        _check_path(str(aoi))
         return _read_vector(Path(folder or ".") / Path(aoi).expanduser(), crs, layer, where)
     if layer is not None or where is not None:
         raise PlanError("aoi_layer and aoi_where choose from a file, and aoi is not a path; leave them out")
@@ -114,6 +115,17 @@ def normalise_crs(crs: object, place: str) -> str:
     return f"EPSG:{epsg}" if epsg is not None else str(known.to_wkt())
 
 
+def _check_path(text: str) -> None:
+    """Raise PlanError for what is no path but looks like something else that stands for an area."""
+    start = text.lstrip().upper()
+    if not start:
+        raise PlanError("aoi: the path is empty; name a vector file")
+    if start.startswith("{"):
+        raise PlanError("aoi: this is the text of a GeoJSON, not a path; give json.loads(text), or save it as a file")
+    if start.startswith(("POLYGON", "MULTIPOLYGON", "GEOMETRYCOLLECTION")) and "(" in start:
+        raise PlanError("aoi: this is WKT, not a path; give shapely.from_wkt(text), or save it as a file")
+
+
 def _read_vector(path: Path, crs: str | None, layer: str | None, where: str | None) -> AreaOfInterest:
     import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError
@@ -123,7 +135,8 @@ def _read_vector(path: Path, crs: str | None, layer: str | None, where: str | No
     try:
         layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
     except DataSourceError as error:
-        raise PlanError(f"aoi: {path} cannot be read as a vector file: {error}") from error
+        reason = str(error).split(".; ")[0]  # without GDAL's advice on drivers
+        raise PlanError(f"aoi: {path} cannot be read as a vector file: {reason}") from error
     if layer is None and len(layers) > 1:
         raise PlanError(f"aoi: {path} has layers {', '.join(layers)}; choose one with aoi_layer")
     if layer is not None and layer not in layers:
@@ -163,16 +176,21 @@ def _member_crs(mapping: Mapping[str, Any]) -> str | None:
     return properties.get("name") if isinstance(properties, Mapping) else None
 
 
-def _from_geojson(mapping: Mapping[str, Any]) -> list[shapely.Geometry]:
-    kind = mapping.get("type")
-    if kind == "FeatureCollection":
-        return [geometry for feature in mapping.get("features", ()) for geometry in _from_geojson(feature)]
-    if kind == "Feature":
-        return _from_geojson(mapping["geometry"]) if mapping.get("geometry") else []
+def _from_geojson(mapping: Any) -> list[shapely.Geometry]:
+    kind = mapping.get("type") if isinstance(mapping, Mapping) else None
     try:
-        return [shapely.geometry.shape(dict(mapping))]
+        if kind == "FeatureCollection":
+            return [geometry for feature in mapping["features"] for geometry in _from_geojson(feature)]
+        if kind == "Feature":
+            return _from_geojson(mapping["geometry"]) if mapping["geometry"] else []
+        with np.errstate(invalid="ignore"):  # of coordinates that are no number, which are told of later
+            return [shapely.geometry.shape(dict(mapping))]
+    except PlanError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, shapely.errors.ShapelyError) as error:
-        raise PlanError(f"aoi: this is not a GeoJSON geometry (type {kind!r}): {error}") from error
+        raise PlanError(
+            f"aoi: this is not GeoJSON (type {kind!r}): {error}; give a geometry, a Feature or a FeatureCollection"
+        ) from error
 
 
 def _polygonal(geometries: list[shapely.Geometry], crs: str, place: str) -> AreaOfInterest:
@@ -183,6 +201,8 @@ def _polygonal(geometries: list[shapely.Geometry], crs: str, place: str) -> Area
     if other:
         raise PlanError(f"{place}: {', '.join(other)} is no area; give polygons, or buffer the lines or points first")
     flat = [shapely.force_2d(part) for part in parts]
+    if not np.isfinite(shapely.get_coordinates(flat)).all():
+        raise PlanError(f"{place}: a coordinate is not a finite number; mend the geometry")
     return AreaOfInterest(geometry=flat[0] if len(flat) == 1 else shapely.GeometryCollection(flat), crs=crs)
 
 

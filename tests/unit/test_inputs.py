@@ -118,7 +118,7 @@ def test_slovenia_is_in_utm_33(shared_data: Path) -> None:
         (SQUARE, {"crs": "EPSG:99999"}, r"aoi_crs: 'EPSG:99999' is not a CRS; write it as"),
         ([1, 2, 3], {}, r"aoi: \[1, 2, 3\] is not a bbox; give four numbers"),
         ([15, 46, 14, 47], {"crs": "EPSG:32633"}, r"is not \[left, bottom, right, top\] with left < right"),
-        ({"type": "Polygon"}, {}, r"aoi: this is not a GeoJSON geometry \(type 'Polygon'\)"),
+        ({"type": "Polygon"}, {}, r"aoi: this is not GeoJSON \(type 'Polygon'\)"),
         ({"type": "FeatureCollection", "features": []}, {}, r"aoi: there is no geometry in it"),
         ({"type": "Feature", "geometry": None}, {}, r"aoi: there is no geometry in it"),
         (shapely.Point(1, 2), {}, r"aoi: Point is no area"),
@@ -176,3 +176,30 @@ def test_a_file_that_is_no_raster_is_refused(tmp_path: Path, name: str, message:
     (tmp_path / "text.tif").write_text("no raster")
     with pytest.raises(PlanError, match=rf"like: .*{name} {message}"):
         read_reference_grid(name, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("aoi", "words"),
+    [
+        ({"type": "FeatureCollection", "features": None}, "not GeoJSON .type 'FeatureCollection'.*give a geometry"),
+        ({"type": "FeatureCollection"}, "not GeoJSON .type 'FeatureCollection'.*give a geometry"),
+        ({"type": "FeatureCollection", "features": [1]}, "not GeoJSON .type None.*give a geometry"),
+        ({"type": "Feature"}, "not GeoJSON .type 'Feature'.*give a geometry"),
+        ({"coordinates": []}, "not GeoJSON .type None.*give a geometry"),
+        ({"type": "Polygon", "coordinates": [[[14, 46], [15, np.nan], [15, 47], [14, 46]]]}, "not a finite number"),
+        (json.dumps(SQUARE), r"text of a GeoJSON, not a path; give json\.loads"),
+        ("POLYGON ((14 46, 15 46, 15 47, 14 46))", r"WKT, not a path; give shapely\.from_wkt"),
+        ("", "the path is empty"),
+    ],
+)
+def test_what_is_no_area_is_refused_with_the_cure(aoi: object, words: str) -> None:
+    """Broken GeoJSON, and text where a path belongs."""
+    with pytest.raises(PlanError, match=f"^aoi: .*{words}"):
+        read_area(aoi)
+
+
+def test_a_file_of_another_kind_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    """Without GDAL's advice on drivers, which nobody can follow here."""
+    (tmp_path / "a.toml").write_text("a = 1")
+    with pytest.raises(PlanError, match=r"cannot be read as a vector file: .*not recognized.*file format$"):
+        read_area(tmp_path / "a.toml")
