@@ -18,7 +18,7 @@ from shdask.errors import PlanError
 from shdask.model import Band, Tile, TimeInterval, Window
 from shdask.plan.area import Area
 from shdask.plan.cost import Cost, estimate_cost, price_request
-from shdask.plan.footprint import make_footprint, metres_per_px
+from shdask.plan.footprint import METRES_PER_DEGREE, make_footprint, metres_per_px
 from shdask.plan.grid import Grid
 from shdask.plan.spec import CubeSpec, StoreOptions
 from shdask.plan.tiles import TileRuns, find_tiles
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from shdask.inputs import AreaOfInterest, ReferenceGrid
     from shdask.plan.spec import Layer
 
+MAX_TILE_CELLS = 10**8
+"""Tiles of a whole array, planned or not: ``tile_state`` has a byte for each."""
 MASK_NBYTES = 1
 """``data_mask`` is stored as uint8."""
 
@@ -228,9 +230,19 @@ def _check_limits(grid: Grid, layer: Layer, store: StoreOptions, deployment: Dep
         )
     coarsest, metres = find_collection(layer.collection).coarsest_m_per_px, metres_per_px(grid)
     if coarsest is not None and metres > coarsest:
+        degrees = max(grid.resolution) * METRES_PER_DEGREE == metres
+        unit = f" (resolution is in degrees in {grid.crs}; 10 m are about 0.0001)" if degrees else ""
         raise PlanError(
             f"cube.resolution: {metres:g} m per pixel is coarser than the {coarsest:g} m that the service renders "
-            f"{layer.collection} at; make it finer"
+            f"{layer.collection} at{unit}; make it finer"
+        )
+    rows, columns = grid.shape
+    cells = -(-rows // store.tile_px) * -(-columns // store.tile_px)
+    if cells > MAX_TILE_CELLS:
+        raise PlanError(
+            f"cube.resolution: {max(grid.resolution):g} makes an array of {columns} x {rows} px with {cells} tiles, "
+            f"and a cube may have {MAX_TILE_CELLS}; make resolution coarser (it is in units of {grid.crs}), "
+            f"store.tile_px larger, or the area smaller"
         )
 
 

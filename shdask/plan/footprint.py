@@ -15,6 +15,7 @@ from shdask.errors import PlanError
 from shdask.plan.area import Area, make_area, whole_area
 from shdask.plan.grid import Grid, snap_grid
 from shdask.request.reproject import (
+    DEGREES_ROUND,
     SUPPORTED_EPSG,
     clean,
     find_centre,
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 EDGE_TOLERANCE_PX = 0.1
 MAX_NEAR_CRS = 3
+STRETCHED_DEGREES = 6.0
+"""Longitudes this far outside of where a CRS is meant to be used are worth a note: one more UTM zone."""
+LOST_DEGREES = 80.0
+"""Beyond this a transverse projection folds over."""
 METRES_PER_DEGREE = 111_320.0
 """Of a great circle; a degree of longitude is shorter away from the equator."""
 
@@ -53,19 +58,28 @@ def make_footprint(spec: CubeSpec, area: AreaOfInterest | None, like: ReferenceG
             return Footprint(whole, whole_area(whole), ())
         raise PlanError("aoi missing; give an area, or a raster's grid with like")
     geometry, notes = clean(area.geometry, area.crs)
+    if shapely.is_empty(geometry):
+        raise PlanError(
+            "aoi: its polygons enclose nothing; check the corners, and give an area around a pole in a polar CRS "
+            "such as EPSG:3995 or EPSG:3031"
+        )
     grid = None if like is None else _grid_like(like, (geometry, area.crs))
     epsg = grid.epsg if grid else _choose_epsg(str(spec.crs), geometry, area.crs)
+    notes = (*notes, *_notes_on_reach(geometry, area.crs, epsg))
     resolution = grid.resolution if grid else _pair(spec.resolution)
     geometry = reproject(geometry, area.crs, f"EPSG:{epsg}", tolerance=EDGE_TOLERANCE_PX * min(resolution))
     if spec.buffer:
         geometry = widen(geometry, spec.buffer)
         if shapely.is_empty(geometry):
             raise PlanError(f"buffer = {spec.buffer:g} leaves nothing of the area; make it smaller")
-    geometry = split_at_antimeridian(geometry, f"EPSG:{epsg}")
+    width, geometry = _width(geometry), split_at_antimeridian(geometry, f"EPSG:{epsg}")
+    if grid is None and spec.extent is None and width < _width(geometry) / 2:
+        notes = (*notes, f'the array goes round the globe, since EPSG:{epsg} is cut at 180; crs = "utm" keeps it whole')
     if grid is None:
         left, bottom, right, top = spec.extent or (float(edge) for edge in shapely.bounds(geometry))
         origin = _pair(spec.origin or (0.0, 0.0))
         grid = snap_grid(epsg=epsg, origin=origin, resolution=resolution, bounds=(left, bottom, right, top))
+    _check_overlap(geometry, grid)
     if not _within(geometry, grid):
         notes = (*notes, "the area reaches beyond the array; what lies outside is not fetched")
     return Footprint(grid, make_area(geometry, grid, all_touched=spec.all_touched), notes)
@@ -76,6 +90,46 @@ def metres_per_px(grid: Grid) -> float:
     axis = CRS.from_epsg(grid.epsg).axis_info[0]
     unit = METRES_PER_DEGREE if axis.unit_name == "degree" else axis.unit_conversion_factor
     return float(max(grid.resolution) * unit)
+
+
+def _notes_on_reach(geometry: shapely.Geometry, crs: str, epsg: int) -> tuple[str, ...]:
+    """What to say of an area far from where the target CRS is meant to be used. Raises PlanError where it is lost."""
+    use = CRS.from_epsg(epsg).area_of_use
+    if crs == f"EPSG:{epsg}" or use is None or use.north - use.south >= 170 or use.east - use.west >= 350:  # noqa: PLR2004  # the whole globe
+        return ()
+    west, east = use.west, use.east + (DEGREES_ROUND if use.east < use.west else 0.0)
+    boxes = shapely.MultiPolygon([shapely.box(*shapely.bounds(part)) for part in shapely.get_parts(geometry)])
+    bounds = shapely.bounds(shapely.get_parts(reproject(boxes, crs, "EPSG:4326", tolerance=0.1)))
+    middle = (bounds[:, 0] + bounds[:, 2]) / 2
+    turns = np.round((middle - (west + east) / 2) / DEGREES_ROUND) * DEGREES_ROUND
+    beyond = float(max((west - bounds[:, 0] + turns).max(), (bounds[:, 2] - turns - east).max()))
+    if beyond <= STRETCHED_DEGREES:
+        return ()
+    zone = utm_epsg(*find_centre(boxes, crs))
+    text = (
+        f"the area reaches {beyond:.0f} degrees of longitude beyond where EPSG:{epsg} is meant to be used "
+        f"({use.west:g} to {use.east:g}){'' if zone == epsg else f'; the UTM zone of its centre is EPSG:{zone}'}. "
+        f"Check aoi_crs, and that coordinates are x, then y"
+    )
+    if beyond > LOST_DEGREES:
+        raise PlanError(f"cube.crs: {text}, or take EPSG:4326")
+    return (text,)
+
+
+def _width(geometry: shapely.Geometry) -> float:
+    left, _, right, _ = shapely.bounds(geometry)
+    return float(right - left)
+
+
+def _check_overlap(geometry: shapely.Geometry, grid: Grid) -> None:
+    left, bottom, right, top = shapely.bounds(geometry)
+    outer = grid.bounds()
+    if right <= outer[0] or left >= outer[2] or top <= outer[1] or bottom >= outer[3]:
+        raise PlanError(
+            f"aoi: the area is wholly outside the array. In {grid.crs} (left, bottom, right, top) it is at "
+            f"{left:.10g}, {bottom:.10g}, {right:.10g}, {top:.10g}, and the array at "
+            f"{', '.join(f'{edge:.10g}' for edge in outer)}; check aoi_crs, and extent or like"
+        )
 
 
 def _grid_like(like: ReferenceGrid, area: tuple[shapely.Geometry, str] | None) -> Grid:

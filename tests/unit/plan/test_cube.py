@@ -215,6 +215,24 @@ def test_an_extent_smaller_than_the_area_is_noted(plan_of: PlanOf) -> None:
     assert plan.notes == ("the area reaches beyond the array; what lies outside is not fetched",)
 
 
+def test_an_area_in_another_zone_is_noted(plan_of: PlanOf) -> None:
+    """With the zone that would be right: a wrong digit in the CRS makes a cube that nobody wants."""
+    (note,) = plan_of((14, 46, 14.1, 46.1), "EPSG:4326", crs="EPSG:32630").notes
+    assert note.startswith("the area reaches 14 degrees of longitude beyond where EPSG:32630 is meant to be used")
+    assert "the UTM zone of its centre is EPSG:32633" in note
+
+
+def test_an_area_near_its_zone_is_not_noted(plan_of: PlanOf) -> None:
+    """A country of two zones fits one; the antimeridian between them changes nothing."""
+    assert plan_of((177, -19, -178, -16), "EPSG:4326", crs="EPSG:32760", resolution=100).notes == ()
+
+
+def test_an_array_round_the_globe_is_noted(plan_of: PlanOf) -> None:
+    """Fiji in degrees is two ends of a very wide array."""
+    (note,) = plan_of((177, -19, -178, -16), "EPSG:4326", crs="EPSG:4326", resolution=0.001).notes
+    assert note == 'the array goes round the globe, since EPSG:4326 is cut at 180; crs = "utm" keeps it whole'
+
+
 def test_a_mended_area_is_noted(plan_of: PlanOf) -> None:
     """The user learns where the area crossed itself."""
     bow_tie = shapely.Polygon([(5e5, 5e6), (5e5 + 500, 5e6 + 500), (5e5 + 500, 5e6), (5e5, 5e6 + 500)])
@@ -233,11 +251,10 @@ def test_a_mended_area_is_noted(plan_of: PlanOf) -> None:
         ({"crs": "lambert"}, r"cube\.crs: 'lambert' is not understood; write \"EPSG:32633\", or \"utm\""),
         ({"resolution": 2000}, r"cube\.resolution: 2000 m per pixel is coarser than the 1500 m .* make it finer"),
         ({"crs": "EPSG:4326", "resolution": 0.1}, r"cube\.resolution: 11132 m per pixel is coarser"),
+        ({"crs": "EPSG:4326", "resolution": 20}, r"resolution is in degrees in EPSG:4326; 10 m are about 0\.0001"),
+        ({"resolution": 1e-6}, r"cube\.resolution: 1e-06 makes an array of .* px with .* tiles, and a cube may"),
+        ({"extent": (0, 0, 1000, 1000)}, r"aoi: the area is wholly outside the array\. In EPSG:32633 .* check aoi_crs"),
         ({"buffer": -1000}, r"buffer = -1000 leaves nothing of the area; make it smaller"),
-        (
-            {"extent": [0, 0, 100, 100]},
-            r"aoi: no pixel centre of the 10 x 10 px array lies in the area; set all_touched",
-        ),
     ],
 )
 def test_a_job_that_the_service_cannot_do_is_refused(plan_of: PlanOf, fields: dict[str, object], message: str) -> None:
@@ -252,6 +269,19 @@ def test_an_area_between_pixel_centres_needs_all_touched(plan_of: PlanOf) -> Non
     with pytest.raises(PlanError, match="set all_touched = true, take a finer resolution"):
         plan_of(speck)
     assert plan_of(speck, all_touched=True).tile_count == 1
+
+
+@pytest.mark.parametrize("aoi", [(-170, -70, 170, 70), (-180, -90, 180, 90)])
+def test_an_area_that_a_zone_cannot_hold_is_refused(plan_of: PlanOf, aoi: tuple[float, ...]) -> None:
+    """A transverse projection of half the globe folds over itself."""
+    with pytest.raises(PlanError, match=r"cube\.crs: the area reaches 1.. degrees of longitude beyond .*EPSG:4326$"):
+        plan_of(aoi, "EPSG:4326", crs="EPSG:32633", resolution=1000)
+
+
+def test_polygons_that_enclose_nothing_are_refused(plan_of: PlanOf) -> None:
+    """A ring along a parallel is a line on the map."""
+    with pytest.raises(PlanError, match=r"aoi: its polygons enclose nothing"):
+        plan_of(shapely.Polygon([(-180, 80), (-90, 80), (0, 80), (90, 80), (180, 80)]), "EPSG:4326", crs="EPSG:3995")
 
 
 def test_a_like_grid_in_another_crs_is_refused(plan_of: PlanOf) -> None:
