@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,13 +28,18 @@ _CURES = {
     errno.EPERM: "this user may not write there; change the permissions or choose another folder",
     errno.EROFS: "that file system is read-only; choose another folder",
     errno.ENOTDIR: "part of that path is a file; choose another folder",
+    errno.ENAMETOOLONG: "the path is too long; choose another folder",
 }
+_WRONG_PATH = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT, errno.ENAMETOOLONG})
+"""What says, while a cube is opened for building, that its path is no place for one."""
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""Of ``s3://bucket`` a Path leaves ``s3:/bucket``; no letter of a drive is that long."""
 
 
 def cube_path(store: str | os.PathLike[str]) -> Path:
     """The absolute path of a cube on disk. Raises StoreError for a URL."""
     text = os.fspath(store)
-    if "://" in text:
+    if _URL.match(text) or "://" in text:
         raise WrongStore(f"{text}: cubes are written to and read from folders on disk; give a path")
     return Path(text).expanduser().absolute()
 
@@ -44,14 +50,21 @@ def open_zarr_store(path: Path, *, read_only: bool = False) -> LocalStore:
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError of the block into a StoreError that says where it happened and what to do."""
+def disk_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
+    """Turn an OSError of the block into a StoreError that says where it happened and what to do.
+
+    While a cube is ``opening``, one that the path is to blame for becomes WrongStore.
+    """
     try:
         yield
     except OSError as error:
         where = error.filename or path
-        cure = _CURES.get(error.errno or 0, "see to the disk, then build again; what is written is kept")
-        raise StoreError(f"{where}: {error.strerror or error}: {cure}") from error
+        wrong_path = opening and error.errno in _WRONG_PATH
+        otherwise = (
+            "choose another folder" if wrong_path else "see to the disk, then build again; what is written is kept"
+        )
+        cure = _CURES.get(error.errno or 0, otherwise)
+        raise (WrongStore if wrong_path else StoreError)(f"{where}: {error.strerror or error}: {cure}") from error
 
 
 def object_path(path: Path, array: str, row: int, column: int) -> Path:

@@ -44,7 +44,7 @@ class Lease:
         Raises StoreError that names host and pid of another owner.
         """
         folder = path / FOLDER
-        with disk_errors(folder):
+        with disk_errors(folder, opening=True):
             folder.mkdir(parents=True, exist_ok=True)
             fd = os.open(folder / "owner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:

@@ -51,7 +51,7 @@ def create_or_open(plan: CubePlan, store: str | os.PathLike[str]) -> CubeStore:
 
     """
     path = cube_path(store)
-    with disk_errors(path):
+    with disk_errors(path, opening=True):
         if not _holds_whole_cube(path):
             with Lease.acquire(path):
                 if not _holds_whole_cube(path):  # another process may just have made it
@@ -101,8 +101,19 @@ def _check_identity(plan: CubePlan, path: Path) -> None:
         )
 
 
+def _by_name(value: Any) -> Any:
+    """A list of mappings with names as one mapping, so that a difference is told of one of them."""
+    if isinstance(value, list) and value and all(isinstance(item, Mapping) and "name" in item for item in value):
+        return {item["name"]: item for item in value}
+    return value
+
+
 def _differences(found: Any, asked: Any, place: str) -> Iterator[str]:
+    found, asked = _by_name(found), _by_name(asked)
     if isinstance(found, Mapping) and isinstance(asked, Mapping):
+        if place.endswith(".bands") and list(found) != list(asked):
+            yield f"{place} is {', '.join(found)} there and {', '.join(asked)} in this plan"
+            return
         for key in [*found, *(key for key in asked if key not in found)]:
             yield from _differences(found.get(key), asked.get(key), f"{place}.{key}" if place else key)
     elif found != asked:

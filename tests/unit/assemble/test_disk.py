@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from shdask.assemble.disk import cube_path, disk_errors, list_objects, object_path
-from shdask.errors import StoreError
+from shdask.errors import StoreError, WrongStore
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,30 @@ def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.Mo
     """Workers have working directories of their own."""
     monkeypatch.chdir(tmp_path)
     assert cube_path("cube.zarr") == tmp_path / "cube.zarr"
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.ENOENT, errno.ENAMETOOLONG])
+def test_a_path_that_can_hold_no_cube_is_a_wrong_argument(code: int):
+    """Running the same command again would not help, so its exit code is that of bad arguments."""
+    with pytest.raises(WrongStore, match="choose another folder") as refusal, disk_errors(Path("/a"), opening=True):
+        raise OSError(code, "refused")
+    assert refusal.value.exit_code == 2
+
+
+def test_a_full_disk_is_no_wrong_argument():
+    """Running the same command again is the cure, once there is room."""
+    with pytest.raises(StoreError, match="make room") as refusal, disk_errors(Path("/a"), opening=True):
+        raise OSError(errno.ENOSPC, "refused")
+    assert refusal.value.exit_code == 5
+
+
+@pytest.mark.parametrize("store", ["s3://bucket/cube", Path("s3://bucket/cube"), Path("file:///cube")])
+def test_a_url_is_no_folder_even_after_a_path_was_made_of_it(store: str | Path):
+    """Otherwise a folder named after the scheme would be filled here, and the bucket stay empty."""
+    with pytest.raises(WrongStore, match="folders on disk; give a path"):
+        cube_path(store)
+
+
+def test_a_colon_in_a_name_is_no_url():
+    """Only a scheme at the start of a path makes one."""
+    assert cube_path("/cubes/2024-06-01T10:00/a") == Path("/cubes/2024-06-01T10:00/a")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from shdask.assemble.lease import Lease
 from shdask.assemble.ledger import Ledger, read_ledger
 from shdask.assemble.store import CubeStore, create_or_open, known_states, read_root_attributes
-from shdask.errors import StoreError
+from shdask.errors import StoreError, WrongStore
 from shdask.model import TileData, TileEvent, TileState
 from shdask.plan.cube import CubePlan
 
@@ -97,6 +97,27 @@ def test_another_cube_is_refused_with_the_difference_named(cube: CubeStore, make
     other = make_small_plan(mosaicking_order="leastRecent")
     with pytest.raises(StoreError, match=r'mosaicking_order is "mostRecent" there and "leastRecent" in this plan'):
         create_or_open(other, cube.path)
+
+
+def test_other_bands_are_named_in_brief(cube: CubeStore, make_small_plan: PlanMaker):
+    """By name alone where the names differ."""
+    other = make_small_plan(bands=("B04", "B08"))
+    with pytest.raises(StoreError, match=r"another cube: layer\.bands is B04, SCL there and B04, B08 in this plan\."):
+        create_or_open(other, cube.path)
+
+
+def test_other_units_of_a_band_are_named_at_that_band(cube: CubeStore, make_small_plan: PlanMaker):
+    """The rest of the bands is passed over."""
+    with pytest.raises(StoreError, match=r'another cube: layer\.bands\.B04\.dtype is "uint16" there and "float32"'):
+        create_or_open(make_small_plan(units="REFLECTANCE"), cube.path)
+
+
+def test_a_file_in_the_cubes_place_is_a_wrong_argument(plan: CubePlan, tmp_path: Path):
+    """It is left as it is."""
+    (tmp_path / "cube.zarr").write_text("dear")
+    with pytest.raises(WrongStore, match=r"cube\.zarr: .*part of that path is a file; choose another folder"):
+        create_or_open(plan, tmp_path / "cube.zarr")
+    assert (tmp_path / "cube.zarr").read_text() == "dear"
 
 
 def test_another_layout_is_refused(cube: CubeStore, make_small_plan: PlanMaker):
