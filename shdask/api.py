@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shdask.errors import PlanError
 from shdask.inputs import read_area, read_reference_grid
 from shdask.plan.cube import CubePlan
 from shdask.plan.cube import make_plan as make_plan_from_inputs
@@ -35,6 +36,8 @@ def make_plan(spec: Plannable) -> CubePlan:
     """
     if isinstance(spec, CubePlan):
         return spec
+    if not isinstance(spec, CubeSpec | str | Path):
+        raise PlanError(f"{type(spec).__name__} is no job; give a CubeSpec, a CubePlan or a job file's path")
     if not isinstance(spec, CubeSpec):
         spec = CubeSpec.from_file(spec)
     area = None

@@ -22,6 +22,11 @@ from shdask.errors import SettingsError, ShdaskError
 EXIT_FAILED_TILES = 5
 EXIT_INTERRUPTED = 130
 
+EXIT_CODES = (
+    "Ends with 0 when done, 2 for a bad job or arguments, 3 for credentials, 4 when the budget or quota is reached, "
+    "5 when tiles failed (run it again), 130 when interrupted, 1 for a fault of ours."
+)
+
 app = typer.Typer(
     help="Turn a large area of interest into one analysis-ready Zarr cube with Sentinel Hub and Dask.",
     no_args_is_help=True,
@@ -106,7 +111,7 @@ def plan(job: JobArgument, as_json: JsonOption = False) -> None:
     Console().print(plan_table(made))
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def build(
     job: JobArgument,
     store: StoreArgument,
@@ -145,7 +150,7 @@ def status(store: StoreArgument, as_json: JsonOption = False) -> None:
 
 @app.command()
 def emulator(
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
     archive: Annotated[
         list[str] | None,
         typer.Option(metavar="COLLECTION=DIR", help="Serve GeoTIFFs as this collection. Can be repeated."),
@@ -170,7 +175,10 @@ def emulator(
         client_id=client_id,
         client_secret=client_secret,
     )
-    run_server(config, announce=_announce_json if as_json else _announce_exports)
+    try:
+        run_server(config, announce=_announce_json if as_json else _announce_exports)
+    except OSError as error:
+        raise SettingsError(f"cannot serve on 127.0.0.1:{port}: {error.strerror}; choose another --port") from error
 
 
 def _missing_extra(error: ImportError) -> SettingsError:
@@ -178,9 +186,15 @@ def _missing_extra(error: ImportError) -> SettingsError:
 
 
 def _parse_archive(text: str) -> tuple[str, str]:
-    collection, separator, folder = text.partition("=")
-    if not separator or not Path(folder).is_dir():
+    from shdask.emulator.archive import ArchiveSource
+
+    collection, _, folder = text.partition("=")
+    if not collection or not folder or not Path(folder).is_dir():
         raise typer.BadParameter(f"--archive {text!r}: expected COLLECTION=DIR with a folder that exists")
+    try:
+        ArchiveSource.open_folder(collection, Path(folder))
+    except ValueError as error:
+        raise typer.BadParameter(f"--archive {text!r}: {error}") from error
     return collection, folder
 
 
