@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _AXES = ("y", "x")
+BBOX = ("left", "bottom", "right", "top")
 _WHOLE_EXTENT = frozenset({"spatial:shape", "spatial:transform", "spatial:bbox"})
 _LARGEST_EXACT_FLOAT32 = 16
 """Integers of so many bits are exact in float32; longer ones need float64."""
@@ -52,6 +53,11 @@ def open_cube(
     import rioxarray  # noqa: F401  # brings ds.rio
     import xarray as xr
 
+    if not isinstance(store, str | os.PathLike):
+        raise WrongStore(
+            f"{type(store).__name__} is no cube; build it first, then open the folder: "
+            f"shdask.build_cube(..., 'cube.zarr')"
+        )
     path = cube_path(store)
     attributes = _cube_attributes(os.fspath(store), path / "zarr.json")
     if layer is not None and layer != attributes["layer"]:
@@ -91,6 +97,8 @@ def _cube_attributes(store: str, metadata: os.PathLike[str]) -> Mapping[str, Any
 
 
 def _select(cube: xr.Dataset, bbox: tuple[float, float, float, float]) -> dict[str, slice]:
+    if len(bbox) != len(BBOX):
+        raise WrongStore(f"bbox {bbox} has {len(bbox)} numbers; it is ({', '.join(BBOX)}) in the cube's CRS")
     left, bottom, right, top = bbox
     y, x = cube["y"].to_numpy(), cube["x"].to_numpy()
     rows = slice(int(np.searchsorted(-y, -top)), int(np.searchsorted(-y, -bottom, side="right")))
@@ -119,6 +127,8 @@ def _tile_blocks(first: int, length: int, side: int) -> tuple[int, ...]:
 def _mask(cube: xr.Dataset) -> xr.Dataset:
     valid = cube[DATA_MASK] == 1
     bands = {name: _as_float(band).where(valid) for name, band in cube.data_vars.items() if name != DATA_MASK}
+    for band in bands.values():
+        band.encoding["_FillValue"] = np.nan  # so that files made of it say what their NaN means
     return cube.assign(bands)
 
 

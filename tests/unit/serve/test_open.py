@@ -109,6 +109,14 @@ def test_a_geotiff_made_from_reflectance_knows_its_nodata(reflectance: Path, tmp
         assert np.isnan(tif.nodata)
 
 
+@pytest.mark.parametrize("band", ["B04", "SCL"])
+def test_a_geotiff_made_from_masked_pixels_knows_its_nodata(cube: Path, tmp_path: Path, band: str):
+    """The file says that NaN is no data, whatever type the cube stores."""
+    open_cube(cube, masked=True)[band].rio.to_raster(tmp_path / "a.tif")
+    with rasterio.open(tmp_path / "a.tif") as tif:
+        assert np.isnan(tif.nodata)
+
+
 def test_opening_without_consolidated_metadata_gives_the_same(cube: Path):
     """The consolidated metadata says what the arrays say."""
     with warnings.catch_warnings():
@@ -259,3 +267,15 @@ def test_an_unsharded_cube_opens_the_same(pixels: Pixels, cube: Path, tmp_path: 
     build(small_plan(sharded=False), pixels, tmp_path / "cube.zarr")
     xr.testing.assert_equal(open_cube(tmp_path / "cube.zarr"), open_cube(cube))
     assert open_cube(tmp_path / "cube.zarr")["B04"].chunks == ((32, 32, 6), (32, 32, 16))
+
+
+def test_a_job_is_not_opened_before_it_is_built(cube: Path):
+    """A spec or plan is told apart from a path, with the cure."""
+    with pytest.raises(StoreError, match=r"CubePlan is no cube; build it first"):
+        open_cube(small_plan())  # type: ignore[arg-type]  # what a newcomer tries
+
+
+def test_a_bbox_of_three_numbers_is_refused(cube: Path):
+    """With what the four are."""
+    with pytest.raises(StoreError, match=r"has 3 numbers; it is \(left, bottom, right, top\)"):
+        open_cube(cube, bbox=(1, 2, 3))  # type: ignore[arg-type]  # one is missing
