@@ -66,7 +66,7 @@ class CubeStatus:
         ]
         if self.last_row_s is not None:
             lines.append(f"last tile {self.last_row_s:.0f} s ago")
-        lines += [f"tile {tile}: {text}" for tile, text in self.errors.items()]
+        lines += [f"{_tiles_text(tiles)}: {text}" for text, tiles in _by_text(self.errors).items()]
         return "\n".join([*lines, f"next      {self.next}"])
 
 
@@ -122,6 +122,17 @@ def _owner_text(status: CubeStatus) -> str:
     if status.owner is None:
         return "none; no build is running"
     return f"{status.owner}, {'building' if status.running else 'gone without a goodbye'}"
+
+
+def _by_text(errors: dict[int, str]) -> dict[str, list[int]]:
+    tiles: dict[str, list[int]] = {}
+    for tile, text in errors.items():
+        tiles.setdefault(text, []).append(tile)
+    return tiles
+
+
+def _tiles_text(tiles: list[int]) -> str:
+    return f"tile{'s' if len(tiles) > 1 else ''} {', '.join(map(str, sorted(tiles)))}"
 
 
 def _next_step(*, complete: bool, running: bool) -> str:

@@ -1,0 +1,18 @@
+"""What a cube's folder says of its build."""
+
+from __future__ import annotations
+
+from shdask.assemble.status import CubeStatus
+
+
+def status(**changes: object) -> CubeStatus:
+    fields = dict.fromkeys(("tiles", "written", "empty", "failed", "untried", "requests"), 0)
+    texts = {"store": "/cubes/a", "next": "build again"}
+    rest = {"complete": False, "pu_spent": 0.0, "owner": None, "running": False, "last_row_s": None, "errors": {}}
+    return CubeStatus(**{**fields, **texts, **rest, **changes})
+
+
+def test_an_error_that_several_tiles_met_is_told_once() -> None:
+    """With the tiles that met it, in order."""
+    lines = str(status(errors={9: "no answer", 3: "cut short", 4: "no answer"})).splitlines()
+    assert lines[4:6] == ["tiles 4, 9: no answer", "tile 3: cut short"]
