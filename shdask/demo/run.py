@@ -6,7 +6,6 @@ Refuses to pretend: it says that the pixels are synthetic, here and in the cube'
 from __future__ import annotations
 
 import os
-import shutil
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,18 +14,17 @@ from rich.console import Console
 from shdask.api import make_plan
 from shdask.display import build_on_cluster, plan_table
 from shdask.emulator.launch import start_emulator
+from shdask.errors import SettingsError
 from shdask.serve.open import open_cube
 from shdask.serve.picture import write_picture
+
+PICTURE = "picture.png"
 
 
 def run_demo(store: Path, console: Console) -> None:
     """Build the demo's cube at ``store`` and a picture beside it. Raises BuildError when tiles failed."""
     folder = store.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("job.toml", "country.geojson"):
-        shutil.copyfile(str(files("shdask.demo") / name), folder / name)
-    job = folder / "job.toml"
-
+    job = lay_out_job(folder)
     _say(console, "1  The job", f"{job}: a coarse outline of a country, July 2024, 30 m")
     _say(console, "2  The service", "an emulator on 127.0.0.1; its Earth is synthetic, its protocol is real")
     with start_emulator() as service:
@@ -39,7 +37,7 @@ def run_demo(store: Path, console: Console) -> None:
     report.raise_for_failures()
     console.print(str(report), highlight=False, soft_wrap=True)
 
-    picture = folder / "picture.png"
+    picture = folder / PICTURE
     write_picture(open_cube(store), picture)
     _say(
         console,
@@ -48,6 +46,26 @@ def run_demo(store: Path, console: Console) -> None:
     )
     lines = ("import shdask", f'ds = shdask.open_cube("{store}", masked=True)', "print(ds.B08.mean().compute().item())")
     console.print("\n" + "".join(f"    {line}\n" for line in lines), style="green", highlight=False)
+
+
+def lay_out_job(folder: Path) -> Path:
+    """Copy the demo's job and its area into ``folder``; returns the job's path.
+
+    Raises SettingsError where a file of the user's would be overwritten, and then copies nothing.
+    """
+    ours = {name: files("shdask.demo").joinpath(name).read_bytes() for name in ("job.toml", "country.geojson")}
+    taken = [name for name, text in ours.items() if (folder / name).exists() and (folder / name).read_bytes() != text]
+    if (folder / PICTURE).exists() and not (folder / "job.toml").exists():
+        taken.append(PICTURE)
+    if taken:
+        raise SettingsError(
+            f"{folder.absolute()} holds a {' and a '.join(taken)} that the demo would overwrite; "
+            f"name a cube in a folder of its own, such as --store demo/cube.zarr"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in ours.items():
+        (folder / name).write_bytes(text)
+    return folder / "job.toml"
 
 
 def _say(console: Console, step: str, text: str) -> None:
