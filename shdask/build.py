@@ -6,13 +6,16 @@ Refuses to know where tiles run (an Executor does), how HTTP is spoken, or how Z
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Protocol, Self
 
 import numpy as np
@@ -106,18 +109,21 @@ class Run(Protocol):
     """Tiles being worked on somewhere."""
 
     def poll(self, timeout_s: float) -> Sequence[TileEvent]:
-        """What became of tiles since the last call; waits up to ``timeout_s`` for the first. Each tile once."""
+        """What became of tiles since the last call; waits up to ``timeout_s`` for the first.
+
+        A tile has another event for each attempt: the work of a lost worker may be done again.
+        """
 
     @property
     def finished(self) -> bool:
         """Whether nothing is in flight, nothing is left to start, and every event has been polled."""
 
     @property
-    def fatal(self) -> ShdaskError | None:
-        """The error that holds for every tile, once one has met it; no further tile is started then."""
+    def fatal(self) -> Exception | None:
+        """The error that makes going on pointless, once one was met; no further tile is started then."""
 
     def stop(self) -> None:
-        """Start no further tile; those in flight go on."""
+        """Start no further tile; those in flight go on. Again: does nothing."""
 
     def waiting_for(self) -> str:
         """What progress hangs on just now, in a few words."""
@@ -176,7 +182,7 @@ def run_build(
 
 
 def _check_budget(tally: Tally, max_pu: float | None) -> None:
-    if max_pu is not None and tally.pu_projected > max_pu:
+    if max_pu is not None and not tally.pu_projected <= max_pu:  # nothing fits under NaN
         raise BudgetExceeded(
             f"{tally.remaining.size} tiles are left to buy for {tally.pu_projected:.2f} PU, and max_pu is {max_pu:g}; "
             f"nothing was sent. Raise max_pu, or make the area smaller or the resolution coarser"
@@ -202,18 +208,21 @@ def _record_until_finished(run: Run, tally: Tally, max_pu: float | None, listene
         listeners.hear(events, tally.progress(run.waiting_for()))
 
     over_budget = False
-    try:
-        while not run.finished:
-            record()
-            if max_pu is not None and tally.pu_spent >= max_pu:
-                over_budget = True
-                run.stop()
-    except KeyboardInterrupt:
-        run.stop()
-        deadline = time.monotonic() + DRAIN_S
-        while not run.finished and time.monotonic() < deadline:
-            record()
-        raise
+    with _interrupts_between_records() as interrupted:
+        try:
+            while not run.finished:
+                record()
+                if interrupted():
+                    raise KeyboardInterrupt  # noqa: TRY301  # one way out for both kinds of interrupt
+                if max_pu is not None and not over_budget and tally.pu_spent >= max_pu:
+                    over_budget = True
+                    run.stop()
+        except KeyboardInterrupt:
+            run.stop()
+            deadline = time.monotonic() + DRAIN_S
+            while not run.finished and time.monotonic() < deadline:
+                record()
+            raise
     if run.fatal is not None:
         raise run.fatal
     if over_budget and tally.remaining.size:
@@ -221,6 +230,37 @@ def _record_until_finished(run: Run, tally: Tally, max_pu: float | None, listene
             f"stopped at {tally.pu_spent:.2f} PU spent of max_pu {max_pu:g} with {tally.remaining.size} tiles left; "
             f"what was paid for is kept. Run it again with a higher max_pu to go on"
         )
+
+
+@contextmanager
+def _interrupts_between_records() -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C only be noted, for the yielded function to tell; the second raises at once.
+
+    Raised just anywhere, it would tear what was heard of a tile from its row in the ledger, and with it what
+    the tile has cost. SIGTERM is taken likewise where it is handled as Ctrl-C is. Other handlers stay, and
+    only the main thread has any.
+    """
+    noted = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal noted
+        if noted:
+            signal.default_int_handler(number, frame)
+        noted = True
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    taken = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if in_main_thread and signal.getsignal(number) is signal.default_int_handler
+    ]
+    for number in taken:
+        signal.signal(number, note)
+    try:
+        yield lambda: noted
+    finally:
+        for number in taken:
+            signal.signal(number, signal.default_int_handler)
 
 
 class SerialExecutor:
@@ -237,20 +277,27 @@ class SerialExecutor:
 
 
 class _SerialRun:
-    """A single thread works, so that an interrupt of the main thread can let the tile in flight end."""
+    """One thread works, so that an interrupt of the main thread can let the tile in flight end.
+
+    A daemon: a tile given up after draining must not hold up the end of the process.
+    """
 
     def __init__(self, work: TileWork, tiles: NDArray[np.intp], transport: RequestsTransport) -> None:
         self.fatal: ShdaskError | None = None
         self._work = work
         self._transport = transport
         self._left = iter(tiles)
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="shdask-tile")
         self._current: Future[TileOutcome] | None = None
         self._start_next()
 
     def _start_next(self) -> None:
         index = next(self._left, None)
-        self._current = None if index is None else self._pool.submit(run_tile, self._work, int(index))
+        self._current = None
+        if index is not None:
+            self._current = Future()
+            threading.Thread(
+                target=_run_tile_into, args=(self._current, self._work, int(index)), name="shdask-tile", daemon=True
+            ).start()
 
     def poll(self, timeout_s: float) -> Sequence[TileEvent]:
         if self._current is None or not wait([self._current], timeout_s).done:
@@ -278,5 +325,11 @@ class _SerialRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(wait=error is None, cancel_futures=True)
         self._transport.close()
+
+
+def _run_tile_into(future: Future[TileOutcome], work: TileWork, index: int) -> None:
+    try:
+        future.set_result(run_tile(work, index))
+    except BaseException as error:  # noqa: BLE001  # raised again where the future is read
+        future.set_exception(error)

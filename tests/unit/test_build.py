@@ -1,0 +1,124 @@
+"""The loop around a run: interrupts, caps and errors, with a run that says what it is told to."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import pytest
+
+import shdask
+from shdask import build
+from shdask.assemble.ledger import read_ledger
+from shdask.build import TileOutcome, run_build
+from shdask.errors import BudgetExceeded
+from shdask.model import TileEvent, TileState
+from shdask.plan.cube import CubePlan
+from shdask.settings import Credentials
+from tests.cluster.specs import earth_spec
+
+CREDENTIALS = Credentials(client_id="id", client_secret="secret")
+
+
+class _ScriptedRun:
+    """Both a run and its executor: each poll takes the next step of a script."""
+
+    fatal = None
+
+    def __init__(self, *steps: Callable[[], Sequence[TileEvent]]) -> None:
+        self.steps = list(steps)
+        self.stops = 0
+
+    def start(self, _job: object, _tiles: object) -> _ScriptedRun:
+        return self
+
+    def poll(self, _timeout_s: float) -> Sequence[TileEvent]:
+        return self.steps.pop(0)()
+
+    @property
+    def finished(self) -> bool:
+        return not self.steps
+
+    def stop(self) -> None:
+        self.stops += 1
+
+    def waiting_for(self) -> str:
+        return "nothing"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+def empty(tile: int, **fields: Any) -> TileEvent:
+    return TileEvent(**{"tile": tile, "state": TileState.EMPTY, "pu_spent": 0.1, "finished": 1.0 + tile, **fields})
+
+
+def interrupted(*events: TileEvent) -> Callable[[], Sequence[TileEvent]]:
+    """Events that a poll has in hand when Ctrl-C comes."""
+
+    def step() -> Sequence[TileEvent]:
+        signal.raise_signal(signal.SIGINT)
+        return events
+
+    return step
+
+
+@pytest.fixture
+def plan() -> CubePlan:
+    """Seven tiles."""
+    return shdask.make_plan(earth_spec())
+
+
+def test_interrupt_tears_no_event_from_its_row(plan, tmp_path) -> None:
+    """Ctrl-C while an event is on its way to the ledger is heard after its row is written, and then drains."""
+    run = _ScriptedRun(interrupted(empty(0)), lambda: [empty(1)])
+    with pytest.raises(KeyboardInterrupt):
+        run_build(plan, tmp_path / "cube", run, CREDENTIALS)
+    assert read_ledger(tmp_path / "cube").states.tolist() == [TileState.EMPTY] * 2
+    assert run.stops == 1
+
+
+def test_second_interrupt_ends_draining(plan, tmp_path) -> None:
+    """Who presses Ctrl-C twice waits for no tile."""
+    run = _ScriptedRun(interrupted(empty(0)), interrupted(), lambda: [empty(1)])
+    with pytest.raises(KeyboardInterrupt):
+        run_build(plan, tmp_path / "cube", run, CREDENTIALS)
+    assert len(run.steps) == 1
+
+
+def test_interrupt_handler_is_put_back(plan, tmp_path) -> None:
+    """After a build Ctrl-C means what it meant before."""
+    run_build(plan, tmp_path / "cube", _ScriptedRun(lambda: [empty(0)]), CREDENTIALS)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_reached_cap_stops_the_run_once(plan, tmp_path) -> None:
+    """A run over its cap is told so once, however long its tiles in flight take."""
+    run = _ScriptedRun(lambda: [empty(0, pu_spent=5.0)], lambda: [empty(1)], lambda: [empty(2)])
+    with pytest.raises(BudgetExceeded, match="4 tiles left"):
+        run_build(plan, tmp_path / "cube", run, CREDENTIALS, max_pu=1.0)
+    assert run.stops == 1
+
+
+def test_cap_that_is_no_number_buys_nothing(plan, tmp_path) -> None:
+    """A cap of NaN is refused as too small, not taken for none."""
+    with pytest.raises(BudgetExceeded):
+        run_build(plan, tmp_path / "cube", _ScriptedRun(), CREDENTIALS, max_pu=float("nan"))
+
+
+def test_serial_tile_does_not_hold_up_the_end_of_the_process(plan, tmp_path, monkeypatch) -> None:
+    """A tile that outlives the draining of a serial build is left behind when Python ends."""
+    daemons: list[bool] = []
+
+    def run_tile(work: object, index: int) -> TileOutcome:
+        daemons.append(threading.current_thread().daemon)
+        return TileOutcome(event=empty(index))
+
+    monkeypatch.setattr(build, "run_tile", run_tile)
+    run_build(plan, tmp_path / "cube", shdask.SerialExecutor(), CREDENTIALS)
+    assert daemons == [True] * 7
