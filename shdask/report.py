@@ -126,6 +126,7 @@ class Tally:
         self._states = states
         self._started = time.monotonic()
         self._counts = dict.fromkeys(TileState, 0)
+        self._here = np.zeros(plan.tile_count, np.uint8)
         self._skipped = plan.tile_count - self.remaining.size
         self._done_here = 0
         self._requests = self._rejected = self._nbytes = 0
@@ -154,14 +155,25 @@ class Tally:
             self._rejected += event.rejected
             self.pu_spent += event.pu_spent
             self._nbytes += event.nbytes
-            self._states[event.tile] = event.state
-            if event.error is not None:
-                self._failures[event.tile] = event.error
-            if event.skipped:
-                self._skipped += 1
-            else:
-                self._counts[event.state] += 1
+            self._count(event)
+
+    def _count(self, event: TileEvent) -> None:
+        """Let a tile count once, by its last attempt; an attempt that finds this run's own work done says nothing."""
+        before = TileState(self._here[event.tile])
+        if event.skipped and before is TileState.WRITTEN:
+            return
+        if before is TileState.UNTRIED:
             self._done_here += 1
+        else:
+            self._counts[before] -= 1
+        if event.skipped:
+            self._skipped += 1
+        else:
+            self._counts[event.state] += 1
+        self._here[event.tile] = self._states[event.tile] = event.state
+        self._failures.pop(event.tile, None)
+        if event.error is not None:
+            self._failures[event.tile] = event.error
 
     def progress(self, waiting_for: str) -> Progress:
         """A snapshot for displays."""

@@ -1,0 +1,47 @@
+"""What is counted when the work of a lost worker is done again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import shdask
+from shdask.assemble.ledger import Ledger
+from shdask.assemble.store import create_or_open
+from shdask.model import TileEvent, TileState
+from shdask.report import Tally
+from tests.cluster.specs import earth_spec
+
+
+@pytest.fixture
+def tally(tmp_path) -> Iterator[Tally]:
+    """The tally of a build of seven tiles that has just begun."""
+    plan = shdask.make_plan(earth_spec())
+    cube = create_or_open(plan, tmp_path / "cube")
+    with Ledger.open(cube.path) as ledger:
+        yield Tally.begin(plan, cube, ledger)
+
+
+def test_tile_bought_twice_counts_once_and_costs_twice(tally) -> None:
+    """Both attempts of a tile are paid, and it is one tile."""
+    tally.add([TileEvent(tile=0, state=TileState.EMPTY, requests=1, pu_spent=0.5, finished=1.0)])
+    tally.add([TileEvent(tile=0, state=TileState.EMPTY, requests=1, pu_spent=0.5, finished=2.0)])
+    report = tally.report()
+    assert (report.empty, report.requests, report.pu_spent) == (1, 2, 1.0)
+
+
+def test_last_attempt_says_what_became_of_a_tile(tally) -> None:
+    """A tile that failed on a lost worker and was written by another is written."""
+    tally.add([TileEvent(tile=3, state=TileState.FAILED, error="TransportError: cut", finished=1.0)])
+    tally.add([TileEvent(tile=3, state=TileState.WRITTEN, finished=2.0)])
+    report = tally.report()
+    assert (report.written, report.failed, report.failures, tally.remaining.size) == (1, 0, {}, 6)
+
+
+def test_tile_of_this_run_that_is_found_durable_again_is_not_skipped(tally) -> None:
+    """A second attempt that finds the first one's tile written does not make it one of an earlier run."""
+    tally.add([TileEvent(tile=3, state=TileState.WRITTEN, finished=1.0)])
+    tally.add([TileEvent(tile=3, state=TileState.WRITTEN, skipped=True, finished=2.0)])
+    report = tally.report()
+    assert (report.written, report.skipped, tally.progress("").done) == (1, 0, 1)
