@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import logging
 import math
 import pickle
 import queue
 import secrets
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import asdict, dataclass
 from types import TracebackType
@@ -31,13 +33,14 @@ from shdask.cluster.worker_plugin import (
     BatchResult,
     TileWorker,
     event_from_row,
-    plugin_name,
     run_batch,
     stop_build,
 )
 from shdask.errors import BuildError, SettingsError, ShdaskError
 from shdask.model import TileEvent, TileState
 from shdask.settings import Deployment
+
+logger = logging.getLogger(__name__)
 
 MAX_FETCH_THREADS = 32
 EXPECTED_LATENCY_S = 4.0
@@ -46,6 +49,10 @@ BATCH_S = 10.0
 """How long a batch should last at the projected rate."""
 BATCHES_PER_THREAD = 3
 SNAPSHOT_S = 1.0
+LOST = "the connection to the scheduler is lost; what was written is kept: build again"
+DROPPED = "the scheduler dropped tasks of the build; what was written is kept: build again"
+TELL_S = 5.0
+"""How long a word to the whole cluster may hold up its owner: a frozen worker never answers."""
 
 
 def fetch_threads(deployment: Deployment, workers: int) -> int:
@@ -96,27 +103,35 @@ class DaskExecutor:
         if refused is not None:
             error: ShdaskError = pickle.loads(refused)  # noqa: S301  # our own scheduler's error
             raise error
+        if not client.nthreads():
+            logger.warning("the cluster at %s has no workers yet; waiting for the first", client.scheduler.address)
         client.wait_for_workers(1)
         threads = client.nthreads()
         build = secrets.token_hex(4)
         per_worker = fetch_threads(job.plan.deployment, len(threads))
-        client.register_plugin(
-            TileWorker(build=build, account=account, plan=job.plan, cube=job.cube, fetch_threads=per_worker)
-        )
         batches = cut_batches(
             tiles,
             task_threads=sum(threads.values()),
             in_flight=per_worker * len(threads),
             tiles_per_s=job.plan.deployment.requests_per_minute / 60,
         )
-        run = _DaskRun(client, build, account, batches, window=BATCHES_PER_THREAD * sum(threads.values()))
-        run.begin()
+        run = _DaskRun(
+            client,
+            TileWorker(build=build, account=account, plan=job.plan, cube=job.cube, fetch_threads=per_worker),
+            batches,
+            window=BATCHES_PER_THREAD * sum(threads.values()),
+        )
+        try:
+            run.begin()
+        except BaseException:
+            run.close()
+            raise
         return run
 
 
 def _refuse_plain_network(address: str) -> None:
     parts = urlsplit(address)
-    if parts.scheme in {"tls", "wss", "inproc", "ucx"}:
+    if parts.scheme in {"tls", "wss", "inproc"}:
         return
     with contextlib.suppress(ValueError):
         if ipaddress.ip_address(parts.hostname or "").is_loopback:
@@ -132,25 +147,25 @@ def _refuse_plain_network(address: str) -> None:
 class _DaskRun:
     """The tiles of one build in flight on a cluster."""
 
-    def __init__(self, client: Client, build: str, account: str, batches: Iterator[list[int]], window: int) -> None:
-        self.fatal: ShdaskError | None = None
+    def __init__(self, client: Client, plugin: TileWorker, batches: Iterator[list[int]], window: int) -> None:
+        self.fatal: Exception | None = None
         self._client = client
-        self._build = build
-        self._account = account
+        self._plugin = plugin
         self._batches = batches
         self._window = window
         self._inbox: queue.SimpleQueue[TileEvent | Future] = queue.SimpleQueue()
         self._in_flight: dict[Future, list[int]] = {}
-        self._seen: set[int] = set()
+        self._heard = np.zeros(plugin.plan.tile_count)
+        """When each tile's last event was made: it comes twice, at once and with its batch."""
         self._batch_count = 0
+        self._stopped = False
         self._waiting_for = ""
         self._asked = 0.0
 
     def begin(self) -> None:
-        """Listen to the workers' events and fill the window."""
-        self._client.subscribe_topic(
-            plugin_name(self._build), lambda stamped: self._inbox.put(event_from_row(stamped[1]))
-        )
+        """Put the build's part on every worker, listen to their events and fill the window."""
+        self._client.register_plugin(self._plugin)
+        self._client.subscribe_topic(self._plugin.name, lambda stamped: self._inbox.put(event_from_row(stamped[1])))
         self._fill_window()
 
     def _fill_window(self) -> None:
@@ -158,16 +173,14 @@ class _DaskRun:
             batch = next(self._batches, None)
             if batch is None:
                 return
-            key = f"fetch-tiles-{self._build}-{self._batch_count}"
-            task = delayed(run_batch, pure=False)(self._build, batch, dask_key_name=key)
+            key = f"fetch-tiles-{self._plugin.build}-{self._batch_count}"
+            task = delayed(run_batch, pure=False)(self._plugin.build, batch, dask_key_name=key)
             future = self._client.compute(task)
             self._batch_count += 1
             self._in_flight[future] = batch
             future.add_done_callback(self._inbox.put)
 
     def poll(self, timeout_s: float) -> Sequence[TileEvent]:
-        if self._client.status != "running":
-            raise BuildError("the connection to the scheduler is lost; what was written is kept: build again")
         deadline = time.monotonic() + timeout_s
         events: list[TileEvent] = []
         while not self.finished:
@@ -176,44 +189,75 @@ class _DaskRun:
             except queue.Empty:
                 break
             found = (item,) if isinstance(item, TileEvent) else self._collect(item)
-            new = [event for event in found if event.tile not in self._seen]
-            self._seen.update(event.tile for event in new)
-            events.extend(new)
+            events.extend(event for event in found if self._is_news(event))
+        if not self._connected:
+            self._give_up(BuildError(LOST))
+            self._in_flight.clear()
         return events
 
+    @property
+    def _connected(self) -> bool:
+        return bool(self._client.status == "running")
+
+    def _is_news(self, event: TileEvent) -> bool:
+        known = self._heard[event.tile] == event.finished
+        self._heard[event.tile] = event.finished
+        return not known
+
     def _collect(self, future: Future) -> Sequence[TileEvent]:
-        batch = self._in_flight.pop(future)
+        batch = self._in_flight.pop(future, [])
+        events: Sequence[TileEvent] = ()
         try:
             result: BatchResult = future.result()
-        except (KilledWorker, CancelledError) as error:
-            text = f"{type(error).__name__}: the workers that ran this batch were lost; build again to retry it"
-            return [
+        except KilledWorker as error:
+            text = f"KilledWorker: one worker after the other died with this batch ({error}); build again to retry it"
+            events = [
                 TileEvent(tile=tile, state=TileState.FAILED, error=text, finished=time.time())
                 for tile in batch
-                if tile not in self._seen
+                if not self._heard[tile]
             ]
-        finally:
-            future.release()
-        if result.fatal is not None and self.fatal is None:
-            self.fatal = result.fatal
-            self.stop()
+        except CancelledError:
+            self._give_up(BuildError(DROPPED if self._connected else LOST))
+        except Exception as error:  # noqa: BLE001  # raised by run_build, once what is in flight has ended
+            self._give_up(error)
+        else:
+            events = result.events
+            if result.fatal is not None:
+                self._give_up(result.fatal)
+        future.release()
         self._fill_window()
-        return result.events
+        return events
+
+    def _give_up(self, error: Exception) -> None:
+        if self.fatal is None:
+            self.fatal = error
+        self.stop()
 
     @property
     def finished(self) -> bool:
-        return not self._in_flight
+        return not self._in_flight and self._inbox.empty()
 
     def stop(self) -> None:
-        self._batches = iter(())
-        self._client.run(stop_build, self._build)
+        if not self._stopped:
+            self._stopped = True
+            self._batches = iter(())
+            if self._connected:
+                _tell(lambda: self._client.run(stop_build, self._plugin.build, on_error="ignore"))
 
     def waiting_for(self) -> str:
         if time.monotonic() - self._asked > SNAPSHOT_S:
             self._asked = time.monotonic()
-            snapshot = self._client.sync(self._client.scheduler.shdask_snapshot, account=self._account)
-            self._waiting_for = _describe(snapshot)
+            self._waiting_for = self._ask_scheduler()
         return self._waiting_for
+
+    def _ask_scheduler(self) -> str:
+        if not self._connected:
+            return "the scheduler, whose connection is lost"
+        ask = self._client.scheduler.shdask_snapshot
+        try:
+            return _describe(self._client.sync(ask, account=self._plugin.account, callback_timeout=TELL_S))
+        except OSError:
+            return "the scheduler, which does not answer"
 
     def __enter__(self) -> Self:
         return self
@@ -221,14 +265,34 @@ class _DaskRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._client.status != "running":
+        self.close()
+
+    def close(self) -> None:
+        """Abandon what is in flight and take the build's part off the cluster."""
+        if not self._connected:
             return
-        self._client.cancel(list(self._in_flight))
-        self._client.unsubscribe_topic(plugin_name(self._build))
-        self._client.unregister_worker_plugin(plugin_name(self._build))
+        _tell(lambda: self._client.cancel(list(self._in_flight)))
+        _tell(lambda: self._client.unsubscribe_topic(self._plugin.name))
+        _tell(lambda: self._client.unregister_worker_plugin(self._plugin.name))
+
+
+def _tell(call: Callable[[], object]) -> None:
+    """Say to the cluster what helps it but must neither fail nor hold up the build."""
+
+    def quietly() -> None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001  # whatever a cluster that is falling apart answers
+            logger.info("the cluster did not take it: %s: %s", type(error).__name__, error)
+
+    thread = threading.Thread(target=quietly, name="shdask-tell", daemon=True)
+    thread.start()
+    thread.join(TELL_S)
 
 
 def _describe(snapshot: dict[str, float]) -> str:
+    if not snapshot["workers"]:
+        return "a worker to join the cluster"
     if snapshot["held_s"] > 0:
         return f"the service, which asked for silence for {snapshot['held_s']:.0f} s more"
     if snapshot["requests_available"] < 1:

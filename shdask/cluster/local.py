@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, Worker
 from distributed.diagnostics.plugin import WorkerPlugin
+
+from shdask.errors import SettingsError
 
 THREADS_PER_WORKER = 4
 """A task thread only waits for its batch; the work is done in the plugin's pools."""
@@ -25,7 +27,7 @@ def open_local_client(workers: int | None = None) -> Iterator[Client]:
     dashboard = "127.0.0.1:0" if importlib.util.find_spec("bokeh") else None
     with (
         LocalCluster(
-            n_workers=workers or os.cpu_count() or 1,
+            n_workers=workers or CPU_COUNT,
             threads_per_worker=THREADS_PER_WORKER,
             processes=True,
             host="127.0.0.1",
@@ -49,6 +51,13 @@ class _LeaveInterruptsToOwner(WorkerPlugin):
 
 @contextmanager
 def open_client(address: str) -> Iterator[Client]:
-    """A client of the running scheduler at ``address``."""
-    with Client(address) as client:
+    """A client of the running scheduler at ``address``. Raises SettingsError where none answers."""
+    try:
+        client = Client(address)
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"no Dask scheduler answers at {address!r} ({error}); check the address, such as tcp://127.0.0.1:8786, "
+            f"or build without --scheduler"
+        ) from error
+    with client:
         yield client

@@ -33,6 +33,7 @@ def account_key(deployment: Deployment, credentials: Credentials) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class _Account:
+    deployment: Deployment
     limiter: LimiterState
     tokens: ClientCredentials
     transport: RequestsTransport
@@ -47,6 +48,7 @@ class AccountDesk(SchedulerPlugin):
     def start(self, scheduler: Scheduler) -> None:
         """Register the handlers that workers and clients call by name."""
         self._accounts: dict[str, _Account] = {}
+        self._scheduler = scheduler
         scheduler.handlers.update(
             shdask_login=self.login,
             shdask_lease=self.lease,
@@ -64,7 +66,7 @@ class AccountDesk(SchedulerPlugin):
     async def login(
         self, account: str, client_id: str, client_secret: str, deployment: Mapping[str, object]
     ) -> bytes | None:
-        """Take the credentials and prove them by fetching a token; a second login renews them.
+        """Take the credentials and prove them by fetching a token; a second login renews them, and the rates.
 
         Returns None, or the pickled ShdaskError that refused them.
         """
@@ -78,8 +80,9 @@ class AccountDesk(SchedulerPlugin):
             if known is None:
                 transport.close()
             return pickle.dumps(error)
-        limiter = known.limiter if known else LimiterState.for_deployment(where)
-        self._accounts[account] = _Account(limiter=limiter, tokens=tokens, transport=transport)
+        known = self._accounts.get(account)  # another login may have come meanwhile
+        limiter = known.limiter if known and known.deployment == where else LimiterState.for_deployment(where)
+        self._accounts[account] = _Account(deployment=where, limiter=limiter, tokens=tokens, transport=transport)
         return None
 
     async def lease(self, account: str, count: int, pu_each: float) -> tuple[float, ...]:
@@ -103,8 +106,9 @@ class AccountDesk(SchedulerPlugin):
         return token.value, token.expires_at - time.monotonic()
 
     async def snapshot(self, account: str) -> dict[str, float]:
-        """The limiter's state, for displays."""
-        return dict(self._known(account).limiter.snapshot(time.monotonic()))
+        """The limiter's state and the number of workers, for displays."""
+        limiter = self._known(account).limiter.snapshot(time.monotonic())
+        return {**limiter, "workers": len(self._scheduler.workers)}
 
     def _known(self, account: str) -> _Account:
         found = self._accounts.get(account)

@@ -5,28 +5,39 @@ Refuses to know credentials, and to work without the scheduler's limiter.
 
 from __future__ import annotations
 
-import os
 import pickle
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from dask.system import CPU_COUNT
 from distributed import Worker, get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.utils import sync
 
 from shdask.assemble.store import CubeStore
 from shdask.build import TileOutcome, TileWork, run_tile
-from shdask.errors import ShdaskError, StoreError
+from shdask.errors import BuildError, ShdaskError, StoreError, TransportError
 from shdask.fetch.auth import AccessToken, renewal_margin_s
 from shdask.fetch.client import RequestsTransport, ServiceClient
 from shdask.model import TileEvent, TileState
 from shdask.plan.cube import CubePlan
 
 T = TypeVar("T")
+
+ASK_S = 120.0
+"""A scheduler that has not answered by then is lost; a token may take it a minute."""
+
+
+def ask_scheduler(worker: Worker, handler: str, **words: Any) -> Any:
+    """What the scheduler's handler answers. Raises TransportError, which is tried again, where it cannot be reached."""
+    try:
+        return sync(worker.loop, getattr(worker.scheduler, handler), callback_timeout=ASK_S, **words)
+    except OSError as error:
+        raise TransportError(f"the scheduler does not answer: {type(error).__name__}: {error}") from error
 
 
 class SchedulerGate:
@@ -86,13 +97,7 @@ class SchedulerGate:
                     self._changed.notify_all()
 
     def _lease(self, count: int, pu_each: float) -> list[tuple[float, float]]:
-        delays = sync(
-            self._worker.loop,
-            self._worker.scheduler.shdask_lease,
-            account=self._account,
-            count=count,
-            pu_each=pu_each,
-        )
+        delays = ask_scheduler(self._worker, "shdask_lease", account=self._account, count=count, pu_each=pu_each)
         received = time.monotonic()
         return [(received + delay, pu_each) for delay in delays]
 
@@ -101,12 +106,7 @@ class SchedulerGate:
         with self._changed:
             self._permits.clear()
             self._rejections += 1
-        sync(
-            self._worker.loop,
-            self._worker.scheduler.shdask_rejected,
-            account=self._account,
-            retry_after_s=retry_after_s,
-        )
+        ask_scheduler(self._worker, "shdask_rejected", account=self._account, retry_after_s=retry_after_s)
 
 
 class SchedulerTokens:
@@ -134,7 +134,7 @@ class SchedulerTokens:
             return self._current
 
     def _ask(self, rejected: str | None) -> AccessToken:
-        answer = sync(self._worker.loop, self._worker.scheduler.shdask_token, account=self._account, rejected=rejected)
+        answer = ask_scheduler(self._worker, "shdask_token", account=self._account, rejected=rejected)
         if isinstance(answer, bytes):
             error: ShdaskError = pickle.loads(answer)  # noqa: S301  # our own scheduler's error
             raise error
@@ -157,8 +157,9 @@ class TileWorker(WorkerPlugin):
 
     def __init__(self, *, build: str, account: str, plan: CubePlan, cube: CubeStore, fetch_threads: int) -> None:
         self.name = plugin_name(build)
-        self._account = account
-        self._plan = plan
+        self.build = build
+        self.account = account
+        self.plan = plan
         self._cube = cube
         self._fetch_threads = fetch_threads
 
@@ -166,22 +167,26 @@ class TileWorker(WorkerPlugin):
         """Open pools and connections; called on every worker, also on those that join later."""
         self._worker = worker
         self._stopped = threading.Event()
+        self._over = threading.Event()
         self._transport = RequestsTransport(pool_size=self._fetch_threads)
         self._fetch_pool = ThreadPoolExecutor(self._fetch_threads, thread_name_prefix="shdask-fetch")
-        self._cpu_pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="shdask-decode")
+        self._cpu_pool = ThreadPoolExecutor(CPU_COUNT, thread_name_prefix="shdask-decode")
         client = ServiceClient(
-            self._plan.deployment,
+            self.plan.deployment,
             self._transport,
-            SchedulerGate(worker, self._account),
-            SchedulerTokens(worker, self._account),
+            SchedulerGate(worker, self.account),
+            SchedulerTokens(worker, self.account),
+            sleep=self._pause,
         )
-        self._work = TileWork(plan=self._plan, cube=self._cube, client=client, run_cpu=self._run_cpu)
+        self._work = TileWork(plan=self.plan, cube=self._cube, client=client, run_cpu=self._run_cpu)
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002  # distributed's signature
         """Start nothing more and close the connections."""
         self._stopped.set()
-        self._fetch_pool.shutdown(wait=False, cancel_futures=True)
-        self._cpu_pool.shutdown(wait=False, cancel_futures=True)
+        self._over.set()
+        # Nothing is cancelled: a stopped tile ends at once, while a task would wait for a cancelled one for ever. What
+        # a tile in flight has paid for is still written; the decode pool's threads end when nothing holds it any more.
+        self._fetch_pool.shutdown(wait=False)
         self._transport.close()
 
     def stop(self) -> None:
@@ -189,37 +194,39 @@ class TileWorker(WorkerPlugin):
         self._stopped.set()
 
     def run_batch(self, indices: Sequence[int]) -> BatchResult:
-        """Run tiles on the fetch pool, shared with this build's other batches; blocks until they are done."""
+        """Run tiles on the fetch pool, shared with this build's other batches; blocks until all have ended.
+
+        Raises what one of them met that is no ShdaskError, after the others have said what became of them.
+        """
         futures = [self._fetch_pool.submit(self._run_one, index) for index in indices]
-        events: list[TileEvent] = []
-        fatal: ShdaskError | None = None
-        try:
-            for future in as_completed(futures):
-                outcome = future.result()
-                if outcome is not None:
-                    events.append(outcome.event)
-                    fatal = fatal or outcome.fatal
-                if fatal is not None:
-                    self._stopped.set()
-        finally:
-            _cancel(futures)
-        return BatchResult(events=tuple(events), fatal=fatal)
+        wait(futures)
+        outcomes = [outcome for outcome in (future.result() for future in futures) if outcome is not None]
+        return BatchResult(
+            events=tuple(outcome.event for outcome in outcomes),
+            fatal=next((outcome.fatal for outcome in outcomes if outcome.fatal is not None), None),
+        )
 
     def _run_one(self, index: int) -> TileOutcome | None:
         if self._stopped.is_set():
             return None
-        outcome = run_tile(self._work, index)
+        try:
+            outcome = run_tile(self._work, index)
+        except BaseException:
+            self._stopped.set()
+            raise
+        if outcome.fatal is not None:
+            self._stopped.set()
         outcome = replace(outcome, event=replace(outcome.event, worker=str(self._worker.address)))
         self._worker.log_event(self.name, event_row(outcome.event))
         return outcome
 
+    def _pause(self, seconds: float) -> None:
+        """Wait before a retry; a build that is over needs none."""
+        if self._over.wait(seconds):
+            raise BuildError("the build has ended without this tile")
+
     def _run_cpu(self, call: Callable[[], T]) -> T:
         return self._cpu_pool.submit(call).result()
-
-
-def _cancel(futures: Sequence[Future[TileOutcome | None]]) -> None:
-    for future in futures:
-        future.cancel()
 
 
 def plugin_name(build: str) -> str:

@@ -123,3 +123,25 @@ def test_refused_token_is_renewed_once(run, earth) -> None:
 
     assert run(work) == (False, 1)
     assert earth.stats()["tokens_issued"] - issued == 2
+
+
+def test_second_login_brings_its_own_rates(client, earth, point_at) -> None:
+    """A job that names another rate is heard, also where the cluster remembers the account; the same rate is shared."""
+    point_at(earth)
+    deployment, credentials = make_deployment(), Credentials.load()
+    account = f"{account_key(deployment, credentials)}-{time.monotonic_ns()}"
+    client.register_plugin(AccountDesk())
+
+    def requests_per_minute(rate: float) -> tuple[float, float]:
+        client.sync(
+            client.scheduler.shdask_login,
+            account=account,
+            client_id=credentials.client_id,
+            client_secret=credentials.client_secret,
+            deployment=asdict(replace(deployment, requests_per_minute=rate)),
+        )
+        client.sync(client.scheduler.shdask_lease, account=account, count=1, pu_each=0.01)
+        snapshot = client.sync(client.scheduler.shdask_snapshot, account=account)
+        return snapshot["requests_per_s"] * 60, snapshot["permits"]
+
+    assert [requests_per_minute(rate) for rate in (60.0, 60.0, 6.0)] == [(60.0, 1), (60.0, 2), (6.0, 1)]

@@ -6,20 +6,30 @@ import os
 import pickle
 import signal
 import sys
+from types import SimpleNamespace
 
 import cloudpickle
+import dask
 import pytest
 import xarray as xr
+from distributed import Client
+from distributed.comm import CommClosedError
 
 import shdask
 from shdask.cluster.executor import DaskExecutor
-from shdask.cluster.local import open_local_client
-from shdask.cluster.worker_plugin import run_batch
+from shdask.cluster.local import open_client, open_local_client
+from shdask.cluster.worker_plugin import SchedulerGate, run_batch
 from shdask.emulator.launch import start_emulator
-from shdask.errors import SettingsError, StoreError
+from shdask.errors import SettingsError, StoreError, TransportError
 from tests.cluster.specs import earth_spec
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests
+
+
+def builds_on(client: Client) -> list[str]:
+    """The names of the builds that workers have a part in."""
+    plugins = client.run(lambda dask_worker: [name for name in dask_worker.plugins if name.startswith("shdask-")])
+    return sorted({name for names in plugins.values() for name in names} - {"shdask-leave-interrupts-to-owner"})
 
 
 def test_task_on_a_worker_without_the_plugin_raises(client) -> None:
@@ -52,8 +62,7 @@ def test_cluster_holds_nothing_after_a_build(earth, client, point_at, tmp_path) 
     """A finished build leaves neither tasks nor its plugin behind."""
     point_at(earth)
     shdask.build_cube(earth_spec(), tmp_path / "cube", client=client)
-    plugins = client.run(lambda dask_worker: [name for name in dask_worker.plugins if name.startswith("shdask-")])
-    assert {name for names in plugins.values() for name in names} <= {"shdask-leave-interrupts-to-owner"}
+    assert builds_on(client) == []
     assert [key for key in client.cluster.scheduler.tasks if "fetch-tiles" in str(key)] == []
 
 
@@ -78,14 +87,45 @@ def test_killed_worker_loses_no_tile(point_at, tmp_path) -> None:
     xr.testing.assert_equal(shdask.open_cube(tmp_path / "cube").load(), shdask.open_cube(tmp_path / "other").load())
 
 
-class _Elsewhere:
-    """A client whose scheduler is on another machine, reached in the clear."""
-
-    class scheduler:  # noqa: N801  # the attribute's name
-        address = "tcp://10.1.2.3:8786"
-
-
-def test_secret_is_not_sent_over_a_plain_network() -> None:
+@pytest.mark.parametrize("address", ["tcp://10.1.2.3:8786", "ucx://10.1.2.3:8786"])
+def test_secret_is_not_sent_over_a_plain_network(address) -> None:
     """A scheduler beyond loopback without TLS is refused before anything is sent."""
+    elsewhere = SimpleNamespace(scheduler=SimpleNamespace(address=address))
     with pytest.raises(SettingsError, match="unencrypted"):
-        DaskExecutor(_Elsewhere()).start(None, None)
+        DaskExecutor(elsewhere).start(None, None)
+
+
+@pytest.mark.parametrize("address", ["nonsense://x", "tcp://127.0.0.1:1"])
+def test_scheduler_that_does_not_answer_is_named(address) -> None:
+    """A wrong address is an error of the arguments, not a crash."""
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}),
+        pytest.raises(SettingsError, match=address),
+        open_client(address),
+    ):
+        pass
+
+
+def test_worker_that_cannot_reach_the_scheduler_tries_again(client) -> None:
+    """A broken connection to the scheduler is an error that is retried, not a fault that ends the build."""
+
+    async def lease(**words: object) -> None:
+        raise CommClosedError("gone")
+
+    worker = SimpleNamespace(loop=client.loop, scheduler=SimpleNamespace(shdask_lease=lease))
+    with pytest.raises(TransportError, match="gone"):
+        SchedulerGate(worker, "account").acquire(0.01)
+    assert TransportError.retryable
+
+
+def test_build_that_cannot_begin_leaves_nothing_behind(earth, client, point_at, tmp_path, monkeypatch) -> None:
+    """A build that is interrupted while its window is filled takes its part off the workers."""
+
+    def interrupt(_task: object) -> None:
+        raise KeyboardInterrupt
+
+    point_at(earth)
+    monkeypatch.setattr(client, "compute", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        shdask.build_cube(earth_spec(), tmp_path / "cube", client=client)
+    assert builds_on(client) == []
