@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from shdask.inputs import AreaOfInterest, ReferenceGrid
     from shdask.plan.spec import CubeSpec
 
-EDGE_TOLERANCE_PX = 0.1
+EDGE_TOLERANCE_PX = 0.001
 MAX_NEAR_CRS = 3
 STRETCHED_DEGREES = 6.0
 """Longitudes this far outside of where a CRS is meant to be used are worth a note: one more UTM zone."""

@@ -177,6 +177,15 @@ def test_a_wide_area_keeps_its_bent_edges(plan_of: PlanOf) -> None:
     assert (plan.area_mask(plan.grid.window) ^ expected).sum() < 0.1 * 2 * (226 + 316)
 
 
+def test_pixels_are_those_whose_centre_lies_in_the_area_in_its_own_crs(plan_of: PlanOf) -> None:
+    """Every pixel along 14 km of a parallel, which bends in UTM: pyproj takes the centres back, shapely decides."""
+    plan = plan_of((14.40, 46.0, 14.58, 46.12), "EPSG:4326", resolution=20)
+    back = Transformer.from_crs("EPSG:32633", "EPSG:4326", always_xy=True)
+    longitude, latitude = back.transform(*np.meshgrid(plan.grid.x_coords(), plan.grid.y_coords()))
+    inside = shapely.contains_xy(shapely.box(14.40, 46.0, 14.58, 46.12), longitude, latitude)
+    np.testing.assert_array_equal(plan.area_mask(plan.grid.window), inside)
+
+
 def test_utm_takes_the_zone_of_the_centre(plan_of: PlanOf) -> None:
     """Fiji, across the antimeridian, is in 60 south and in one piece."""
     plan = plan_of([177, -20, -178, -15], "EPSG:4326", crs="utm", resolution=1000)
