@@ -1,4 +1,4 @@
-"""One request in, one checked answer out: permit, token, POST, classification and decoding inside the retry loop.
+"""One request in, one checked answer out: permit, token, sending, classification and decoding inside the retry loop.
 
 Refuses to know tiles, rasters and the wire (a Transport does), and who else shares limits and token.
 """
@@ -94,17 +94,56 @@ class ServiceClient:
             RateLimited, ServiceUnavailable, TransportError, DecodeError: asking again did not help.
 
         """
-        spent = Spent() if spent is None else spent
+        url = self._deployment.base_url + self._deployment.process_path
+        headers = {"Content-Type": "application/json", "Accept": accept}
         payload = encode_json(body)
+        spent = Spent() if spent is None else spent
+
+        def read(answer: HttpAnswer) -> T:
+            return decode(answer.body)
+
+        value = self._call("POST", url, headers=headers, payload=payload, pu=pu, read=read, spent=spent)
+        return Fetched(value=value, spent=spent)
+
+    def send(
+        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None, with_token: bool = True
+    ) -> HttpAnswer:
+        """The whole 2xx answer to one request of any kind, sent under the limiter as one that costs no units.
+
+        ``url`` is absolute. The token goes along unless ``headers`` bring an authorization or ``with_token`` is False.
+        Raises as ``process`` does, but for DecodeError.
+        """
+        with_token = with_token and "authorization" not in {name.lower() for name in headers}
+        return self._call(
+            method, url, headers=headers, payload=body, pu=0.0, read=_whole, spent=Spent(), with_token=with_token
+        )
+
+    def _call(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        payload: bytes | None,
+        pu: float,
+        read: Callable[[HttpAnswer], T],
+        spent: Spent,
+        with_token: bool = True,
+    ) -> T:
         refused: AccessToken | None = None
 
         def attempt() -> T:
             nonlocal refused
             self._gate.acquire(pu)
-            token = self._tokens.token() if refused is None else self._tokens.renew(refused)
+            token: AccessToken | None = None
+            if with_token:
+                token = self._tokens.token() if refused is None else self._tokens.renew(refused)
             refused = None
             spent.requests += 1
-            answer = self._post(payload, accept, token)
+            bearer = {} if token is None else {"Authorization": f"Bearer {token.value}"}
+            answer = self._transport.send(
+                method, url, headers={**bearer, **headers}, body=payload, timeouts=self._timeouts
+            )
             _count(answer, pu, spent)
             error = self._error_of(answer)
             if isinstance(error, RateLimited):
@@ -113,25 +152,19 @@ class ServiceClient:
                 refused = token
             if error is not None:
                 raise error
-            return decode(answer.body)
+            return read(answer)
 
-        value = call_with_retries(attempt, self._policy, clock=self._clock, sleep=self._sleep, on_error=_log_retry)
-        return Fetched(value=value, spent=spent)
-
-    def _post(self, payload: bytes, accept: str, token: AccessToken) -> HttpAnswer:
-        headers = {
-            "Authorization": f"Bearer {token.value}",
-            "Content-Type": "application/json",
-            "Accept": accept,
-        }
-        url = self._deployment.base_url + self._deployment.process_path
-        return self._transport.post(url, headers=headers, body=payload, timeouts=self._timeouts)
+        return call_with_retries(attempt, self._policy, clock=self._clock, sleep=self._sleep, on_error=_log_retry)
 
     def _error_of(self, answer: HttpAnswer) -> ServiceError | TransportError | None:
         error = service_error(answer, self._deployment)
         if error is None and answer.cut is not None:
             return TransportError(answer.cut)
         return error
+
+
+def _whole(answer: HttpAnswer) -> HttpAnswer:
+    return answer
 
 
 def _count(answer: HttpAnswer, pu: float, spent: Spent) -> None:

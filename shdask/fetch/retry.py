@@ -24,7 +24,8 @@ class RetryPolicy:
     max_retries: int = 6
     """For errors that bring no ``max_retries`` of their own; 429s do not count."""
     base_wait_s: float = 1.0
-    """The n-th wait is random between 0 and ``base_wait_s`` x 2^n (full jitter) ..."""
+    """The n-th wait is random between 0 and ``base_wait_s`` x ``growth``^(n-1) (full jitter) ..."""
+    growth: float = 2.0
     max_wait_s: float = 30.0
     """... and at most this."""
     total_s: float = 900.0
@@ -81,4 +82,4 @@ def _wait_s(error: ShdaskError, failures: int, policy: RetryPolicy, rng: Callabl
     if isinstance(error, RateLimited) and error.retry_after_s is not None:
         return error.retry_after_s
     # an exponent beyond 32 says nothing but max_wait_s, and would overflow after a thousand 429s
-    return rng() * min(policy.max_wait_s, policy.base_wait_s * 2.0 ** min(failures - 1, 32))
+    return rng() * min(policy.max_wait_s, policy.base_wait_s * policy.growth ** min(failures - 1, 32))

@@ -1,4 +1,4 @@
-"""One POST over a pooled connection: the HTTP seam and its implementation with ``requests``, the only user of it.
+"""One request over a pooled connection: the HTTP seam and its implementation with ``requests``, the only user of it.
 
 Refuses to know the service, tokens and retries.
 """
@@ -47,7 +47,13 @@ class Transport(Protocol):
     """Sends requests. Thread-safe."""
 
     def post(self, url: str, *, headers: Mapping[str, str], body: bytes, timeouts: Timeouts) -> HttpAnswer:
-        """POSTs ``body`` and returns the answer, whatever its status, without following redirects.
+        """POSTs ``body``; as ``send`` otherwise."""
+        ...
+
+    def send(
+        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None, timeouts: Timeouts
+    ) -> HttpAnswer:
+        """Sends one request and returns the answer, whatever its status, without following redirects.
 
         Raises TransportError when no head of an answer came within the time-outs.
         """
@@ -65,14 +71,21 @@ class RequestsTransport:
         self._clock = clock
 
     def post(self, url: str, *, headers: Mapping[str, str], body: bytes, timeouts: Timeouts) -> HttpAnswer:
-        """POSTs ``body`` and returns the answer, whatever its status, without following redirects.
+        """POSTs ``body``; as ``send`` otherwise."""
+        return self.send("POST", url, headers=headers, body=body, timeouts=timeouts)
+
+    def send(
+        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None, timeouts: Timeouts
+    ) -> HttpAnswer:
+        """Sends one request and returns the answer, whatever its status, without following redirects.
 
         A head that drips is bounded by its size and ``read_s`` per piece only. Raises TransportError when no head of
         an answer came within the time-outs.
         """
         deadline = self._clock() + timeouts.total_s
         try:
-            with self._session.post(
+            with self._session.request(
+                method,
                 url,
                 headers=headers,
                 data=body,

@@ -62,6 +62,7 @@ class Seen:
     path: str
     headers: Mapping[str, str]
     body: bytes
+    method: str = "POST"
 
 
 class ScriptedServer(ThreadingHTTPServer):
@@ -101,10 +102,13 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: ScriptedServer
 
+    def do_GET(self) -> None:
+        self.do_POST()
+
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        reply = self.server.next_reply(Seen(self.path, headers, body))
+        reply = self.server.next_reply(Seen(self.path, headers, body, self.command))
         self.server.ended.wait(reply.delay_s)
         if reply.reset:
             # linger 0: close() sends RST

@@ -249,3 +249,32 @@ def test_no_error_shows_the_token(make_client: Any, serve: Any, reply: Any, capl
         make_client(serve(reply(reset=True))).process(BODY, 1.0, bytes.decode)
     assert "token-1" not in repr(caught.value) + caplog.text
     assert "trying again in" in caplog.text
+
+
+def test_a_request_of_another_kind_is_sent_under_limiter_and_token(
+    make_client: Any, serve: Any, reply: Any, diary: Diary
+):
+    """A GET takes a permit that costs no units, carries the token, and gives the answer whole."""
+    server = serve(reply(headers={"X-Kind": "status"}, body=b"{}"))
+    answer = make_client(server).send("GET", f"{server.url}/job/7", headers={"Accept": "*/*"})
+    seen = server.seen[0]
+    assert diary.entries == [("permit", 0.0), "token"]
+    assert (seen.method, seen.path, seen.body) == ("GET", "/job/7", b"")
+    assert seen.headers["authorization"] == "Bearer token-1"
+    assert (answer.status, answer.headers["x-kind"], answer.body) == (200, "status", b"{}")
+
+
+def test_no_token_goes_where_none_is_wanted(make_client: Any, serve: Any, reply: Any, diary: Diary):
+    """Without a token the request still takes a permit."""
+    server = serve(reply())
+    make_client(server).send("GET", server.url, headers={}, with_token=False)
+    assert diary.entries == [("permit", 0.0)]
+    assert "authorization" not in server.seen[0].headers
+
+
+def test_an_authorization_of_the_callers_own_is_kept(make_client: Any, serve: Any, reply: Any, diary: Diary):
+    """A header in any case replaces the token, which is then not asked for."""
+    server = serve(reply())
+    make_client(server).send("GET", server.url, headers={"authorization": "Basic eA=="})
+    assert server.seen[0].headers["authorization"] == "Basic eA=="
+    assert diary.entries == [("permit", 0.0)]

@@ -69,6 +69,13 @@ def test_the_backoff_has_a_ceiling(run: Callable[..., str], clock: Any):
     assert clock.slept == [0.5, 1.0, 2.0, 2.5, 2.5, 2.5]
 
 
+def test_the_backoff_grows_as_the_policy_says(run: Callable[..., str], clock: Any):
+    """Half of 1, 3 and 9 s where each wait is thrice the last."""
+    script = Script(*[ServiceUnavailable("503", 503)] * 3)
+    run(script, RetryPolicy(max_retries=3, base_wait_s=1.0, growth=3.0))
+    assert clock.slept == [0.5, 1.5, 4.5]
+
+
 @given(st.floats(0, 1, exclude_max=True), st.integers(1, 6))
 def test_a_wait_is_anything_up_to_the_backoff(dice: float, retries: int):
     """Full jitter: clients that failed together do not come back together."""
