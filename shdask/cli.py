@@ -10,6 +10,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -58,7 +60,6 @@ def main() -> None:
         _console().print(f"error: {error}{notes}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        _console().print("interrupted; what was written is kept. The same command continues.")
         sys.exit(EXIT_INTERRUPTED)
 
 
@@ -129,11 +130,12 @@ def build(
     made = make_plan(job)
     console = _console()
     console.print(plan_table(made))
-    report = build_on_cluster(made, store, console, workers=workers, scheduler=scheduler, max_pu=max_pu)
+    with _resumable(console):
+        report = build_on_cluster(made, store, console, workers=workers, scheduler=scheduler, max_pu=max_pu)
     if as_json:
         print(json.dumps({name: getattr(report, name) for name in REPORTED}))
     else:
-        Console().print(str(report), highlight=False)
+        print(report)
     if report.failed:
         console.print(report.failure_text(), style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(EXIT_FAILED_TILES)
@@ -219,4 +221,6 @@ def demo(
         from shdask.demo.run import run_demo
     except ImportError as error:
         raise _missing_extra(error) from error
-    run_demo(store, _console())
+    console = _console()
+    with _resumable(console):
+        run_demo(store, console)
