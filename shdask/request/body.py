@@ -1,4 +1,4 @@
-"""Writes the body of a Process request; the one place that knows the service's JSON. Pure.
+"""Writes the body of the engine's Process requests: one TIFF, cut at the half-open intervals of a plan. Pure.
 
 Refuses to know plans, tiles and HTTP.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 from shdask.errors import PlanError
 from shdask.model import TimeInterval
+from shdask.request.parts import body_json, input_json, output_json, response_json
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -30,21 +31,17 @@ def data_json(
     ``max_cloud_cover`` is a share, 0 to 1, and is sent as whole percent. Resampling names are the service's:
     NEAREST, BILINEAR, BICUBIC. Raises PlanError for a share outside 0 to 1 and for an interval without a millisecond.
     """
-    data: dict[str, Any] = {"type": collection}
-    data_filter: dict[str, Any] = {}
-    if interval is not None:
-        data_filter["timeRange"] = time_range_json(interval)
-    if max_cloud_cover is not None:
-        data_filter["maxCloudCoverage"] = _percent(max_cloud_cover)
-    if mosaicking_order is not None:
-        data_filter["mosaickingOrder"] = mosaicking_order
-    processing = {"upsampling": upsampling, "downsampling": downsampling}
-    processing = {key: value.upper() for key, value in processing.items() if value is not None}
-    if data_filter:
-        data["dataFilter"] = data_filter
-    if processing:
-        data["processing"] = processing
-    return data
+    cloud = None if max_cloud_cover is None else _percent(max_cloud_cover)
+    resampling = {"upsampling": upsampling, "downsampling": downsampling}
+    return input_json(
+        collection,
+        data_filter={
+            "timeRange": None if interval is None else time_range_json(interval),
+            "maxCloudCoverage": cloud,
+            "mosaickingOrder": mosaicking_order,
+        },
+        processing={key: value and value.upper() for key, value in resampling.items()},
+    )
 
 
 def process_body(
@@ -63,15 +60,12 @@ def process_body(
     """
     if width < 1 or height < 1:
         raise PlanError(f"a request of {width} x {height} pixels has no pixel")
-    return {
-        "input": {"bounds": dict(bounds), "data": [dict(entry) for entry in data]},
-        "evalscript": evalscript,
-        "output": {
-            "responses": [{"identifier": "default", "format": {"type": media_type}}],
-            "width": int(width),
-            "height": int(height),
-        },
-    }
+    return body_json(
+        bounds=dict(bounds),
+        data=[dict(entry) for entry in data],
+        evalscript=evalscript,
+        output=output_json([response_json("default", media_type)], size=(int(width), int(height))),
+    )
 
 
 def time_range_json(interval: TimeInterval) -> dict[str, str]:

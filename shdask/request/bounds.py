@@ -6,7 +6,7 @@ Refuses to know grids, reprojection and which CRS the service accepts.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from shdask.errors import PlanError
@@ -37,14 +37,26 @@ def bounds_json(
     With both, the picture covers the bbox and holds data inside the geometry only.
     Raises PlanError without either, and for a bbox that is not finite or has no area.
     """
-    if bbox is None and geometry is None:
-        raise PlanError("a request needs a bbox or a geometry")
-    bounds: dict[str, Any] = {"properties": {"crs": crs_uri(epsg)}}
     if bbox is not None:
         left, bottom, right, top = bbox
         if not all(math.isfinite(edge) for edge in bbox) or left >= right or bottom >= top:
             raise PlanError(f"bbox {bbox} is not (left, bottom, right, top) with left < right and bottom < top")
-        bounds["bbox"] = [float(left), float(bottom), float(right), float(top)]
+        bbox = (float(left), float(bottom), float(right), float(top))
+    return place_json(epsg, bbox=bbox, geometry=geometry)
+
+
+def place_json(
+    epsg: int,
+    *,
+    bbox: Iterable[float] | None = None,
+    geometry: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The same member from numbers that are taken as they come. Pure. Raises PlanError without either."""
+    if bbox is None and geometry is None:
+        raise PlanError("a request needs a bbox or a geometry")
+    bounds: dict[str, Any] = {"properties": {"crs": crs_uri(epsg)}}
+    if bbox is not None:
+        bounds["bbox"] = list(bbox)
     if geometry is not None:
         bounds["geometry"] = dict(geometry)
     return bounds
