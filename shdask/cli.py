@@ -10,8 +10,6 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -130,8 +128,7 @@ def build(
     made = make_plan(job)
     console = _console()
     console.print(plan_table(made))
-    with _resumable(console):
-        report = build_on_cluster(made, store, console, workers=workers, scheduler=scheduler, max_pu=max_pu)
+    report = build_on_cluster(made, store, console, workers=workers, scheduler=scheduler, max_pu=max_pu)
     if as_json:
         print(json.dumps({name: getattr(report, name) for name in REPORTED}))
     else:
@@ -221,6 +218,4 @@ def demo(
         from shdask.demo.run import run_demo
     except ImportError as error:
         raise _missing_extra(error) from error
-    console = _console()
-    with _resumable(console):
-        run_demo(store, console)
+    run_demo(store, _console())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 
@@ -76,13 +75,3 @@ def test_help_of_build_tells_the_exit_codes(run) -> None:
     code, out, _ = run("build", "--help")
     assert code == 0
     assert "4 when the budget or quota is reached" in out
-
-
-def test_an_interrupted_build_says_what_is_kept(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And that the same command continues; stdout stays empty."""
-    monkeypatch.setattr("shdask.api.make_plan", lambda job: None)
-    monkeypatch.setattr("shdask.display.plan_table", lambda plan: "")
-    monkeypatch.setattr("shdask.display.build_on_cluster", Mock(side_effect=KeyboardInterrupt))
-    code, out, err = run("build", "job.toml", tmp_path / "cube", "--json")
-    assert (code, out) == (130, "")
-    assert "interrupted; what was written is kept. The same command continues." in err
