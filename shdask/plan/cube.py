@@ -164,12 +164,13 @@ class CubePlan:
     def _lines(self) -> list[str]:
         cost, (rows, columns), (rx, ry) = self.cost, self.grid.shape, self.grid.resolution
         bands = ", ".join(band.name for band in self.layer.bands)
+        duration = f"{cost.minutes:.1f} min" if cost.minutes >= 1 else f"{cost.minutes * 60:.0f} s"
         rate = self.deployment.requests_per_minute if cost.binding == "requests" else self.deployment.pu_per_minute
         return [
             f"{self.layer.collection}: {bands}",
             f"{rows} x {columns} px (y, x) of {rx:g} x {ry:g} in {self.grid.crs}",
             f"{self.tile_count} tiles of {self.store.tile_px} px",
-            f"{cost.requests} requests, {cost.pu:.2f} PU, {cost.minutes:.1f} min at {rate:g} {cost.binding}/min",
+            f"{cost.requests} requests, {cost.pu:.2f} PU, {duration} at {rate:g} {cost.binding}/min",
             f"{cost.nbytes_stored / 1e6:,.1f} MB stored before compression",
             *self.notes,
         ]

@@ -17,6 +17,7 @@ from shdask.plan.grid import Grid, snap_grid
 from shdask.request.reproject import (
     DEGREES_ROUND,
     SUPPORTED_EPSG,
+    WEB_MERCATOR_ROUND,
     clean,
     find_centre,
     reproject,
@@ -72,8 +73,8 @@ def make_footprint(spec: CubeSpec, area: AreaOfInterest | None, like: ReferenceG
         geometry = widen(geometry, spec.buffer)
         if shapely.is_empty(geometry):
             raise PlanError(f"buffer = {spec.buffer:g} leaves nothing of the area; make it smaller")
-    width, geometry = _width(geometry), split_at_antimeridian(geometry, f"EPSG:{epsg}")
-    if grid is None and spec.extent is None and width < _width(geometry) / 2:
+    geometry = split_at_antimeridian(geometry, f"EPSG:{epsg}")
+    if grid is None and spec.extent is None and _goes_round(geometry, epsg):
         notes = (*notes, f'the array goes round the globe, since EPSG:{epsg} is cut at 180; crs = "utm" keeps it whole')
     if grid is None:
         left, bottom, right, top = spec.extent or (float(edge) for edge in shapely.bounds(geometry))
@@ -112,13 +113,19 @@ def _notes_on_reach(geometry: shapely.Geometry, crs: str, epsg: int) -> tuple[st
         f"Check aoi_crs, and that coordinates are x, then y"
     )
     if beyond > LOST_DEGREES:
-        raise PlanError(f"cube.crs: {text}, or take EPSG:4326")
+        raise PlanError(f"cube.crs: {text}; else take EPSG:4326")
     return (text,)
 
 
-def _width(geometry: shapely.Geometry) -> float:
-    left, _, right, _ = shapely.bounds(geometry)
-    return float(right - left)
+def _goes_round(geometry: shapely.Geometry, epsg: int) -> bool:
+    """Whether the area would fit an array less than half as wide, were the CRS not cut at the antimeridian."""
+    period = {4326: DEGREES_ROUND, 3857: WEB_MERCATOR_ROUND}.get(epsg)
+    if period is None:
+        return False
+    bounds = shapely.bounds(shapely.get_parts(geometry))
+    turns = np.where(bounds[:, 0] < 0, period, 0.0)
+    width = bounds[:, 2].max() - bounds[:, 0].min()
+    return bool((bounds[:, 2] + turns).max() - (bounds[:, 0] + turns).min() < width / 2)
 
 
 def _check_overlap(geometry: shapely.Geometry, grid: Grid) -> None:
