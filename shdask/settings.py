@@ -89,22 +89,30 @@ def make_deployment(
     if pu_per_minute is not None:
         changes["pu_per_minute"] = float(pu_per_minute)
     deployment = replace(known, **changes)  # type: ignore[arg-type]  # a dict of mixed fields
-    allowed = set(filter(None, env.get("SHDASK_ALLOW_HTTP", "").split(",")))
+    allowed = {host.strip() for host in env.get("SHDASK_ALLOW_HTTP", "").split(",")} - {""}
     for url in (deployment.base_url, deployment.token_url):
         _check_url(url, allowed)
     return deployment
 
 
 def _host(url: str) -> str:
-    return urlsplit(url).hostname or ""
+    """The host, or nothing where there is none to be found."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _check_url(url: str, allowed_http: set[str]) -> None:
+    host = _host(url)
+    if not host:
+        raise SettingsError(f"{url!r} is not a URL of the service; expected https://host")
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    if parts.scheme == "https" and host:
+    if "@" in parts.netloc:  # it would stand in the cube's attributes and in messages
+        raise SettingsError(f"the URL of {host} holds a user name; give it without, and the secret as SH_CLIENT_SECRET")
+    if parts.scheme == "https":
         return
-    if parts.scheme != "http" or not host:
+    if parts.scheme != "http":
         raise SettingsError(f"{url!r} is not a URL of the service; expected https://host")
     known_hosts = {_host(d.base_url) for d in DEPLOYMENTS.values()}
     if host not in known_hosts and (host in allowed_http or _is_loopback(host)):
@@ -146,13 +154,16 @@ class Credentials:
         """Credentials from arguments, else ``SH_CLIENT_ID``/``SH_CLIENT_SECRET``, else the profile file.
 
         The profile is ``profile``, else ``SH_PROFILE``, else ``default-profile`` of
-        ``sentinelhub/config.toml`` in the user's config folder; the file is only read.
-        Raises AuthError when nothing is found, SettingsError when the file is not TOML.
+        ``sentinelhub/config.toml`` in the user's config folder; the file is only read, and only where it is needed.
+        Raises AuthError when nothing is found, SettingsError when the file cannot be read or is not TOML.
         """
         env = os.environ if environ is None else environ
-        stored = _read_profile(profile or env.get("SH_PROFILE") or "default-profile", env)
-        found_id = client_id or env.get("SH_CLIENT_ID") or stored.get("sh_client_id")
-        found_secret = client_secret or env.get("SH_CLIENT_SECRET") or stored.get("sh_client_secret")
+        found_id: object = client_id or env.get("SH_CLIENT_ID")
+        found_secret: object = client_secret or env.get("SH_CLIENT_SECRET")
+        if not found_id or not found_secret:
+            stored = _read_profile(profile or env.get("SH_PROFILE") or "default-profile", env)
+            found_id = found_id or stored.get("sh_client_id")
+            found_secret = found_secret or stored.get("sh_client_secret")
         if not found_id or not found_secret:
             raise AuthError(
                 "no credentials: set SH_CLIENT_ID and SH_CLIENT_SECRET (an OAuth client from your account's "
@@ -162,15 +173,17 @@ class Credentials:
 
 
 def _read_profile(name: str, env: Mapping[str, str]) -> dict[str, object]:
-    folder = Path(env.get("XDG_CONFIG_HOME") or Path(env.get("HOME") or Path.home()) / ".config")
-    path = folder / "sentinelhub" / "config.toml"
+    home = env.get("HOME") or os.path.expanduser("~")  # noqa: PTH111  # Path.home() fails for a user without one
+    path = Path(env.get("XDG_CONFIG_HOME") or Path(home, ".config"), "sentinelhub", "config.toml")
     try:
         with path.open("rb") as file:
             table = tomllib.load(file).get(name, {})
     except FileNotFoundError:
         return {}
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
     return dict(table) if isinstance(table, dict) else {}
 
 
