@@ -78,6 +78,8 @@ def read_status(store: str | Path) -> CubeStatus:
     attributes = read_root_attributes(path)
     if "shdask_version" not in attributes:
         raise WrongStore(f"{path} is a Zarr store that shdask did not make")
+    if "identity" not in attributes:
+        raise WrongStore(f"{path} was cut short while it was created; run its build again")
     ledger = read_ledger(path)
     with disk_errors(path):
         cells = np.asarray(zarr.open_array(open_zarr_store(path), path=TILE_STATE, mode="r")[...])

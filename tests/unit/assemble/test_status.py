@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from shdask.assemble.status import CubeStatus
+import pytest
+import zarr
+
+from shdask.assemble.status import CubeStatus, read_status
+from shdask.errors import WrongStore
 
 
 def status(**changes: object) -> CubeStatus:
@@ -16,3 +20,10 @@ def test_an_error_that_several_tiles_met_is_told_once() -> None:
     """With the tiles that met it, in order."""
     lines = str(status(errors={9: "no answer", 3: "cut short", 4: "no answer"})).splitlines()
     assert lines[4:6] == ["tiles 4, 9: no answer", "tile 3: cut short"]
+
+
+def test_a_cube_that_was_cut_short_while_it_was_created_is_told(tmp_path) -> None:
+    """Before there are tiles there is no status, and the cure is the build."""
+    zarr.open_group(tmp_path / "cube", mode="a").update_attributes({"shdask_version": "0"})
+    with pytest.raises(WrongStore, match="run its build again"):
+        read_status(tmp_path / "cube")
