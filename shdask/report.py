@@ -136,8 +136,12 @@ class Tally:
     @classmethod
     def begin(cls, plan: CubePlan, cube: CubeStore, ledger: Ledger) -> Tally:
         """The tally of a run that starts now, with what store and ledger say of each tile."""
-        tally = cls(plan, cube, ledger, known_states(plan, cube, ledger))
+        states = known_states(plan, cube, ledger)
+        tally = cls(plan, cube, ledger, states)
         ledger.begin_run(pu_projected=tally.pu_projected)
+        failed = np.flatnonzero(ledger.states[: states.size] == TileState.FAILED)
+        written = failed[states[failed] == TileState.WRITTEN]  # by a worker that was given up too early
+        ledger.append([TileEvent(tile=int(tile), state=TileState.WRITTEN, finished=time.time()) for tile in written])
         return tally
 
     @property

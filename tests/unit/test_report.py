@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 import shdask
-from shdask.assemble.ledger import Ledger
+from shdask.assemble.ledger import Ledger, read_ledger
 from shdask.assemble.store import create_or_open
-from shdask.model import TileEvent, TileState
+from shdask.model import TileData, TileEvent, TileState
 from shdask.report import Tally
 from tests.cluster.specs import earth_spec
 
@@ -45,3 +46,17 @@ def test_tile_of_this_run_that_is_found_durable_again_is_not_skipped(tally) -> N
     tally.add([TileEvent(tile=3, state=TileState.WRITTEN, skipped=True, finished=2.0)])
     report = tally.report()
     assert (report.written, report.skipped, tally.progress("").done) == (1, 0, 1)
+
+
+def test_tile_that_was_written_after_all_gets_a_row(tmp_path) -> None:
+    """A tile that was given up and is there when the next run begins is no failure any more."""
+    plan = shdask.make_plan(earth_spec())
+    cube, tile = create_or_open(plan, tmp_path / "cube"), plan.tile(2)
+    with Ledger.open(cube.path) as ledger:
+        Tally.begin(plan, cube, ledger).add([TileEvent(tile=2, state=TileState.FAILED, error="lost", finished=1.0)])
+    pixels = np.ones((2, *tile.extent.shape), np.uint16)
+    cube.write_tile(tile, TileData(values=pixels, data_mask=pixels[0] > 0))
+    with Ledger.open(cube.path) as ledger:
+        Tally.begin(plan, cube, ledger)
+    ledger_now = read_ledger(cube.path)
+    assert (ledger_now.states[2], ledger_now.errors) == (TileState.WRITTEN, {})
