@@ -202,16 +202,16 @@ class _Listeners:
 
 
 def _record_until_finished(run: Run, tally: Tally, max_pu: float | None, listeners: _Listeners) -> None:
-    def record() -> None:
+    def record(waiting_for: Callable[[], str]) -> None:
         events = run.poll(POLL_S)
         tally.add(events)
-        listeners.hear(events, tally.progress(run.waiting_for()))
+        listeners.hear(events, tally.progress(waiting_for()))
 
     over_budget = False
     with _interrupts_between_records() as interrupted:
         try:
             while not run.finished:
-                record()
+                record(run.waiting_for)
                 if interrupted():
                     raise KeyboardInterrupt  # noqa: TRY301  # one way out for both kinds of interrupt
                 if max_pu is not None and not over_budget and tally.pu_spent >= max_pu:
@@ -221,7 +221,7 @@ def _record_until_finished(run: Run, tally: Tally, max_pu: float | None, listene
             run.stop()
             deadline = time.monotonic() + DRAIN_S
             while not run.finished and time.monotonic() < deadline:
-                record()
+                record(lambda: "the tiles in flight, and then stops")
             raise
     if run.fatal is not None:
         raise run.fatal

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
@@ -53,7 +54,7 @@ def plan_table(plan: CubePlan) -> Table:
     table.add_row("time", f"about {duration(cost.minutes * 60)} at the account's rates; {_limit(cost.binding)}")
     table.add_row("download", f"at most {size(cost.nbytes_down)}")
     for note in plan.notes:
-        table.add_row("note", note)
+        table.add_row("note", escape(note))
     return table
 
 
@@ -91,8 +92,12 @@ def build_on_cluster(
     with open_client(scheduler) if scheduler else open_local_client(workers) as client:
         if client.dashboard_link:
             console.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
-        with live_display(console) as display:
-            return run_build(plan, store, DaskExecutor(client), credentials, max_pu=cap, on_progress=display.show)
+        try:
+            with live_display(console) as display:
+                return run_build(plan, store, DaskExecutor(client), credentials, max_pu=cap, on_progress=display.show)
+        except KeyboardInterrupt:
+            console.print("interrupted; what was written is kept, and the same command continues")
+            raise
 
 
 class BuildDisplay:

@@ -182,6 +182,7 @@ def test_interrupted_build_drains_and_goes_on(slow_earth, undisturbed, tmp_path,
     second, out, text = run("build", tmp_path / "job.toml", tmp_path / "cube", "--json", service=slow_earth)
     report = json.loads(out)
     assert (code, second) == (130, 0), err + text
+    assert "the same command continues" in err
     assert 0 < report["skipped"] < report["tiles"]
     assert slow_earth.stats()["pu_charged"] == pytest.approx(shdask.make_plan(tmp_path / "job.toml").cost.pu, rel=1e-6)
     xr.testing.assert_equal(shdask.open_cube(tmp_path / "cube").load(), undisturbed)

@@ -91,6 +91,14 @@ def test_second_interrupt_ends_draining(plan, tmp_path) -> None:
     assert len(run.steps) == 1
 
 
+def test_draining_says_what_it_waits_for(plan, tmp_path) -> None:
+    """After Ctrl-C the display tells why the command has not ended yet."""
+    run, heard = _ScriptedRun(interrupted(empty(0)), lambda: [empty(1)]), []
+    with pytest.raises(KeyboardInterrupt):
+        run_build(plan, tmp_path / "cube", run, CREDENTIALS, on_progress=lambda now: heard.append(now.waiting_for))
+    assert heard == ["nothing", "the tiles in flight, and then stops"]
+
+
 def test_interrupt_handler_is_put_back(plan, tmp_path) -> None:
     """After a build Ctrl-C means what it meant before."""
     run_build(plan, tmp_path / "cube", _ScriptedRun(lambda: [empty(0)]), CREDENTIALS)
