@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from shdask.api import make_plan
 from shdask.display import build_on_cluster, plan_table
@@ -35,7 +36,7 @@ def run_demo(store: Path, console: Console) -> None:
         _say(console, "4  The build", "on a Dask cluster of one process per core")
         report = build_on_cluster(plan, store, console)
     report.raise_for_failures()
-    console.print(str(report), highlight=False, soft_wrap=True)
+    console.print(str(report), markup=False, highlight=False, soft_wrap=True)
 
     picture = folder / PICTURE
     write_picture(open_cube(store), picture)
@@ -45,7 +46,7 @@ def run_demo(store: Path, console: Console) -> None:
         f"{store}, drawn in {picture}; run the demo again and nothing is fetched twice. Open it:",
     )
     lines = ("import shdask", f'ds = shdask.open_cube("{store}", masked=True)', "print(ds.B08.mean().compute().item())")
-    console.print("\n" + "".join(f"    {line}\n" for line in lines), style="green", highlight=False)
+    console.print("\n" + "".join(f"    {line}\n" for line in lines), style="green", markup=False, highlight=False)
 
 
 def lay_out_job(folder: Path) -> Path:
@@ -69,4 +70,4 @@ def lay_out_job(folder: Path) -> Path:
 
 
 def _say(console: Console, step: str, text: str) -> None:
-    console.print(f"[bold]{step}[/bold]  {text}", highlight=False, soft_wrap=True)
+    console.print(f"[bold]{step}[/bold]  {escape(text)}", highlight=False, soft_wrap=True)
