@@ -27,6 +27,7 @@ from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 from numpy.typing import NDArray
 
+from shdask import __version__
 from shdask.build import BuildJob, Run
 from shdask.cluster.scheduler_plugin import AccountDesk, account_key
 from shdask.cluster.worker_plugin import (
@@ -87,11 +88,11 @@ class DaskExecutor:
         """Log in on the scheduler, put the plan on every worker, and begin.
 
         Raises AuthError when the service refuses the credentials, SettingsError when they would
-        cross a network unencrypted.
+        cross a network unencrypted, or when the cluster lacks our packages.
         """
         client = self.client
         _refuse_plain_network(client.scheduler.address)
-        client.register_plugin(AccountDesk())
+        _install(client, AccountDesk())
         account = account_key(job.plan.deployment, job.credentials)
         refused = client.sync(
             client.scheduler.shdask_login,
@@ -129,6 +130,18 @@ class DaskExecutor:
         return run
 
 
+def _install(client: Client, plugin: AccountDesk | TileWorker) -> None:
+    try:
+        client.register_plugin(plugin)
+    except Exception as error:
+        if "ModuleNotFoundError" not in repr(error):  # a worker's comes as text alone
+            raise
+        raise SettingsError(
+            f"the cluster at {client.scheduler.address} lacks a package ({error}); install shdask {__version__} "
+            f"where its scheduler and workers run"
+        ) from error
+
+
 def _refuse_plain_network(address: str) -> None:
     parts = urlsplit(address)
     if parts.scheme in {"tls", "wss", "inproc"}:
@@ -164,7 +177,7 @@ class _DaskRun:
 
     def begin(self) -> None:
         """Put the build's part on every worker, listen to their events and fill the window."""
-        self._client.register_plugin(self._plugin)
+        _install(self._client, self._plugin)
         self._client.subscribe_topic(self._plugin.name, lambda stamped: self._inbox.put(event_from_row(stamped[1])))
         self._fill_window()
 

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from distributed.scheduler import KilledWorker
 
 import shdask
-from shdask.cluster.executor import _DaskRun
+from shdask.cluster.executor import _DaskRun, _install
 from shdask.cluster.worker_plugin import BatchResult, TileWorker, event_row
-from shdask.errors import BuildError
+from shdask.errors import BuildError, SettingsError
 from shdask.model import TileEvent, TileState
 from tests.cluster.specs import earth_spec
 
@@ -141,3 +142,13 @@ def test_second_attempt_at_a_tile_is_heard(start) -> None:
     run = start(client, tiles=1)
     client.listen((0.0, event_row(written(0, finished=2.0))))
     assert len(run.poll(0.1)) == 2
+
+
+@pytest.mark.parametrize(
+    "error", [ModuleNotFoundError("No module named 'shdask'"), Exception('ModuleNotFoundError("No module named ...")')]
+)
+def test_cluster_without_our_packages_is_told_what_to_install(error) -> None:
+    """The scheduler sends the error itself, a worker only its text."""
+    client = SimpleNamespace(scheduler=SimpleNamespace(address="tcp://there"), register_plugin=Mock(side_effect=error))
+    with pytest.raises(SettingsError, match="install shdask"):
+        _install(client, Mock())
