@@ -2,3 +2,76 @@
 
 Refuses to know cubes, tiles and Dask.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shdask.sentinelhub.bands import Band, Unit
+    from shdask.sentinelhub.collections import DataCollection
+    from shdask.sentinelhub.config import SHConfig
+    from shdask.sentinelhub.constants import MimeType, MosaickingOrder, RequestType, ResamplingType
+    from shdask.sentinelhub.crs import CRS
+    from shdask.sentinelhub.exceptions import DownloadFailedException, OutOfRequestsException, SHRateLimitWarning
+    from shdask.sentinelhub.geometry import BBox, Geometry
+    from shdask.sentinelhub.models import DownloadRequest, DownloadResponse
+    from shdask.sentinelhub.process import AsyncProcessRequest, SentinelHubRequest
+    from shdask.sentinelhub.sizes import bbox_to_dimensions
+    from shdask.sentinelhub.status import get_async_running_status
+
+__all__ = [
+    "CRS",
+    "AsyncProcessRequest",
+    "BBox",
+    "Band",
+    "DataCollection",
+    "DownloadFailedException",
+    "DownloadRequest",
+    "DownloadResponse",
+    "Geometry",
+    "MimeType",
+    "MosaickingOrder",
+    "OutOfRequestsException",
+    "RequestType",
+    "ResamplingType",
+    "SHConfig",
+    "SHRateLimitWarning",
+    "SentinelHubRequest",
+    "Unit",
+    "bbox_to_dimensions",
+    "get_async_running_status",
+]
+
+_HOME = {
+    "CRS": "crs",
+    "AsyncProcessRequest": "process",
+    "BBox": "geometry",
+    "Band": "bands",
+    "DataCollection": "collections",
+    "DownloadFailedException": "exceptions",
+    "DownloadRequest": "models",
+    "DownloadResponse": "models",
+    "Geometry": "geometry",
+    "MimeType": "constants",
+    "MosaickingOrder": "constants",
+    "OutOfRequestsException": "exceptions",
+    "RequestType": "constants",
+    "ResamplingType": "constants",
+    "SHConfig": "config",
+    "SHRateLimitWarning": "exceptions",
+    "SentinelHubRequest": "process",
+    "Unit": "bands",
+    "bbox_to_dimensions": "sizes",
+    "get_async_running_status": "status",
+}
+"""Where each public name lives; importing it waits until it is used (PEP 562)."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; see the docs for what is left out")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
