@@ -24,12 +24,13 @@ from urllib.parse import urlsplit
 import numpy as np
 from dask import delayed
 from distributed import Client, Future
+from distributed.protocol.serialize import ToPickle
 from distributed.scheduler import KilledWorker
 from numpy.typing import NDArray
 
 from shdask import __version__
 from shdask.build import BuildJob, Run
-from shdask.cluster.scheduler_plugin import AccountDesk, account_key
+from shdask.cluster.scheduler_plugin import AccountDesk, Sealed, account_key
 from shdask.cluster.worker_plugin import (
     BatchResult,
     TileWorker,
@@ -98,7 +99,7 @@ class DaskExecutor:
             client.scheduler.shdask_login,
             account=account,
             client_id=job.credentials.client_id,
-            client_secret=job.credentials.client_secret,
+            client_secret=ToPickle(Sealed(job.credentials.client_secret)),
             deployment=asdict(job.plan.deployment),
         )
         if refused is not None:

@@ -10,14 +10,14 @@ import hashlib
 import pickle
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from shdask.errors import AuthError, ShdaskError
-from shdask.fetch.auth import AccessToken, ClientCredentials
+from shdask.fetch.auth import ClientCredentials
 from shdask.fetch.client import RequestsTransport
 from shdask.fetch.limiter import LimiterState
 from shdask.settings import Credentials, Deployment
@@ -29,6 +29,18 @@ def account_key(deployment: Deployment, credentials: Credentials) -> str:
     """A name for deployment and OAuth client that gives neither away. Pure."""
     text = f"{deployment.base_url}\n{deployment.token_url}\n{credentials.client_id}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A secret on its way: Dask logs whole messages at debug level, and this one's repr shows nothing."""
+
+    value: str = field(repr=False)
+
+
+def token_mark(value: str) -> str:
+    """What a token is called in messages, which may be logged. Pure."""
+    return hashlib.sha256(value.encode()).hexdigest()[:16]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,7 +76,7 @@ class AccountDesk(SchedulerPlugin):
         self._accounts.clear()
 
     async def login(
-        self, account: str, client_id: str, client_secret: str, deployment: Mapping[str, object]
+        self, account: str, client_id: str, client_secret: Sealed, deployment: Mapping[str, object]
     ) -> bytes | None:
         """Take the credentials and prove them by fetching a token; a second login renews them, and the rates.
 
@@ -73,7 +85,8 @@ class AccountDesk(SchedulerPlugin):
         where = Deployment(**deployment)  # type: ignore[arg-type]  # the fields of asdict(Deployment)
         known = self._accounts.get(account)
         transport = known.transport if known else RequestsTransport(pool_size=2)
-        tokens = ClientCredentials(transport, where, Credentials(client_id=client_id, client_secret=client_secret))
+        credentials = Credentials(client_id=client_id, client_secret=client_secret.value)
+        tokens = ClientCredentials(transport, where, credentials)
         try:
             await asyncio.to_thread(tokens.token)
         except ShdaskError as error:
@@ -94,13 +107,15 @@ class AccountDesk(SchedulerPlugin):
         self._known(account).limiter.rejected(time.monotonic(), retry_after_s)
 
     async def token(self, account: str, rejected: str | None) -> tuple[str, float] | bytes:
-        """(token, seconds it is still good for), or a pickled ShdaskError; ``rejected`` is one the service refused."""
+        """(token, seconds it is still good for), or a pickled ShdaskError.
+
+        ``rejected`` is the mark of a token that the service refused.
+        """
         tokens = self._known(account).tokens
         try:
-            if rejected is None:
-                token = await asyncio.to_thread(tokens.token)
-            else:
-                token = await asyncio.to_thread(tokens.renew, AccessToken(value=rejected, expires_at=0.0))
+            token = await asyncio.to_thread(tokens.token)
+            if token_mark(token.value) == rejected:
+                token = await asyncio.to_thread(tokens.renew, token)
         except ShdaskError as error:
             return pickle.dumps(error)
         return token.value, token.expires_at - time.monotonic()

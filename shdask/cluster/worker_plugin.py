@@ -20,6 +20,7 @@ from distributed.utils import sync
 
 from shdask.assemble.store import CubeStore
 from shdask.build import TileOutcome, TileWork, run_tile
+from shdask.cluster.scheduler_plugin import token_mark
 from shdask.errors import BuildError, ShdaskError, StoreError, TransportError
 from shdask.fetch.auth import AccessToken, renewal_margin_s
 from shdask.fetch.client import RequestsTransport, ServiceClient
@@ -130,7 +131,7 @@ class SchedulerTokens:
         """Another token than ``rejected``. Raises AuthError when the scheduler cannot get one."""
         with self._lock:
             if self._current is None or self._current.value == rejected.value:
-                self._current = self._ask(rejected.value)
+                self._current = self._ask(token_mark(rejected.value))
             return self._current
 
     def _ask(self, rejected: str | None) -> AccessToken:

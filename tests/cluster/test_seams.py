@@ -12,8 +12,9 @@ from typing import Any
 import cloudpickle
 import pytest
 from distributed import Client, get_worker
+from distributed.protocol.serialize import ToPickle
 
-from shdask.cluster.scheduler_plugin import AccountDesk, account_key
+from shdask.cluster.scheduler_plugin import AccountDesk, Sealed, account_key
 from shdask.cluster.worker_plugin import SchedulerGate, SchedulerTokens
 from shdask.fetch.auth import ClientCredentials, TokenSource
 from shdask.fetch.client import RequestsTransport
@@ -43,7 +44,7 @@ def run_on_worker(client: Client, deployment: Deployment, work: Callable[[RateGa
         client.scheduler.shdask_login,
         account=account,
         client_id=credentials.client_id,
-        client_secret=credentials.client_secret,
+        client_secret=ToPickle(Sealed(credentials.client_secret)),
         deployment=asdict(deployment),
     )
 
@@ -137,7 +138,7 @@ def test_second_login_brings_its_own_rates(client, earth, point_at) -> None:
             client.scheduler.shdask_login,
             account=account,
             client_id=credentials.client_id,
-            client_secret=credentials.client_secret,
+            client_secret=ToPickle(Sealed(credentials.client_secret)),
             deployment=asdict(replace(deployment, requests_per_minute=rate)),
         )
         client.sync(client.scheduler.shdask_lease, account=account, count=1, pu_each=0.01)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import pickle
 import signal
@@ -56,6 +58,37 @@ def test_secret_is_in_no_task_and_no_plugin(client, point_at, tmp_path) -> None:
     assert len(seen) > 10
     assert files
     assert [found for found in seen + files if secret.encode() in found] == []
+
+
+def test_secrets_are_in_no_debug_log(client, point_at, tmp_path) -> None:
+    """With Dask logging every message, neither the OAuth secret nor a token that was refused is in the log."""
+    log = io.StringIO()
+    handler = logging.StreamHandler(log)
+    dask_logger = logging.getLogger("distributed")
+    level = dask_logger.level
+    dask_logger.addHandler(handler)
+    logging.getLogger("distributed.core").setLevel(logging.DEBUG)
+    with start_emulator(client_secret="canary-0451", latency_s=0.3) as service:
+        point_at(service)
+        spec = earth_spec(store={"chunk_px": 64, "tile_px": 64})
+        shdask.build_cube(spec, tmp_path / "cube", client=client, on_event=lambda _: revoke_once(service))
+    logging.getLogger("distributed.core").setLevel(level)
+    dask_logger.removeHandler(handler)
+    text = log.getvalue()
+    assert "shdask_login" in text
+    assert "shdask_token" in text
+    assert "canary-0451" not in text
+    assert "eyJ" not in text, "a JSON web token"
+
+
+revoked: list[str] = []
+
+
+def revoke_once(service) -> None:
+    """End every token's life after the first tile."""
+    if service.base_url not in revoked:
+        revoked.append(service.base_url)
+        service.revoke_tokens()
 
 
 def test_cluster_holds_nothing_after_a_build(earth, client, point_at, tmp_path) -> None:
