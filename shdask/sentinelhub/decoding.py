@@ -53,6 +53,8 @@ def _decode_tiff(content: bytes) -> NDArray[np.generic]:
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
     from rasterio.io import MemoryFile
 
+    if not content:
+        raise ImageDecodingError("0 bytes are no TIFF")
     try:
         # sharing=False: GDAL must not hand one thread's file to another
         with MemoryFile(content) as file, file.open(driver="GTiff", sharing=False) as source:
