@@ -10,18 +10,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from shdask.sentinelhub.constants import MimeType, RequestType
 from shdask.sentinelhub.decoding import decode_data
 from shdask.sentinelhub.naming import hashed_name, redacted
 
+if TYPE_CHECKING:
+    import requests
+
 E = TypeVar("E", bound=Enum)
 
 
-@dataclass(repr=False, eq=False)
+@dataclass(repr=False)
 class DownloadRequest:
-    """What is asked for, and where the answer is kept: mutable and compared by identity, as sentinelhub-py's is.
+    """What is asked for, and where the answer is kept. Mutable, and hashed by identity, as sentinelhub-py's is.
 
     ``data_type`` and ``request_type`` are given as enums or their values. Its repr hides secrets.
     """
@@ -45,6 +48,9 @@ class DownloadRequest:
     def __post_init__(self) -> None:
         self.request_type = _member(RequestType, self.request_type)
         self.data_type = _member(MimeType, self.data_type)
+
+    def __hash__(self) -> int:
+        return id(self)
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{field.name}={redacted(getattr(self, field.name))!r}" for field in fields(self))
@@ -84,6 +90,16 @@ class DownloadRequest:
         return (None if record is None else str(folder / record)), str(folder / answer)
 
 
+class DownloadResponseFields(TypedDict, total=False):
+    """The fields of DownloadResponse, as keyword arguments."""
+
+    request: DownloadRequest
+    content: bytes
+    headers: Mapping[str, Any]
+    status_code: int | None
+    elapsed: float | None
+
+
 @dataclass(frozen=True)
 class DownloadResponse:
     """An answer: its bytes, and what came with them."""
@@ -107,25 +123,42 @@ class DownloadResponse:
         """The bytes as an array (y, x) or (y, x, band), or as the object they hold. Raises as ``decode_data``. Pure."""
         return decode_data(self.content, data_type=self.response_type)
 
-    def derive(
-        self,
-        *,
-        request: DownloadRequest | None = None,
-        content: bytes | None = None,
-        headers: Mapping[str, Any] | None = None,
-        status_code: int | None = None,
-        elapsed: float | None = None,
-    ) -> DownloadResponse:
+    def derive(self, **changes: Unpack[DownloadResponseFields]) -> DownloadResponse:
         """The same answer but for what is given. Pure."""
-        given = {
-            "request": request,
-            "content": content,
-            "headers": headers,
-            "status_code": status_code,
-            "elapsed": elapsed,
-        }
-        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         return replace(self, **changes)
+
+    @classmethod
+    def from_response(cls, response: requests.Response, request: DownloadRequest) -> DownloadResponse:
+        """The answer that the HTTP library holds, read whole."""
+        return cls(
+            request=request,
+            content=response.content,
+            headers=dict(response.headers),
+            status_code=response.status_code,
+            elapsed=response.elapsed.total_seconds(),
+        )
+
+    @classmethod
+    def from_local(cls, request: DownloadRequest) -> DownloadResponse:
+        """The answer that is kept for the request below its ``data_folder``.
+
+        Raises ValueError for a request without a folder, FileNotFoundError where no whole answer is kept,
+        HashedNameCollisionException for one to another request.
+        """
+        from shdask.sentinelhub.cache import read_response
+
+        if request.data_folder is None:
+            raise ValueError("data_folder is not given: there is nowhere to read an answer from")
+        found = read_response(request)
+        if found is None:
+            raise FileNotFoundError(f"no whole answer is kept at {request.get_storage_paths()[1]}")
+        return found
+
+    def to_local(self) -> None:
+        """Keeps the answer below its request's ``data_folder``. Raises ValueError where there is none, OSError."""
+        from shdask.sentinelhub.cache import write_response
+
+        write_response(self)
 
 
 def _member(kind: Callable[[object], E], value: object) -> E:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,9 +144,11 @@ def test_enums_are_given_by_value_or_by_sentinelhub_pys(theirs: ModuleType):
     )
 
 
-def test_requests_are_told_apart_by_identity():
-    """Two equal ones are two, and either can be a key."""
-    assert len({request(), request()}) == 2
+def test_equal_requests_are_two_keys():
+    """As in sentinelhub-py, which compares them by their fields and hashes them by identity."""
+    one, two = request(), request()
+    assert one == two
+    assert {one: 1, two: 2}[one] == 1
 
 
 def test_saving_needs_a_folder():
@@ -171,3 +175,36 @@ def test_an_answer_is_derived_with_other_fields():
     """What is not given stays."""
     answer = DownloadResponse(request=request(), content=b"one", status_code=200)
     assert answer.derive(content=b"two") == DownloadResponse(request=answer.request, content=b"two", status_code=200)
+
+
+def test_a_field_may_be_taken_away():
+    """None is a value like any other."""
+    assert (
+        DownloadResponse(request=request(), content=b"", status_code=200).derive(status_code=None).status_code is None
+    )
+
+
+def test_an_answer_is_made_of_the_http_librarys():
+    """Bytes, headers, status and seconds."""
+    told = requests.Response()
+    told.status_code, told._content, told.elapsed = 200, b"7", dt.timedelta(seconds=1.5)
+    told.headers["Content-Type"] = "application/json"
+    answer = DownloadResponse.from_response(told, request(data_type="raw"))
+    assert (answer.decode(), answer.status_code, answer.elapsed) == (7, 200, 1.5)
+
+
+def test_an_answer_goes_to_its_folder_and_back(tmp_path: Path):
+    """The same answer, whoever reads it."""
+    answer = DownloadResponse(request=request(data_folder=tmp_path), content=b"7", status_code=200)
+    answer.to_local()
+    assert DownloadResponse.from_local(answer.request) == answer
+
+
+def test_an_answer_that_is_not_kept_is_not_found(tmp_path: Path):
+    """And without a folder there is nowhere to look or write."""
+    with pytest.raises(FileNotFoundError, match="response"):
+        DownloadResponse.from_local(request(data_folder=tmp_path))
+    with pytest.raises(ValueError, match="data_folder"):
+        DownloadResponse.from_local(request())
+    with pytest.raises(ValueError, match="data_folder"):
+        DownloadResponse(request=request(), content=b"").to_local()
