@@ -13,33 +13,41 @@ if TYPE_CHECKING:
     from shdask.model import TileEvent
     from shdask.plan.cube import CubePlan
     from shdask.plan.spec import CubeSpec, Layer
+    from shdask.sentinelhub.process import AsyncProcessRequest, SentinelHubRequest
+    from shdask.sentinelhub.status import get_async_running_status
     from shdask.serve.open import open_cube
     from shdask.settings import Settings
 
 __all__ = [
+    "AsyncProcessRequest",
     "CubePlan",
     "CubeSpec",
     "DaskExecutor",
     "Layer",
+    "SentinelHubRequest",
     "SerialExecutor",
     "Settings",
     "ShdaskError",
     "TileEvent",
     "build_cube",
+    "get_async_running_status",
     "make_plan",
     "open_cube",
 ]
 
 _HOME = {
+    "AsyncProcessRequest": "shdask.sentinelhub.process",
     "CubePlan": "shdask.plan.cube",
     "CubeSpec": "shdask.plan.spec",
     "DaskExecutor": "shdask.cluster.executor",
     "Layer": "shdask.plan.spec",
+    "SentinelHubRequest": "shdask.sentinelhub.process",
     "SerialExecutor": "shdask.build",
     "Settings": "shdask.settings",
     "ShdaskError": "shdask.errors",
     "TileEvent": "shdask.model",
     "build_cube": "shdask.api",
+    "get_async_running_status": "shdask.sentinelhub.status",
     "make_plan": "shdask.api",
     "open_cube": "shdask.serve.open",
 }

@@ -17,6 +17,7 @@ from shdask.request.parts import (
     merge_json,
     output_json,
     response_json,
+    without_none,
 )
 from shdask.sentinelhub.base import ProcessingRequest
 from shdask.sentinelhub.config import SHConfig
@@ -196,7 +197,7 @@ class AsyncProcessRequest(_ApiRequest):
         request_output: Json | None = None,
         other_args: Mapping[str, Any] | None = None,
     ) -> Json:
-        """The whole body, ``other_args`` laid over it member by member. Pure.
+        """The whole body, ``other_args`` laid over it member by member; a member of None is left out. Pure.
 
         Raises ValueError unless there is exactly one of ``evalscript`` and ``evalscript_reference``.
         """
@@ -207,7 +208,7 @@ class AsyncProcessRequest(_ApiRequest):
             evalscript_reference=evalscript_reference,
             output=request_output,
         )
-        return dict(hide_secrets(merge_json(written, other_args or {})))
+        return dict(hide_secrets(without_none(merge_json(written, other_args or {}))))
 
     @staticmethod
     def output(

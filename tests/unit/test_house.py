@@ -93,15 +93,18 @@ def test_import_is_light() -> None:
 def test_public_names_are_frozen() -> None:
     """The names of the package are a promise."""
     assert shdask.__all__ == [
+        "AsyncProcessRequest",
         "CubePlan",
         "CubeSpec",
         "DaskExecutor",
         "Layer",
+        "SentinelHubRequest",
         "SerialExecutor",
         "Settings",
         "ShdaskError",
         "TileEvent",
         "build_cube",
+        "get_async_running_status",
         "make_plan",
         "open_cube",
     ]
