@@ -117,7 +117,8 @@ def test_utm_zones_are_those_of_sentinelhub_py(lng: float, lat: float, theirs: M
 @pytest.mark.parametrize(
     ("lng", "lat", "code"),
     [(5.0, 60.0, 32632), (2.9, 60.0, 32631), (8.9, 78.0, 32631), (9.0, 78.0, 32633), (33.0, 78.0, 32637),
-     (180.0, 0.0, 32601), (-180.0, -1.0, 32701), (42.0, 78.0, 32638), (3.0, 64.0, 32631)],
+     (180.0, 0.0, 32601), (-180.0, -1.0, 32701), (42.0, 78.0, 32638), (3.0, 64.0, 32631),
+     (10.0, 72.0, 32633), (10.0, 71.9, 32632), (3.5, 56.0, 32632), (3.5, 55.9, 32631)],
 )  # fmt: skip  # one row a place
 def test_utm_zones_at_their_edges(lng: float, lat: float, code: int, theirs: ModuleType) -> None:
     """The exceptions begin and end where sentinelhub-py has them."""
