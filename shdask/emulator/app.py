@@ -30,6 +30,7 @@ from shdask.emulator.oauth import OAuthError, TokenIssuer
 from shdask.emulator.pool import RendererPool
 from shdask.emulator.process import RenderJob, check_bands, make_job, price_job
 from shdask.emulator.refusal import Refusal
+from shdask.emulator.reply import choose_reply
 from shdask.emulator.setup import ScriptSetup
 from shdask.emulator.sources import make_sources
 
@@ -67,7 +68,7 @@ class Emulator:
             return _json(error.body, error.status)
 
     async def process(self, request: Request) -> Response:
-        """POST: one image, or one of the service's errors; sleeps the configured latency before either."""
+        """POST: images and metadata, or one of the service's errors; sleeps the configured latency before either."""
         try:
             response = await self._answer(request)
         except Refusal as refusal:
@@ -92,21 +93,25 @@ class Emulator:
         if raw and kind != "application/json":
             raise Refusal(415, "COMMON_UNSUPPORTED_MEDIA_TYPE", f"HTTP 415 Unsupported Media Type: {kind}")
         now = datetime.fromtimestamp(self._clock(), UTC)
-        job = make_job(read_body(raw), self._sources, request.headers.get("accept", "*/*"), now)
+        body = read_body(raw)
+        reply = choose_reply(
+            body.output.responses, request.headers.get("accept", "*/*"), self._config.several_without_tar
+        )
+        job = make_job(body, self._sources, reply, now)
         setup = await self._describe(job)
         check_bands(setup, self._sources[job.collection])
         pu = price_job(job, setup)
         if limited := self._limits.charge(pu, self._timer()):
             return _too_many(limited)
         try:
-            image = await self.pool.render(job)
+            content = await self.pool.render(job)
         except BaseException:
             self._limits.refund(pu, self._timer())
             raise
         self._journal.spend(pu)
         # the service computes in 32-bit floats, and shows it
         headers = {"x-processingunits-spent": repr(float(np.float32(pu)))}
-        return Response(image, media_type=job.format, headers=headers)
+        return Response(content, media_type=reply.media_type, headers=headers)
 
     async def _describe(self, job: RenderJob) -> ScriptSetup:
         if job.script not in self._setups:

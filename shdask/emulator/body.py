@@ -104,6 +104,7 @@ class Format(_Part):
     """``output.responses[].format``."""
 
     type: str = "image/png"
+    quality: int = Field(default=90, ge=0, le=100)
 
 
 class Response(_Part):

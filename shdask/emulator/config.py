@@ -44,6 +44,9 @@ class EmulatorConfig:
     """A request whose rendering or encoding takes longer is given up."""
     script_memory_mb: int = 3000
     """A renderer that grows beyond this ends itself."""
+    several_without_tar: Literal["refuse", "tar", "first"] = "refuse"
+    """What several responses get whose request does not accept a tar: an error, a tar all the same, or the first of
+    them alone. The service's way is not documented."""
     compression: Literal["deflate", "zstd", "lzw", "none"] = "deflate"
     """Compression of the TIFFs; the pixels are the same."""
     recorded_requests: int = 256

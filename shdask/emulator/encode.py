@@ -1,11 +1,14 @@
-"""Arrays become image files: GeoTIFF with its place on Earth, or PNG.
+"""Arrays become files: GeoTIFF with its place on Earth, PNG, JPEG, and several of them a tar.
 
 Refuses to know what the values mean.
 """
 
 from __future__ import annotations
 
+import io
+import tarfile
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,9 +19,33 @@ from rasterio.io import MemoryFile
 from shdask.emulator.lattice import Lattice
 from shdask.emulator.mosaic import transform_of
 from shdask.emulator.refusal import Refusal
+from shdask.emulator.reply import Rendition
 
 STRIP_ROWS = 128
 PNG_BANDS = (1, 3, 4)
+JPEG_BANDS = (1, 3)
+
+
+def encode_image(
+    image: NDArray[Any], rendition: Rendition, lattice: Lattice, *, compression: str, nodata: float | None
+) -> bytes:
+    """``image`` (band, y, x) in the format of its rendition; raises Refusal (400) where the format cannot hold it."""
+    if rendition.format == "image/jpeg":
+        return encode_jpeg(image, rendition.quality)
+    if rendition.format == "image/png":
+        return encode_png(image)
+    return encode_tiff(image, lattice, compression, nodata)
+
+
+def encode_tar(files: Mapping[str, bytes]) -> bytes:
+    """A tar with these members at its root; the same files give the same bytes. Touches memory only."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
 
 
 def encode_tiff(image: NDArray[Any], lattice: Lattice, compression: str, nodata: float | None) -> bytes:
@@ -49,19 +76,31 @@ def encode_png(image: NDArray[Any]) -> bytes:
     if image.shape[0] not in PNG_BANDS or image.dtype not in (np.uint8, np.uint16):
         message = f"PNG holds 1, 3 or 4 bands of UINT8 or UINT16, not {image.shape[0]} of {image.dtype.name}."
         raise Refusal(400, "COMMON_BAD_PAYLOAD", message)
-    profile = {
-        "driver": "PNG",
+    return _write(image, _plain_profile("PNG", image))
+
+
+def encode_jpeg(image: NDArray[Any], quality: int) -> bytes:
+    """A JPEG of ``image`` (band, y, x), 8 bit; raises Refusal (400) for other types and band counts."""
+    if image.shape[0] not in JPEG_BANDS or image.dtype != np.uint8:
+        message = f"JPEG holds 1 or 3 bands of UINT8, not {image.shape[0]} of {image.dtype.name}."
+        raise Refusal(400, "COMMON_BAD_PAYLOAD", message)
+    # GDAL counts from 1
+    return _write(image, {**_plain_profile("JPEG", image), "quality": max(1, quality)})
+
+
+def _plain_profile(driver: str, image: NDArray[Any]) -> dict[str, Any]:
+    return {
+        "driver": driver,
         "count": image.shape[0],
         "height": image.shape[1],
         "width": image.shape[2],
         "dtype": image.dtype.name,
     }
-    return _write(image, profile)
 
 
 def _write(image: NDArray[Any], profile: dict[str, Any]) -> bytes:
     with MemoryFile() as file, warnings.catch_warnings():
-        # a PNG has no place on Earth, and is not meant to
+        # a picture has no place on Earth, and is not meant to
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with file.open(**profile) as dataset:
             dataset.write(image)

@@ -19,20 +19,20 @@ from shdask.emulator.body import DataItem, Output, ProcessBody
 from shdask.emulator.lattice import Lattice, make_lattice
 from shdask.emulator.quota import Priced, price_pu
 from shdask.emulator.refusal import Refusal, bad_payload, not_emulated
+from shdask.emulator.reply import Reply
 from shdask.emulator.setup import ScriptSetup
 from shdask.emulator.source import DATA_MASK, Sampling, Source
 
 MAX_PX = 2500
 DEFAULT_PX = 256
 METRES_PER_DEGREE = 111319.49
-FORMATS = ("image/tiff", "image/png")
 BEGINNING = datetime(2015, 6, 27, tzinfo=UTC)
 """Nothing was acquired earlier; stands for a time range that is left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderJob:
-    """All a renderer needs to make one response; small and picklable."""
+    """All a renderer needs to make one answer; small and picklable."""
 
     script: str
     collection: str
@@ -45,24 +45,20 @@ class RenderJob:
     max_cloud_cover: float
     """Percent, inclusive."""
     sampling: Sampling
-    output_id: str
-    format: str
+    reply: Reply
 
 
-def make_job(body: ProcessBody, sources: Mapping[str, Source], accept: str, now: datetime) -> RenderJob:
-    """What to render for a request. Pure; raises Refusal (400) where the service would refuse.
+def make_job(body: ProcessBody, sources: Mapping[str, Source], reply: Reply, now: datetime) -> RenderJob:
+    """What to render for a request, whose answer has the form ``reply``.
 
-    ``accept`` is the request's Accept header, which wins over the format in the body.
+    Pure; raises Refusal (400) where the service would refuse.
     """
     if len(body.input.data) > 1:
         raise not_emulated("data fusion: input.data may have one element")
-    if len(body.output.responses) > 1:
-        raise not_emulated("several responses at once")
     item = body.input.data[0]
     source = find_source(sources, item)
     lattice, geometry = _read_area(body)
     _check_resolution(lattice, source)
-    response = body.output.responses[0]
     when = item.data_filter.time_range
     return RenderJob(
         script=body.evalscript or "",
@@ -74,8 +70,7 @@ def make_job(body: ProcessBody, sources: Mapping[str, Source], accept: str, now:
         mosaicking_order=item.data_filter.mosaicking_order,
         max_cloud_cover=item.data_filter.max_cloud_coverage,
         sampling=Sampling(upsampling=item.processing.upsampling, downsampling=item.processing.downsampling),
-        output_id=response.identifier,
-        format=_choose_format(accept, response.format.type),
+        reply=reply,
     )
 
 
@@ -104,14 +99,17 @@ def check_bands(setup: ScriptSetup, source: Source) -> tuple[float, ...]:
 
 
 def price_job(job: RenderJob, setup: ScriptSetup) -> float:
-    """Processing units of a job; raises Refusal (400) where setup() lacks its output. Pure."""
-    output = setup.output(job.output_id)
+    """Processing units of a job; raises Refusal (400) where setup() lacks an output. Pure.
+
+    How outputs of several types are priced is not documented; here the dearest format counts for all.
+    """
+    images = [(setup.output(image.identifier), image.format) for image in job.reply.images]
     return price_pu(
         Priced(
             width_px=job.lattice.width,
             height_px=job.lattice.height,
             input_bands=setup.priced_bands,
-            float32=output.sample_type == "FLOAT32" and job.format == "image/tiff",
+            float32=any(output.sample_type == "FLOAT32" and kind == "image/tiff" for output, kind in images),
         )
     )
 
@@ -185,11 +183,3 @@ def _check_resolution(lattice: Lattice, source: Source) -> None:
             "is in supported range."
         )
         raise Refusal(400, "COMMON_EXCEPTION", message)
-
-
-def _choose_format(accept: str, declared: str) -> str:
-    kinds = [kind.partition(";")[0].strip() for kind in accept.split(",")]
-    asked = next((kind for kind in kinds if kind and "*" not in kind), declared)
-    if asked not in FORMATS:
-        raise not_emulated(f"the format {asked}, only {' and '.join(FORMATS)}")
-    return asked

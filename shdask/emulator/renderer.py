@@ -17,7 +17,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from shdask.emulator.config import EmulatorConfig
-from shdask.emulator.encode import encode_png, encode_tiff
+from shdask.emulator.encode import encode_image, encode_tar
+from shdask.emulator.loop import Feed
 from shdask.emulator.messages import Describe, Phase
 from shdask.emulator.mosaic import render_mosaic
 from shdask.emulator.process import RenderJob, check_bands
@@ -48,32 +49,45 @@ class Renderer:
             except EOFError:
                 return
             answer: ScriptSetup | Refusal | None = None
-            image = b""
+            content = b""
             try:
                 if isinstance(question, Describe):
                     answer = self._load(question.script).setup
                 else:
-                    image = self._render(question)
+                    content = self._render(question)
             except Refusal as refusal:
                 answer = refusal
             except Exception:  # noqa: BLE001  # a renderer answers whatever happens
                 answer = Refusal(500, "RENDERER_EXCEPTION", traceback.format_exc())
             self._connection.send(answer)
             if answer is None:
-                self._connection.send_bytes(image)
+                self._connection.send_bytes(content)
 
     def _render(self, job: RenderJob) -> bytes:
+        files = self._make_files(job)
+        return encode_tar(files) if job.reply.tar else next(iter(files.values()))
+
+    def _make_files(self, job: RenderJob) -> dict[str, bytes]:
+        if job.reply.userdata:
+            # what a script gathers over other requests' pixels must not be told here
+            self._forget(job.script)
         script = self._load(job.script)
         source = self._sources[job.collection]
-        divisors = check_bands(script.setup, source)
-        output = script.setup.output(job.output_id)
-        planes = render_mosaic(job, source, [band.name for band in script.setup.inputs])
+        bands = tuple(band.name for band in script.setup.inputs)
+        feed = Feed(bands=bands, divisors=check_bands(script.setup, source))
+        outputs = [script.setup.output(image.identifier) for image in job.reply.images]
+        planes = render_mosaic(job, source, bands)
         self._connection.send(Phase(script=True))
-        image = script.run(planes, divisors, output)
+        script.begin([feed], outputs, {})
+        images = script.run(planes)
+        userdata = script.finish().encode() if job.reply.userdata else b""
         self._connection.send(Phase(script=False))
-        if job.format == "image/png":
-            return encode_png(image)
-        return encode_tiff(image, job.lattice, self._compression, output.nodata)
+        files = dict.fromkeys((rendition.file_name for rendition in job.reply.renditions), userdata)
+        for rendition, output, image in zip(job.reply.images, outputs, images, strict=True):
+            files[rendition.file_name] = encode_image(
+                image, rendition, job.lattice, compression=self._compression, nodata=output.nodata
+            )
+        return files
 
     def _load(self, source: str) -> Script:
         if source in self._scripts:
@@ -86,6 +100,10 @@ class Renderer:
         if len(self._scripts) > WARM_SCRIPTS:
             self._scripts.popitem(last=False)[1].close()
         return script
+
+    def _forget(self, source: str) -> None:
+        if source in self._scripts:
+            self._scripts.pop(source).close()
 
 
 def _watch(parent: int, memory_mb: int) -> None:

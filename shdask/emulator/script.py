@@ -6,18 +6,16 @@ Refuses to know where pixels come from, and to guard itself: whoever runs it mus
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from py_mini_racer import JSEvalException, JSOOMException, JSParseException, MiniRacer
 
+from shdask.emulator.loop import Feed, choose_chunk, make_loop
 from shdask.emulator.refusal import Refusal
 from shdask.emulator.setup import ScriptOutput, ScriptSetup, read_setup
-
-CHUNK_PX = 262_144
-"""Pixels per run: long enough to be fast once warm, small enough for the memory."""
 
 PRELUDE = """
 globalThis.Mosaicking = {SIMPLE: "SIMPLE", ORBIT: "ORBIT", TILE: "TILE"};
@@ -27,45 +25,19 @@ globalThis.SampleType = {
 1
 """
 
-ARRAY_TYPES = {
-    "int8": "Int8Array",
-    "uint8": "Uint8Array",
-    "int16": "Int16Array",
-    "uint16": "Uint16Array",
-    "float32": "Float32Array",
-}
-
-LOOP = """
-globalThis.__run = (function () {
-  const stride = %(chunk)d;
-  const scenes = {}, meta = {serviceVersion: "1.0.0", normalizationFactor: %(factor)s}, outMeta = {userData: undefined};
-  %(inputs)s
-  %(outputs)s
-  return function (n) {
-    for (let i = 0; i < n; i++) {
-      const r = evaluatePixel({%(sample)s}, scenes, meta, undefined, outMeta);
-      const o = Array.isArray(r) ? r : (r === null || r === undefined) ? undefined : r[%(id)s];
-      if (!Array.isArray(o) || o.length !== %(bands)d) {
-        throw new Error("evaluatePixel() must return an array of %(bands)d values for output " + %(id)s);
-      }
-      let v, t;
-      %(store)s
-    }
-    return 1;
-  };
-})();
-1
-"""
-
 
 class Script:
-    """An evalscript loaded into a V8 context of its own, with its loops compiled and warm after the first run."""
+    """An evalscript loaded into a V8 context of its own, with its loops compiled and warm after the first run.
+
+    For each request: ``begin``, ``run`` for as many pixels as there are, ``finish``.
+    """
 
     def __init__(self, context: MiniRacer, setup: ScriptSetup) -> None:
         self._context = context
         self.setup = setup
-        self._loop: tuple[ScriptOutput, tuple[float, ...]] | None = None
-        self._arrays: tuple[NDArray[Any], NDArray[Any]] | None = None
+        self._shape: tuple[tuple[Feed, ...], tuple[ScriptOutput, ...]] | None = None
+        self._source: NDArray[np.float32] | None = None
+        self._targets: list[NDArray[Any]] = []
 
     @classmethod
     def load(cls, source: str) -> Script:
@@ -85,82 +57,53 @@ class Script:
 
     def close(self) -> None:
         """Free the context; the script must not be run again."""
-        self._arrays = None
+        self._source, self._targets, self._shape = None, [], None
         self._context.close()
 
-    def run(
-        self, values: Sequence[NDArray[np.float32]], divisors: tuple[float, ...], output: ScriptOutput
-    ) -> NDArray[Any]:
-        """evaluatePixel() over planes in DN, one (y, x) plane per input band; sample = DN / divisor.
+    def begin(self, feeds: Sequence[Feed], outputs: Sequence[ScriptOutput], scenes: Mapping[str, Any]) -> None:
+        """Get ready for the pixels of a request: what goes in, what comes out, and the script's ``scenes``."""
+        shape = (tuple(feeds), tuple(outputs))
+        if self._shape != shape:
+            self._allocate(*shape)
+            self._shape = shape
+        _evaluate(self._context, f"__loop.begin({json.dumps(scenes)})")
 
-        Returns (band, y, x) of the output's type: integers rounded half up and clamped, AUTO stretched from [0, 1].
-        Raises Refusal (400) with the script's own error.
+    def run(self, planes: Sequence[NDArray[np.float32]]) -> list[NDArray[Any]]:
+        """evaluatePixel() over planes in DN: (y, x) each, by input, band and sample; returns a (band, y, x) per output.
+
+        Integers are rounded half up and clamped, AUTO is stretched from [0, 1]. Raises Refusal (400) with the script's
+        own error, RuntimeError before ``begin``.
         """
-        source, target = self._prepare(divisors, output)
-        shape = values[0].shape
-        planes = [np.ascontiguousarray(plane).reshape(-1) for plane in values]
-        result = np.empty((output.bands, planes[0].size), dtype=output.dtype)
-        for start in range(0, planes[0].size, CHUNK_PX):
-            stop = min(start + CHUNK_PX, planes[0].size)
-            for index, plane in enumerate(planes):
-                source[index, : stop - start] = plane[start:stop]
-            _evaluate(self._context, f"__run({stop - start})")
-            result[:, start:stop] = target[:, : stop - start]
-        return result.reshape(output.bands, *shape)
+        if self._source is None:
+            raise RuntimeError("begin() comes first")
+        shape, chunk = planes[0].shape, self._source.shape[1]
+        flat = [np.ascontiguousarray(plane).reshape(-1) for plane in planes]
+        size = flat[0].size
+        results = [np.empty((len(target), size), dtype=target.dtype) for target in self._targets]
+        for start in range(0, size, chunk):
+            stop = min(start + chunk, size)
+            for index, plane in enumerate(flat):
+                self._source[index, : stop - start] = plane[start:stop]
+            _evaluate(self._context, f"__loop.run({stop - start})")
+            for result, target in zip(results, self._targets, strict=True):
+                result[:, start:stop] = target[:, : stop - start]
+        return [result.reshape(len(result), *shape) for result in results]
 
-    def _prepare(self, divisors: tuple[float, ...], output: ScriptOutput) -> tuple[NDArray[Any], NDArray[Any]]:
-        if self._arrays is None or self._loop != (output, divisors):
-            count = len(divisors)
-            item = output.dtype.itemsize
-            sizes = (4 * count * CHUNK_PX, item * output.bands * CHUNK_PX)
-            # both names are memory of V8 itself: numpy reads and writes it without a copy
-            source: Any = self._context.eval(f"globalThis.__in = new ArrayBuffer({sizes[0]})")
-            target: Any = self._context.eval(f"globalThis.__out = new ArrayBuffer({sizes[1]})")
-            names = tuple(band.name for band in self.setup.inputs)
-            _evaluate(self._context, make_loop(names, divisors, output))
-            self._arrays = (
-                np.frombuffer(source, np.float32).reshape(count, CHUNK_PX),
-                np.frombuffer(target, output.dtype).reshape(output.bands, CHUNK_PX),
-            )
-            self._loop = (output, divisors)
-        return self._arrays
+    def finish(self) -> str:
+        """The JSON of what the script left in ``outputMetadata.userData``; an empty object where it left nothing."""
+        return str(_evaluate(self._context, "__loop.finish()"))
 
-
-def make_loop(names: tuple[str, ...], divisors: tuple[float, ...], output: ScriptOutput) -> str:
-    """JavaScript that runs evaluatePixel() over planar typed arrays, with literal names so that V8 can inline. Pure.
-
-    Rounding is floor(v + 0.5), as the documentation's tables have it; NaN becomes 0 in integers (undocumented).
-    """
-    inputs = [f"const in{i} = new Float32Array(__in, 4 * stride * {i}, stride);" for i in range(len(names))]
-    array_type = ARRAY_TYPES[output.dtype.name]
-    item = output.dtype.itemsize
-    outputs = [f"const out{i} = new {array_type}(__out, {item} * stride * {i}, stride);" for i in range(output.bands)]
-    sample = [
-        f"{json.dumps(name)}: in{i}[i]" + ("" if divisor == 1 else f" / {divisor!r}")
-        for i, (name, divisor) in enumerate(zip(names, divisors, strict=True))
-    ]
-    store = [_store(i, output) for i in range(output.bands)]
-    return LOOP % {
-        "chunk": CHUNK_PX,
-        "factor": repr(1 / max(divisors)),
-        "inputs": "\n  ".join(inputs),
-        "outputs": "\n  ".join(outputs),
-        "sample": ", ".join(sample),
-        "id": json.dumps(output.id),
-        "bands": output.bands,
-        "store": "\n      ".join(store),
-    }
-
-
-def _store(index: int, output: ScriptOutput) -> str:
-    if output.dtype.kind == "f":
-        return f"out{index}[i] = +o[{index}];"
-    info = np.iinfo(output.dtype)
-    stretched = f"o[{index}] * 255" if output.sample_type == "AUTO" else f"+o[{index}]"
-    # `| 0` cuts towards zero and is seven times as fast as Math.floor; below zero it is mended
-    rounded = "(v + 0.5) | 0" if info.min == 0 else "(t = (v + 0.5) | 0) > v + 0.5 ? t - 1 : t"
-    outside = f"v !== v ? 0 : v < {info.min} ? {info.min} : {info.max}"
-    return f"v = {stretched}; out{index}[i] = v >= {info.min} && v <= {info.max} ? ({rounded}) : {outside};"
+    def _allocate(self, feeds: tuple[Feed, ...], outputs: tuple[ScriptOutput, ...]) -> None:
+        count, chunk = sum(feed.planes for feed in feeds), choose_chunk(feeds, outputs)
+        # these names are memory of V8 itself: numpy reads and writes it without a copy
+        source: Any = self._context.eval(f"globalThis.__in = new ArrayBuffer({4 * count * chunk})")
+        self._source = np.frombuffer(source, np.float32).reshape(count, chunk)
+        self._targets = []
+        for number, output in enumerate(outputs):
+            nbytes = output.dtype.itemsize * output.bands * chunk
+            target: Any = self._context.eval(f"globalThis.__out{number} = new ArrayBuffer({nbytes})")
+            self._targets.append(np.frombuffer(target, output.dtype).reshape(output.bands, chunk))
+        _evaluate(self._context, make_loop(feeds, outputs, sole=len(self.setup.outputs) == 1, chunk=chunk))
 
 
 def _evaluate(context: MiniRacer, source: str) -> Any:

@@ -84,6 +84,10 @@ def test_too_large_size_names_its_place(client):
         {"input.data.0.dataFilter.mosaickingOrder": "best"},
         {"input.data.0.dataFilter.maxCloudCoverage": 101},
         {"input.data.0.processing": {"upsampling": "CUBIC"}},
+        {"output.responses": [{"format": {"type": "image/jpeg", "quality": 101}}]},
+        {"output.responses": [{"format": {"type": "image/jpeg"}}]},
+        {"output.responses": [{"format": {"type": "application/json"}}]},
+        {"output.responses": [{"identifier": "userdata"}]},
     ],
 )
 def test_malformed_field_is_a_bad_payload(client, changes):
@@ -96,8 +100,8 @@ def test_malformed_field_is_a_bad_payload(client, changes):
     "changes",
     [
         {"input.data": [{"type": "pattern"}, {"type": "pattern"}]},
-        {"output.responses": [{"identifier": "default"}, {"identifier": "userdata"}]},
-        {"output.responses": [{"format": {"type": "image/jpeg"}}]},
+        {"output.responses": [{"identifier": "default"}, {"identifier": "other"}]},
+        {"output.responses": [{"format": {"type": "image/jp2"}}]},
         {"evalscript": ORBITS},
     ],
 )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from shdask.emulator.lattice import make_lattice
 from shdask.emulator.mosaic import render_mosaic
 from shdask.emulator.process import RenderJob
+from shdask.emulator.reply import Reply
 from shdask.emulator.source import Sampling
 from shdask.emulator.world.cover import Cover, spectra_on
 from shdask.emulator.world.earth import Earth, EarthSource
@@ -39,8 +40,7 @@ def look(grid, window=(0, 0, WIDTH, HEIGHT), *, start=10, end=20, order="mostRec
         mosaicking_order=order,
         max_cloud_cover=100.0,
         sampling=Sampling(),
-        output_id="default",
-        format="image/tiff",
+        reply=Reply(renditions=(), tar=False),
     )
     return np.stack(render_mosaic(job, source, bands or BANDS))
 

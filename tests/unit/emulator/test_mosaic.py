@@ -11,6 +11,7 @@ import shapely
 from shdask.emulator.lattice import make_lattice
 from shdask.emulator.mosaic import order_scenes, render_mosaic
 from shdask.emulator.process import RenderJob
+from shdask.emulator.reply import Reply
 from shdask.emulator.source import Pixels, Sampling, Scene
 
 
@@ -48,8 +49,7 @@ def mosaic(bbox, width, height, geometry=None, order="mostRecent", crs="EPSG:326
         mosaicking_order=order,
         max_cloud_cover=100.0,
         sampling=Sampling(),
-        output_id="default",
-        format="image/tiff",
+        reply=Reply(renditions=(), tar=False),
     )
     return render_mosaic(job, Stripes(), ["A", "dataMask"])
 

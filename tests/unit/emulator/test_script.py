@@ -7,6 +7,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from shdask.emulator.loop import Feed
 from shdask.emulator.refusal import Refusal
 from shdask.emulator.script import Script
 
@@ -17,7 +18,9 @@ def run(source, *planes, divisors=None):
     """What the script's only output makes of these planes of DN, as (band, y, x)."""
     with closing(Script.load(source)) as script:
         arrays = [np.asarray(plane, dtype=np.float32) for plane in planes]
-        return script.run(arrays, divisors or (1.0,) * len(arrays), script.setup.outputs[0])
+        names = tuple(band.name for band in script.setup.inputs)
+        script.begin([Feed(bands=names, divisors=divisors or (1.0,) * len(arrays))], script.setup.outputs, {})
+        return script.run(arrays)[0]
 
 
 def passing(sample_type):
