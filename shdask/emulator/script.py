@@ -13,17 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from py_mini_racer import JSEvalException, JSOOMException, JSParseException, MiniRacer
 
+from shdask.emulator.functions import PRELUDE
 from shdask.emulator.loop import Feed, choose_chunk, make_loop
 from shdask.emulator.refusal import Refusal
 from shdask.emulator.setup import ScriptOutput, ScriptSetup, read_setup
-
-PRELUDE = """
-globalThis.Mosaicking = {SIMPLE: "SIMPLE", ORBIT: "ORBIT", TILE: "TILE"};
-globalThis.SampleType = {
-  INT8: "INT8", UINT8: "UINT8", INT16: "INT16", UINT16: "UINT16", FLOAT32: "FLOAT32", AUTO: "AUTO"
-};
-1
-"""
 
 
 class Script:
