@@ -83,15 +83,9 @@ def build_cube(
     plan = make_plan(plan)
     credentials = Credentials.load()
     cap = plan.max_pu if max_pu is None else max_pu
-    if executor is None and client is not None:
-        from shdask.cluster.executor import DaskExecutor
+    if executor is None:
+        from shdask.cluster.executor import DaskExecutor, OnDemandExecutor
+        from shdask.cluster.local import open_local_client
 
-        executor = DaskExecutor(client)
-    if executor is not None:
-        return run_build(plan, store, executor, credentials, max_pu=cap, on_event=on_event)
-
-    from shdask.cluster.executor import DaskExecutor
-    from shdask.cluster.local import open_local_client
-
-    with open_local_client() as local:
-        return run_build(plan, store, DaskExecutor(local), credentials, max_pu=cap, on_event=on_event)
+        executor = OnDemandExecutor(open_local_client) if client is None else DaskExecutor(client)
+    return run_build(plan, store, executor, credentials, max_pu=cap, on_event=on_event)

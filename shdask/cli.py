@@ -48,13 +48,12 @@ def main() -> None:
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    os.environ.setdefault(
-        "DASK_LOGGING__DISTRIBUTED", "error"
-    )  # read when distributed is imported, here and by workers
+    # read when distributed is imported, here and by workers
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
     try:
         app(standalone_mode=True)
     except ShdaskError as error:
-        notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
+        notes = "".join(f"\n  {note}" for note in dict.fromkeys(getattr(error, "__notes__", ())))
         _console().print(f"error: {error}{notes}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:

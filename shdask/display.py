@@ -9,8 +9,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
+from distributed import Client
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
@@ -18,7 +20,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from shdask.build import run_build
-from shdask.cluster.executor import DaskExecutor
+from shdask.cluster.executor import OnDemandExecutor
 from shdask.cluster.local import open_client, open_local_client
 from shdask.plan.cube import CubePlan
 from shdask.report import BuildReport, Progress
@@ -89,15 +91,19 @@ def build_on_cluster(
     """Build on a local cluster of ``workers`` processes or on the one at ``scheduler``, shown on ``console``."""
     credentials = Credentials.load()
     cap = plan.max_pu if max_pu is None else max_pu
-    with open_client(scheduler) if scheduler else open_local_client(workers) as client:
+
+    def say_where(client: Client) -> None:
         if client.dashboard_link:
             console.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
-        try:
-            with live_display(console) as display:
-                return run_build(plan, store, DaskExecutor(client), credentials, max_pu=cap, on_progress=display.show)
-        except KeyboardInterrupt:
-            console.print("interrupted; what was written is kept, and the same command continues")
-            raise
+
+    open_cluster = partial(open_client, scheduler) if scheduler else partial(open_local_client, workers)
+    executor = OnDemandExecutor(open_cluster, say_where)
+    try:
+        with live_display(console) as display:
+            return run_build(plan, store, executor, credentials, max_pu=cap, on_progress=display.show)
+    except KeyboardInterrupt:
+        console.print("interrupted; what was written is kept, and the same command continues")
+        raise
 
 
 class BuildDisplay:

@@ -69,6 +69,7 @@ class RequestRejected(ServiceError):
     """4xx: the request itself is at fault, and so is every other one like it."""
 
     stops_build = True
+    exit_code = 2
 
 
 class AuthError(ServiceError):

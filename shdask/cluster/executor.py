@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Self
@@ -91,44 +92,67 @@ class DaskExecutor:
         Raises AuthError when the service refuses the credentials, SettingsError when they would
         cross a network unencrypted, or when the cluster lacks our packages.
         """
-        client = self.client
-        _refuse_plain_network(client.scheduler.address)
-        _install(client, AccountDesk())
-        account = account_key(job.plan.deployment, job.credentials)
-        refused = client.sync(
-            client.scheduler.shdask_login,
-            account=account,
-            client_id=job.credentials.client_id,
-            client_secret=ToPickle(Sealed(job.credentials.client_secret)),
-            deployment=asdict(job.plan.deployment),
-        )
-        if refused is not None:
-            error: ShdaskError = pickle.loads(refused)  # noqa: S301  # our own scheduler's error
-            raise error
-        if not client.nthreads():
-            logger.warning("the cluster at %s has no workers yet; waiting for the first", client.scheduler.address)
-        client.wait_for_workers(1)
-        threads = client.nthreads()
-        build = secrets.token_hex(4)
-        per_worker = fetch_threads(job.plan.deployment, len(threads))
-        batches = cut_batches(
-            tiles,
-            task_threads=sum(threads.values()),
-            in_flight=per_worker * len(threads),
-            tiles_per_s=job.plan.deployment.requests_per_minute / 60,
-        )
-        run = _DaskRun(
-            client,
-            TileWorker(build=build, account=account, plan=job.plan, cube=job.cube, fetch_threads=per_worker),
-            batches,
-            window=BATCHES_PER_THREAD * sum(threads.values()),
-        )
+        return _start_run(self.client, job, tiles, release=lambda: None)
+
+
+@dataclass(frozen=True, slots=True)
+class OnDemandExecutor:
+    """Runs tiles on a cluster that is opened when there is a tile to run, and closed with the run."""
+
+    open_cluster: Callable[[], AbstractContextManager[Client]]
+    on_open: Callable[[Client], None] = lambda _client: None
+
+    def start(self, job: BuildJob, tiles: NDArray[np.intp]) -> Run:
+        """Open the cluster and begin on it. Raises as ``DaskExecutor.start`` does."""
+        opened = ExitStack()
         try:
-            run.begin()
+            client = opened.enter_context(self.open_cluster())
+            self.on_open(client)
+            return _start_run(client, job, tiles, release=opened.close)
         except BaseException:
-            run.close()
+            opened.close()
             raise
-        return run
+
+
+def _start_run(client: Client, job: BuildJob, tiles: NDArray[np.intp], release: Callable[[], None]) -> Run:
+    _refuse_plain_network(client.scheduler.address)
+    _install(client, AccountDesk())
+    account = account_key(job.plan.deployment, job.credentials)
+    refused = client.sync(
+        client.scheduler.shdask_login,
+        account=account,
+        client_id=job.credentials.client_id,
+        client_secret=ToPickle(Sealed(job.credentials.client_secret)),
+        deployment=asdict(job.plan.deployment),
+    )
+    if refused is not None:
+        error: ShdaskError = pickle.loads(refused)  # noqa: S301  # our own scheduler's error
+        raise error
+    if not client.nthreads():
+        logger.warning("the cluster at %s has no workers yet; waiting for the first", client.scheduler.address)
+    client.wait_for_workers(1)
+    threads = client.nthreads()
+    build = secrets.token_hex(4)
+    per_worker = fetch_threads(job.plan.deployment, len(threads))
+    batches = cut_batches(
+        tiles,
+        task_threads=sum(threads.values()),
+        in_flight=per_worker * len(threads),
+        tiles_per_s=job.plan.deployment.requests_per_minute / 60,
+    )
+    run = _DaskRun(
+        client,
+        TileWorker(build=build, account=account, plan=job.plan, cube=job.cube, fetch_threads=per_worker),
+        batches,
+        window=BATCHES_PER_THREAD * sum(threads.values()),
+        release=release,
+    )
+    try:
+        run.begin()
+    except BaseException:
+        run.close()
+        raise
+    return run
 
 
 def _install(client: Client, plugin: AccountDesk | TileWorker) -> None:
@@ -161,12 +185,20 @@ def _refuse_plain_network(address: str) -> None:
 class _DaskRun:
     """The tiles of one build in flight on a cluster."""
 
-    def __init__(self, client: Client, plugin: TileWorker, batches: Iterator[list[int]], window: int) -> None:
+    def __init__(
+        self,
+        client: Client,
+        plugin: TileWorker,
+        batches: Iterator[list[int]],
+        window: int,
+        release: Callable[[], None],
+    ) -> None:
         self.fatal: Exception | None = None
         self._client = client
         self._plugin = plugin
         self._batches = batches
         self._window = window
+        self._release = release
         self._inbox: queue.SimpleQueue[TileEvent | Future] = queue.SimpleQueue()
         self._in_flight: dict[Future, list[int]] = {}
         self._heard = np.zeros(plugin.plan.tile_count)
@@ -282,12 +314,12 @@ class _DaskRun:
         self.close()
 
     def close(self) -> None:
-        """Abandon what is in flight and take the build's part off the cluster."""
-        if not self._connected:
-            return
-        _tell(lambda: self._client.cancel(list(self._in_flight)))
-        _tell(lambda: self._client.unsubscribe_topic(self._plugin.name))
-        _tell(lambda: self._client.unregister_worker_plugin(self._plugin.name))
+        """Abandon what is in flight, take the build's part off the cluster, and let go of it."""
+        if self._connected:
+            _tell(lambda: self._client.cancel(list(self._in_flight)))
+            _tell(lambda: self._client.unsubscribe_topic(self._plugin.name))
+            _tell(lambda: self._client.unregister_worker_plugin(self._plugin.name))
+        self._release()
 
 
 def _tell(call: Callable[[], object]) -> None:

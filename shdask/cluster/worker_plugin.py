@@ -5,11 +5,12 @@ Refuses to know credentials, and to work without the scheduler's limiter.
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
@@ -199,7 +200,9 @@ class TileWorker(WorkerPlugin):
 
         Raises what one of them met that is no ShdaskError, after the others have said what became of them.
         """
-        futures = [self._fetch_pool.submit(self._run_one, index) for index in indices]
+        futures: list[Future[TileOutcome | None]] = []
+        with contextlib.suppress(RuntimeError):  # the pool is shut down: the build is over
+            futures.extend(self._fetch_pool.submit(self._run_one, index) for index in indices)
         wait(futures)
         outcomes = [outcome for outcome in (future.result() for future in futures) if outcome is not None]
         return BatchResult(

@@ -33,7 +33,7 @@ def write_picture(cube: xr.Dataset, path: str | Path, *, size_px: int = 1200) ->
     from rasterio.errors import NotGeoreferencedWarning
 
     names = TRUE_COLOUR if set(TRUE_COLOUR) <= set(cube.data_vars) else (next(iter(cube.data_vars)),)
-    step = math.ceil(max(cube.sizes["y"], cube.sizes["x"]) / size_px)
+    step = min(math.ceil(max(cube.sizes.values()) / size_px), *cube.sizes.values())
     valid = cube[DATA_MASK] == 1
     count = _block_sums(valid, step)
     sums = np.stack([_block_sums(cube[name].where(valid, 0), step) for name in names])

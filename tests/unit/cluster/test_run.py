@@ -79,7 +79,7 @@ def start():
     def begin(client: _PlayedClient, tiles: int) -> _DaskRun:
         plan = shdask.make_plan(earth_spec())
         plugin = TileWorker(build="b", account="a", plan=plan, cube=None, fetch_threads=1)
-        run = _DaskRun(client, plugin, iter([[tile] for tile in range(tiles)]), window=1)
+        run = _DaskRun(client, plugin, iter([[tile] for tile in range(tiles)]), window=1, release=lambda: None)
         run.begin()
         return run
 
