@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from shdask.errors import SettingsError
+from shdask.sentinelhub import connections
 from shdask.sentinelhub.config import SHConfig
 from shdask.sentinelhub.connections import close_connections, connect, deployment_of
 
@@ -52,6 +54,24 @@ def test_threads_get_the_same_one():
     with ThreadPoolExecutor(16) as pool:
         found = list(pool.map(connect, [config() for _ in range(64)]))
     assert {id(connection) for connection in found} == {id(found[0])}
+
+
+def test_who_asks_while_one_is_made_waits_for_it(monkeypatch: pytest.MonkeyPatch):
+    """The second thread makes none of its own."""
+    make = connections._open
+    second = threading.Thread(target=connect, args=(config(),), daemon=True)
+
+    def make_slowly(asked: Any) -> connections.Connection:
+        second.start()
+        # it cannot end: the registry is locked
+        second.join(0.1)
+        return make(asked)
+
+    makers = iter([make_slowly, make])
+    monkeypatch.setattr(connections, "_open", lambda asked: next(makers)(asked))
+    connect(config())
+    second.join(5)
+    assert next(makers) is make
 
 
 def test_sentinelhub_pys_config_is_as_good(theirs: ModuleType):
