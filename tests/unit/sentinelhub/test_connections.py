@@ -68,7 +68,11 @@ def test_who_asks_while_one_is_made_waits_for_it(monkeypatch: pytest.MonkeyPatch
         return make(asked)
 
     makers = iter([make_slowly, make])
-    monkeypatch.setattr(connections, "_open", lambda asked: next(makers)(asked))
+
+    def make_in_turn(asked: Any) -> connections.Connection:
+        return next(makers)(asked)
+
+    monkeypatch.setattr(connections, "_open", make_in_turn)
     connect(config())
     second.join(5)
     assert next(makers) is make
