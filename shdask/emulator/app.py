@@ -28,7 +28,7 @@ from shdask.emulator.journal import Journal
 from shdask.emulator.limits import Limited, Limits
 from shdask.emulator.oauth import OAuthError, TokenIssuer
 from shdask.emulator.pool import RendererPool
-from shdask.emulator.process import RenderJob, check_bands, make_job, price_job
+from shdask.emulator.process import RenderJob, check_bands, make_job, pair_inputs, price_job
 from shdask.emulator.refusal import Refusal
 from shdask.emulator.reply import choose_reply
 from shdask.emulator.setup import ScriptSetup
@@ -99,8 +99,13 @@ class Emulator:
         )
         job = make_job(body, self._sources, reply, now)
         setup = await self._describe(job)
-        check_bands(setup, self._sources[job.collection])
-        pu = price_job(job, setup)
+        for data, item in pair_inputs(job, setup):
+            check_bands(item, self._sources[data.collection])
+        samples: tuple[int, ...] = (1,) * len(setup.inputs)
+        if setup.varies:
+            surveyed = await self.pool.survey(job)
+            setup, samples = surveyed.setup, surveyed.samples
+        pu = price_job(job, setup, samples)
         if limited := self._limits.charge(pu, self._timer()):
             return _too_many(limited)
         try:

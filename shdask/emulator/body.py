@@ -89,6 +89,7 @@ class DataItem(_Part):
     """``input.data[]``."""
 
     type: str
+    id: str | None = None
     data_filter: DataFilter = Field(default=DataFilter.model_validate({}), alias="dataFilter")
     processing: Processing = Processing()
 

@@ -7,12 +7,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shdask.emulator.process import RenderJob
+from shdask.emulator.setup import ScriptSetup
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Describe:
     """Asks for what a script's setup() declares."""
 
     script: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """Asks what a job's price depends on, without its pixels."""
+
+    job: RenderJob
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surveyed:
+    """The answer to a Survey."""
+
+    setup: ScriptSetup
+    """With the outputs' bands as updateOutput() left them."""
+    samples: tuple[int, ...]
+    """Samples of a pixel, per input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""SIMPLE mosaicking: per pixel the first scene, in the order asked for, that has data.
+"""Mosaics: per pixel the first scene, in the order given, that has data.
 
 Refuses to know sources and scripts.
 """
@@ -15,27 +15,38 @@ from rasterio.transform import Affine, from_bounds
 
 from shdask.emulator.lattice import Lattice
 from shdask.emulator.process import RenderJob
-from shdask.emulator.source import DATA_MASK, Pixels, Scene, Source
+from shdask.emulator.source import DATA_MASK, Pixels, Sampling, Scene, Source
 
 
-def render_mosaic(job: RenderJob, source: Source, bands: Sequence[str]) -> list[NDArray[np.float32]]:
-    """One (y, x) plane in DN per name in ``bands``; ``dataMask`` is 1 where there is data; elsewhere all are 0."""
+def render_samples(  # noqa: PLR0917  # all of them are needed
+    lattice: Lattice,
+    inside: NDArray[np.bool_],
+    source: Source,
+    samples: Sequence[Sequence[Scene]],
+    bands: Sequence[str],
+    sampling: Sampling,
+) -> list[NDArray[np.float32]]:
+    """One (y, x) plane in DN per band and sample, all samples of a band together.
+
+    A sample is the mosaic of its scenes, the first with data wins each pixel. ``dataMask`` is 1 where there is data;
+    elsewhere, and outside of ``inside`` (y, x), all are 0.
+    """
     names = [band for band in bands if band != DATA_MASK]
-    values = np.zeros((len(names), *job.lattice.shape), dtype=np.float32)
-    missing = _inside(job)
-    data_mask = np.zeros(job.lattice.shape, dtype=np.bool_)
-    scenes = order_scenes(source.scenes(job.lattice, job.start, job.end), job.mosaicking_order, job.max_cloud_cover)
-    for rows, columns in job.lattice.blocks():
-        block = job.lattice.part(rows, columns)
-        wanted = missing[rows, columns]
-        for scene in scenes:
-            if not wanted.any():
-                break
-            pixels = source.render(scene, names, block, job.sampling, wanted)
-            if pixels is not None:
-                _fill(values[:, rows, columns], data_mask[rows, columns], wanted, pixels)
-    planes = iter(values)
-    return [data_mask.astype(np.float32) if band == DATA_MASK else next(planes) for band in bands]
+    values = np.zeros((len(names), len(samples), *lattice.shape), dtype=np.float32)
+    data_mask = np.zeros((len(samples), *lattice.shape), dtype=np.bool_)
+    for rows, columns in lattice.blocks():
+        block = lattice.part(rows, columns)
+        for number, scenes in enumerate(samples):
+            wanted = inside[rows, columns].copy()
+            for scene in scenes:
+                if not wanted.any():
+                    break
+                pixels = source.render(scene, names, block, sampling, wanted)
+                if pixels is not None:
+                    _fill(values[:, number, rows, columns], data_mask[number, rows, columns], wanted, pixels)
+    bands_values = iter(values)
+    by_band = [data_mask.astype(np.float32) if band == DATA_MASK else next(bands_values) for band in bands]
+    return [plane for band in by_band for plane in band]
 
 
 def order_scenes(scenes: Sequence[Scene], order: str, max_cloud_cover: float) -> list[Scene]:
@@ -54,7 +65,8 @@ def transform_of(lattice: Lattice) -> Affine:
     return from_bounds(*lattice.bounds(), lattice.width, lattice.height)
 
 
-def _inside(job: RenderJob) -> NDArray[np.bool_]:
+def find_inside(job: RenderJob) -> NDArray[np.bool_]:
+    """Where the pixels' centres lie inside the request's geometry, (y, x); everywhere without one. Pure."""
     if job.geometry_wkb is None:
         return np.ones(job.lattice.shape, dtype=np.bool_)
     lattice = job.lattice

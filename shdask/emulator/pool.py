@@ -9,12 +9,13 @@ import asyncio
 import multiprocessing
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
 
 from shdask.emulator.config import EmulatorConfig
-from shdask.emulator.messages import Describe, Phase
+from shdask.emulator.messages import Describe, Phase, Survey, Surveyed
 from shdask.emulator.process import RenderJob
 from shdask.emulator.refusal import Refusal
 from shdask.emulator.setup import ScriptSetup
@@ -48,6 +49,13 @@ class RendererPool:
             raise TypeError(f"a renderer answered {answer!r}")
         return answer
 
+    async def survey(self, job: RenderJob) -> Surveyed:
+        """What the job's price depends on; raises Refusal."""
+        answer = await self._ask(Survey(job=job))
+        if not isinstance(answer, Surveyed):
+            raise TypeError(f"a renderer answered {answer!r}")
+        return answer
+
     async def render(self, job: RenderJob) -> bytes:
         """The job's file; raises Refusal."""
         answer = await self._ask(job)
@@ -55,7 +63,7 @@ class RendererPool:
             raise TypeError(f"a renderer answered {answer!r}")
         return answer
 
-    async def _ask(self, question: Describe | RenderJob) -> bytes | ScriptSetup:
+    async def _ask(self, question: Describe | Survey | RenderJob) -> bytes | ScriptSetup | Surveyed:
         child = await self._idle.get()
         try:
             answer = await asyncio.get_running_loop().run_in_executor(self._threads, child.ask, question)
@@ -68,7 +76,7 @@ class RendererPool:
         self._idle.put_nowait(child)
         if isinstance(answer, Refusal):
             raise answer
-        if not isinstance(answer, (bytes, ScriptSetup)):
+        if not isinstance(answer, (bytes, ScriptSetup, Surveyed)):
             raise TypeError(f"a renderer answered {answer!r}")
         return answer
 
@@ -88,17 +96,20 @@ class _Child:
         theirs.close()
         self._connection.send(config.to_json())
 
-    def ask(self, question: Describe | RenderJob) -> Any:
+    def ask(self, question: Describe | Survey | RenderJob) -> Any:
         self._connection.send(question)
-        timeout_s, in_script = self._render_timeout_s, False
+        limits = {True: self._script_timeout_s, False: self._render_timeout_s}
+        left, in_script = dict(limits), False
         while True:
-            if not self._connection.poll(timeout_s):
-                raise _late(in_script, timeout_s)
+            started = time.monotonic()
+            if not self._connection.poll(left[in_script]):
+                raise _late(in_script, limits[in_script])
+            # the stretches of one question share its time
+            left[in_script] = max(0.0, left[in_script] - (time.monotonic() - started))
             answer = _receive(self._connection, in_script)
             if not isinstance(answer, Phase):
                 return self._connection.recv_bytes() if answer is None else answer
             in_script = answer.script
-            timeout_s = self._script_timeout_s if in_script else self._render_timeout_s
 
     def kill(self) -> None:
         self._process.kill()

@@ -6,7 +6,7 @@ Refuses to render: it only says what is to be rendered, and what it costs.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,9 +18,9 @@ from shapely.geometry.base import BaseGeometry
 from shdask.emulator.body import DataItem, Output, ProcessBody
 from shdask.emulator.lattice import Lattice, make_lattice
 from shdask.emulator.quota import Priced, price_pu
-from shdask.emulator.refusal import Refusal, bad_payload, not_emulated
+from shdask.emulator.refusal import Refusal, bad_payload
 from shdask.emulator.reply import Reply
-from shdask.emulator.setup import ScriptSetup
+from shdask.emulator.setup import ScriptInput, ScriptSetup
 from shdask.emulator.source import DATA_MASK, Sampling, Source
 
 MAX_PX = 2500
@@ -31,20 +31,28 @@ BEGINNING = datetime(2015, 6, 27, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RenderJob:
-    """All a renderer needs to make one answer; small and picklable."""
+class DataInput:
+    """One element of ``input.data``."""
 
-    script: str
+    id: str | None
     collection: str
-    lattice: Lattice
-    geometry_wkb: bytes | None
-    """In the lattice's CRS; outside it there is no data."""
     start: datetime
     end: datetime
     mosaicking_order: str
     max_cloud_cover: float
     """Percent, inclusive."""
     sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderJob:
+    """All a renderer needs to make one answer; small and picklable."""
+
+    script: str
+    inputs: tuple[DataInput, ...]
+    lattice: Lattice
+    geometry_wkb: bytes | None
+    """In the lattice's CRS; outside it there is no data."""
     reply: Reply
 
 
@@ -53,23 +61,15 @@ def make_job(body: ProcessBody, sources: Mapping[str, Source], reply: Reply, now
 
     Pure; raises Refusal (400) where the service would refuse.
     """
-    if len(body.input.data) > 1:
-        raise not_emulated("data fusion: input.data may have one element")
-    item = body.input.data[0]
-    source = find_source(sources, item)
+    found = [find_source(sources, item) for item in body.input.data]
     lattice, geometry = _read_area(body)
-    _check_resolution(lattice, source)
-    when = item.data_filter.time_range
+    for source in found:
+        _check_resolution(lattice, source)
     return RenderJob(
         script=body.evalscript or "",
-        collection=item.type,
+        inputs=tuple(_read_input(item, now) for item in body.input.data),
         lattice=lattice,
         geometry_wkb=None if geometry is None else shapely.to_wkb(geometry),
-        start=when.start if when else BEGINNING,
-        end=when.end if when else now.replace(hour=23, minute=59, second=59, microsecond=0),
-        mosaicking_order=item.data_filter.mosaicking_order,
-        max_cloud_cover=item.data_filter.max_cloud_coverage,
-        sampling=Sampling(upsampling=item.processing.upsampling, downsampling=item.processing.downsampling),
         reply=reply,
     )
 
@@ -81,10 +81,28 @@ def find_source(sources: Mapping[str, Source], item: DataItem) -> Source:
     return sources[item.type]
 
 
-def check_bands(setup: ScriptSetup, source: Source) -> tuple[float, ...]:
+def pair_inputs(job: RenderJob, setup: ScriptSetup) -> list[tuple[DataInput, ScriptInput]]:
+    """Which data each input of setup() reads: by datasource, or else by order.
+
+    Pure; raises Refusal (400) where they do not match.
+    """
+    if len(setup.inputs) != len(job.inputs):
+        message = f"The request has {len(job.inputs)} inputs, function setup() has {len(setup.inputs)}."
+        raise bad_payload(message, "input->data")
+    if len(job.inputs) == 1 or any(item.datasource is None for item in setup.inputs):
+        return list(zip(job.inputs, setup.inputs, strict=True))
+    known = {data.id: data for data in job.inputs}
+    for item in setup.inputs:
+        if item.datasource not in known:
+            message = f"Datasource {item.datasource} of function setup() is not among the ids of the request."
+            raise bad_payload(message, "input->data->id")
+    return [(known[item.datasource], item) for item in setup.inputs]
+
+
+def check_bands(item: ScriptInput, source: Source) -> tuple[float, ...]:
     """The divisor of each input band, from its unit. Pure; raises Refusal (400) for unknown bands and units."""
     divisors = []
-    for band in setup.inputs:
+    for band in item.bands:
         if band.name == DATA_MASK:
             divisors.append(1.0)
             continue
@@ -98,19 +116,33 @@ def check_bands(setup: ScriptSetup, source: Source) -> tuple[float, ...]:
     return tuple(divisors)
 
 
-def price_job(job: RenderJob, setup: ScriptSetup) -> float:
+def price_job(job: RenderJob, setup: ScriptSetup, samples: Sequence[int]) -> float:
     """Processing units of a job; raises Refusal (400) where setup() lacks an output. Pure.
 
-    How outputs of several types are priced is not documented; here the dearest format counts for all.
+    ``samples`` counts the samples of a pixel, per input of setup(). How outputs of several types are priced is not
+    documented; here the dearest format counts for all.
     """
     images = [(setup.output(image.identifier), image.format) for image in job.reply.images]
     return price_pu(
         Priced(
             width_px=job.lattice.width,
             height_px=job.lattice.height,
-            input_bands=setup.priced_bands,
+            inputs=tuple((item.priced_bands, count) for item, count in zip(setup.inputs, samples, strict=True)),
             float32=any(output.sample_type == "FLOAT32" and kind == "image/tiff" for output, kind in images),
         )
+    )
+
+
+def _read_input(item: DataItem, now: datetime) -> DataInput:
+    when = item.data_filter.time_range
+    return DataInput(
+        id=item.id,
+        collection=item.type,
+        start=when.start if when else BEGINNING,
+        end=when.end if when else now.replace(hour=23, minute=59, second=59, microsecond=0),
+        mosaicking_order=item.data_filter.mosaicking_order,
+        max_cloud_cover=item.data_filter.max_cloud_coverage,
+        sampling=Sampling(upsampling=item.processing.upsampling, downsampling=item.processing.downsampling),
     )
 
 

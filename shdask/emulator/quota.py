@@ -63,17 +63,19 @@ class Priced:
 
     width_px: int
     height_px: int
-    input_bands: int
-    """Bands in setup(); ``dataMask`` counts only where it stands alone."""
+    inputs: tuple[tuple[int, int], ...]
+    """Per input of setup(): its bands (``dataMask`` counts only where it stands alone) and the samples of a pixel."""
     float32: bool
     """A TIFF of 32-bit floats."""
 
 
 def price_pu(request: Priced) -> float:
-    """Processing units of one SIMPLE Process request: area x bands x format, at least 0.005. Pure.
+    """Processing units of one Process request: area x bands x samples x format x fusion, at least 0.005. Pure.
 
-    Source: documentation page "Processing Unit", with the published examples.
+    Source: documentation page "Processing Unit", with the published examples. How bands and samples of several inputs
+    go together is not documented; here each input's product is added up, then multiplied by the number of inputs.
     """
     area = max(request.width_px * request.height_px / AREA_UNIT_PX, MINIMUM_AREA)
-    bands = request.input_bands / BANDS_UNIT
-    return max(area * bands * (FLOAT32_FACTOR if request.float32 else 1.0), MINIMUM_PU)
+    bands = sum(count * samples for count, samples in request.inputs) / BANDS_UNIT
+    factor = len(request.inputs) * (FLOAT32_FACTOR if request.float32 else 1.0)
+    return max(area * bands * factor, MINIMUM_PU)

@@ -12,23 +12,32 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from shdask.emulator.config import EmulatorConfig
 from shdask.emulator.encode import encode_image, encode_tar
 from shdask.emulator.loop import Feed
-from shdask.emulator.messages import Describe, Phase
-from shdask.emulator.mosaic import render_mosaic
+from shdask.emulator.messages import Describe, Phase, Survey, Surveyed
+from shdask.emulator.mosaic import find_inside, render_samples
 from shdask.emulator.process import RenderJob, check_bands
 from shdask.emulator.refusal import Refusal
 from shdask.emulator.script import Script
-from shdask.emulator.setup import ScriptSetup
+from shdask.emulator.setup import ScriptOutput, ScriptSetup
 from shdask.emulator.source import Source
 from shdask.emulator.sources import make_sources
+from shdask.emulator.stack import Stack, describe_scenes, make_stacks
 
 WARM_SCRIPTS = 4
+FEW_PLANES = 16
+"""As many planes of a whole image are made at once; more of them strip by strip."""
+STRIP_VALUES = 2**24
+"""Input values of a strip."""
 WATCH_S = 0.5
 
 
@@ -48,11 +57,14 @@ class Renderer:
                 question = self._connection.recv()
             except EOFError:
                 return
-            answer: ScriptSetup | Refusal | None = None
+            answer: ScriptSetup | Surveyed | Refusal | None = None
             content = b""
             try:
                 if isinstance(question, Describe):
                     answer = self._load(question.script).setup
+                elif isinstance(question, Survey):
+                    setup, stacks = self._survey(question.job, self._open(question.job))
+                    answer = Surveyed(setup=setup, samples=tuple(len(stack.samples) for stack in stacks))
                 else:
                     content = self._render(question)
             except Refusal as refusal:
@@ -68,26 +80,76 @@ class Renderer:
         return encode_tar(files) if job.reply.tar else next(iter(files.values()))
 
     def _make_files(self, job: RenderJob) -> dict[str, bytes]:
+        script = self._open(job)
+        setup, stacks = self._survey(job, script)
+        outputs = [setup.output(image.identifier) for image in job.reply.images]
+        images = self._run(job, script, stacks, outputs)
+        userdata = b""
         if job.reply.userdata:
-            # what a script gathers over other requests' pixels must not be told here
-            self._forget(job.script)
-        script = self._load(job.script)
-        source = self._sources[job.collection]
-        bands = tuple(band.name for band in script.setup.inputs)
-        feed = Feed(bands=bands, divisors=check_bands(script.setup, source))
-        outputs = [script.setup.output(image.identifier) for image in job.reply.images]
-        planes = render_mosaic(job, source, bands)
-        self._connection.send(Phase(script=True))
-        script.begin([feed], outputs, {})
-        images = script.run(planes)
-        userdata = script.finish().encode() if job.reply.userdata else b""
-        self._connection.send(Phase(script=False))
+            self._connection.send(Phase(script=True))
+            userdata = script.finish().encode()
+            self._connection.send(Phase(script=False))
         files = dict.fromkeys((rendition.file_name for rendition in job.reply.renditions), userdata)
         for rendition, output, image in zip(job.reply.images, outputs, images, strict=True):
             files[rendition.file_name] = encode_image(
                 image, rendition, job.lattice, compression=self._compression, nodata=output.nodata
             )
         return files
+
+    def _survey(self, job: RenderJob, script: Script) -> tuple[ScriptSetup, list[Stack]]:
+        stacks = make_stacks(job, script.setup, self._sources)
+        if not script.setup.varies:
+            return script.setup, stacks
+        self._connection.send(Phase(script=True))
+        kept, setup = script.survey([stack.describe() for stack in stacks])
+        self._connection.send(Phase(script=False))
+        return setup, [stack.keep(indices) for stack, indices in zip(stacks, kept, strict=True)]
+
+    def _run(
+        self, job: RenderJob, script: Script, stacks: Sequence[Stack], outputs: Sequence[ScriptOutput]
+    ) -> list[NDArray[Any]]:
+        feeds = [
+            Feed(
+                bands=tuple(band.name for band in stack.item.bands),
+                divisors=check_bands(stack.item, self._sources[stack.data.collection]),
+                samples=stack.count,
+                key=stack.key,
+            )
+            for stack in stacks
+        ]
+        inside = find_inside(job)
+        self._connection.send(Phase(script=True))
+        script.begin(feeds, outputs, describe_scenes(stacks))
+        self._connection.send(Phase(script=False))
+        strips: list[list[NDArray[Any]]] = []
+        for rows in _strips(job, sum(feed.planes for feed in feeds)):
+            lattice = job.lattice.part(rows, slice(0, job.lattice.width))
+            planes = [
+                plane
+                for stack, feed in zip(stacks, feeds, strict=True)
+                for plane in render_samples(
+                    lattice,
+                    inside[rows],
+                    self._sources[stack.data.collection],
+                    stack.samples,
+                    feed.bands,
+                    stack.data.sampling,
+                )
+            ]
+            self._connection.send(Phase(script=True))
+            strips.append(script.run(planes, lattice.shape))
+            self._connection.send(Phase(script=False))
+        if len(strips) == 1:
+            return strips[0]
+        return [np.concatenate(parts, axis=1) for parts in zip(*strips, strict=True)]
+
+    def _open(self, job: RenderJob) -> Script:
+        script = self._load(job.script)
+        if not (job.reply.userdata or script.setup.varies):
+            return script
+        # what a script gathers over the pixels or scenes of other requests must not be seen in this one
+        self._scripts.pop(job.script).close()
+        return self._load(job.script)
 
     def _load(self, source: str) -> Script:
         if source in self._scripts:
@@ -101,9 +163,12 @@ class Renderer:
             self._scripts.popitem(last=False)[1].close()
         return script
 
-    def _forget(self, source: str) -> None:
-        if source in self._scripts:
-            self._scripts.pop(source).close()
+
+def _strips(job: RenderJob, planes: int) -> Iterator[slice]:
+    height, width = job.lattice.shape
+    rows = height if planes <= FEW_PLANES else max(1, STRIP_VALUES // (planes * width))
+    for start in range(0, height, rows):
+        yield slice(start, min(start + rows, height))
 
 
 def _watch(parent: int, memory_mb: int) -> None:

@@ -18,11 +18,43 @@ from shdask.emulator.loop import Feed, choose_chunk, make_loop
 from shdask.emulator.refusal import Refusal
 from shdask.emulator.setup import ScriptOutput, ScriptSetup, read_setup
 
+SURVEY = """
+globalThis.__survey = function (inputs, outputs) {
+  const put = (target, input, entry) => {
+    if (input.key === null) Object.assign(target, entry); else target[input.key] = entry;
+  };
+  const collections = {}, known = {};
+  for (const input of inputs) {
+    // orbits come without their tiles here, and tiles without the time range
+    const bare = input.scenes.map((scene) => { const copy = {...scene}; delete copy.tiles; return copy; });
+    const span = input.kind === "orbits" ? {from: new Date(input.from), to: new Date(input.to)} : {};
+    put(collections, input, {...span, scenes: input.kind ? {[input.kind]: bare} : {}});
+  }
+  const filtered = inputs.some((input) => input.kind) && typeof preProcessScenes === "function";
+  const left = filtered ? preProcessScenes(collections) : collections;
+  const kept = inputs.map((input) => {
+    if (!input.kind) return input.dates.map((_, index) => index);
+    const entry = input.key === null ? left : (left || {})[input.key];
+    const scenes = entry && entry.scenes && entry.scenes[input.kind];
+    if (!Array.isArray(scenes) || !scenes.every((scene) => scene && scene.__idx in input.scenes)) {
+      throw new Error("preProcessScenes() must return collections of the scenes it was given");
+    }
+    return scenes.map((scene) => scene.__idx);
+  });
+  inputs.forEach((input, number) => {
+    put(known, input, {scenes: kept[number].map((index) => ({date: new Date(input.dates[index])}))});
+  });
+  if (typeof updateOutput === "function") updateOutput(outputs, known);
+  return JSON.stringify({kept, bands: Object.fromEntries(Object.entries(outputs).map(([id, o]) => [id, o.bands]))});
+};
+1
+"""
+
 
 class Script:
     """An evalscript loaded into a V8 context of its own, with its loops compiled and warm after the first run.
 
-    For each request: ``begin``, ``run`` for as many pixels as there are, ``finish``.
+    For each request: ``survey`` where the setup varies, ``begin``, ``run`` for as many pixels as there are, ``finish``.
     """
 
     def __init__(self, context: MiniRacer, setup: ScriptSetup) -> None:
@@ -38,12 +70,14 @@ class Script:
         context = MiniRacer()
         try:
             _evaluate(context, PRELUDE)
+            _evaluate(context, SURVEY)
             _evaluate(context, source)
             _evaluate(
                 context, "if (typeof evaluatePixel !== 'function') throw new Error('evaluatePixel is missing'); 1"
             )
             returned = json.loads(_evaluate(context, "JSON.stringify(setup())") or "null")
-            return cls(context, read_setup(returned))
+            updates = bool(_evaluate(context, "typeof updateOutput === 'function'"))
+            return cls(context, read_setup(returned, updates_output=updates))
         except BaseException:
             context.close()
             raise
@@ -53,6 +87,16 @@ class Script:
         self._source, self._targets, self._shape = None, [], None
         self._context.close()
 
+    def survey(self, described: Sequence[Mapping[str, Any]]) -> tuple[list[list[int]], ScriptSetup]:
+        """preProcessScenes() and updateOutput() on these descriptions of stacks.
+
+        Returns which samples are left, per input, and the setup with the outputs' bands as they are now. Raises
+        Refusal (400).
+        """
+        outputs = {output.id: {"bands": output.bands} for output in self.setup.outputs}
+        answer = json.loads(_evaluate(self._context, f"__survey({json.dumps(described)}, {json.dumps(outputs)})"))
+        return answer["kept"], self.setup.with_bands(answer["bands"])
+
     def begin(self, feeds: Sequence[Feed], outputs: Sequence[ScriptOutput], scenes: Mapping[str, Any]) -> None:
         """Get ready for the pixels of a request: what goes in, what comes out, and the script's ``scenes``."""
         shape = (tuple(feeds), tuple(outputs))
@@ -61,17 +105,18 @@ class Script:
             self._shape = shape
         _evaluate(self._context, f"__loop.begin({json.dumps(scenes)})")
 
-    def run(self, planes: Sequence[NDArray[np.float32]]) -> list[NDArray[Any]]:
-        """evaluatePixel() over planes in DN: (y, x) each, by input, band and sample; returns a (band, y, x) per output.
+    def run(self, planes: Sequence[NDArray[np.float32]], shape: tuple[int, int]) -> list[NDArray[Any]]:
+        """evaluatePixel() over planes in DN, by input, band and sample, each (y, x) of this shape.
 
+        Returns a (band, y, x) per output.
         Integers are rounded half up and clamped, AUTO is stretched from [0, 1]. Raises Refusal (400) with the script's
         own error, RuntimeError before ``begin``.
         """
         if self._source is None:
             raise RuntimeError("begin() comes first")
-        shape, chunk = planes[0].shape, self._source.shape[1]
+        chunk = self._source.shape[1]
         flat = [np.ascontiguousarray(plane).reshape(-1) for plane in planes]
-        size = flat[0].size
+        size = shape[0] * shape[1]
         results = [np.empty((len(target), size), dtype=target.dtype) for target in self._targets]
         for start in range(0, size, chunk):
             stop = min(start + chunk, size)
@@ -87,7 +132,8 @@ class Script:
         return str(_evaluate(self._context, "__loop.finish()"))
 
     def _allocate(self, feeds: tuple[Feed, ...], outputs: tuple[ScriptOutput, ...]) -> None:
-        count, chunk = sum(feed.planes for feed in feeds), choose_chunk(feeds, outputs)
+        # numpy reads no empty buffer
+        count, chunk = max(1, sum(feed.planes for feed in feeds)), choose_chunk(feeds, outputs)
         # these names are memory of V8 itself: numpy reads and writes it without a copy
         source: Any = self._context.eval(f"globalThis.__in = new ArrayBuffer({4 * count * chunk})")
         self._source = np.frombuffer(source, np.float32).reshape(count, chunk)

@@ -10,7 +10,9 @@ EARTH = {"input.data.0.type": "sentinel-2-l2a"}
 WHOLE = {"output.width": None, "output.height": None}
 UNCLOSED = {"type": "Polygon", "coordinates": [[[500000, 5099900], [500100, 5099900], [500050, 5100000]]]}
 
-ORBITS = """function setup() { return {input: ["B02"], output: {bands: 1}, mosaicking: "ORBIT"}; }
+FOOTPRINTS = """function setup() {
+  return {input: [{bands: ["B02"], metadata: ["bounds"]}], output: {bands: 1}, mosaicking: "TILE"};
+}
 function evaluatePixel(samples) { return [samples.length]; }
 """
 
@@ -88,6 +90,7 @@ def test_too_large_size_names_its_place(client):
         {"output.responses": [{"format": {"type": "image/jpeg"}}]},
         {"output.responses": [{"format": {"type": "application/json"}}]},
         {"output.responses": [{"identifier": "userdata"}]},
+        {"input.data": [{"type": "pattern"}, {"type": "pattern"}]},
     ],
 )
 def test_malformed_field_is_a_bad_payload(client, changes):
@@ -99,10 +102,9 @@ def test_malformed_field_is_a_bad_payload(client, changes):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"input.data": [{"type": "pattern"}, {"type": "pattern"}]},
         {"output.responses": [{"identifier": "default"}, {"identifier": "other"}]},
         {"output.responses": [{"format": {"type": "image/jp2"}}]},
-        {"evalscript": ORBITS},
+        {"evalscript": FOOTPRINTS},
     ],
 )
 def test_absent_feature_says_so(client, changes):

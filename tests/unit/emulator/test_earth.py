@@ -10,9 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shdask.emulator.lattice import make_lattice
-from shdask.emulator.mosaic import render_mosaic
-from shdask.emulator.process import RenderJob
-from shdask.emulator.reply import Reply
+from shdask.emulator.mosaic import order_scenes, render_samples
 from shdask.emulator.source import Sampling
 from shdask.emulator.world.cover import Cover, spectra_on
 from shdask.emulator.world.earth import Earth, EarthSource
@@ -30,19 +28,11 @@ def look(grid, window=(0, 0, WIDTH, HEIGHT), *, start=10, end=20, order="mostRec
     x, y, width, height = window
     left, top = (column + x) * resolution, (row - y) * resolution
     bbox = (left, (row - y - height) * resolution, (column + x + width) * resolution, top)
-    job = RenderJob(
-        script="",
-        collection="",
-        lattice=make_lattice(crs, bbox, width, height),
-        geometry_wkb=None,
-        start=datetime(2024, 6, start, tzinfo=UTC),
-        end=datetime(2024, 6, end, tzinfo=UTC),
-        mosaicking_order=order,
-        max_cloud_cover=100.0,
-        sampling=Sampling(),
-        reply=Reply(renditions=(), tar=False),
-    )
-    return np.stack(render_mosaic(job, source, bands or BANDS))
+    lattice = make_lattice(crs, bbox, width, height)
+    first, last = datetime(2024, 6, start, tzinfo=UTC), datetime(2024, 6, end, tzinfo=UTC)
+    scenes = order_scenes(source.scenes(lattice, first, last), order, 100.0)
+    inside = np.ones(lattice.shape, dtype=bool)
+    return np.stack(render_samples(lattice, inside, source, [scenes], bands or BANDS, Sampling()))
 
 
 GRIDS = {

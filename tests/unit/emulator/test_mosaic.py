@@ -1,4 +1,4 @@
-"""SIMPLE mosaics: geometry, order and filling, on a source made for the test."""
+"""Mosaics: geometry, order and filling, on a source made for the test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import shapely
 
 from shdask.emulator.lattice import make_lattice
-from shdask.emulator.mosaic import order_scenes, render_mosaic
+from shdask.emulator.mosaic import find_inside, order_scenes, render_samples
 from shdask.emulator.process import RenderJob
 from shdask.emulator.reply import Reply
 from shdask.emulator.source import Pixels, Sampling, Scene
@@ -41,17 +41,13 @@ def mosaic(bbox, width, height, geometry=None, order="mostRecent", crs="EPSG:326
     """Value and dataMask of the stripes, each (y, x)."""
     job = RenderJob(
         script="",
-        collection="",
+        inputs=(),
         lattice=make_lattice(crs, bbox, width, height),
         geometry_wkb=None if geometry is None else shapely.to_wkb(geometry),
-        start=datetime(2024, 6, 1, tzinfo=UTC),
-        end=datetime(2024, 6, 30, tzinfo=UTC),
-        mosaicking_order=order,
-        max_cloud_cover=100.0,
-        sampling=Sampling(),
         reply=Reply(renditions=(), tar=False),
     )
-    return render_mosaic(job, Stripes(), ["A", "dataMask"])
+    scenes = order_scenes(Stripes().scenes(job.lattice, None, None), order, 100.0)
+    return render_samples(job.lattice, find_inside(job), Stripes(), [scenes], ["A", "dataMask"], Sampling())
 
 
 @pytest.mark.parametrize(
@@ -98,3 +94,14 @@ def test_geometry_falls_alike_in_every_window():
     bbox = (14.75 + 133 * 0.0002, 46.15 - 612 * 0.0002, 14.75 + 501 * 0.0002, 46.15 - 57 * 0.0002)
     part = np.stack(mosaic(bbox, 368, 555, BORDER, crs="EPSG:4326"))
     np.testing.assert_array_equal(part, whole[:, 57:612, 133:501])
+
+
+def test_samples_are_mosaics_of_their_own():
+    """Every sample shows its own scenes, all samples of a band together, and what no scene holds is 0."""
+    lattice = make_lattice("EPSG:32633", (0, 0, 40, 10), 4, 1)
+    one, two, three = Stripes().scenes(lattice, None, None)
+    planes = render_samples(
+        lattice, np.ones((1, 4), bool), Stripes(), [[one], [three, two], []], ["dataMask", "A"], Sampling()
+    )
+    expected = [[0, 1, 0, 1], [0, 1, 1, 1], [0, 0, 0, 0], [0, 1, 0, 1], [0, 3, 3, 3], [0, 0, 0, 0]]
+    np.testing.assert_array_equal(np.concatenate(planes), expected)

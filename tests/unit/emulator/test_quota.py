@@ -78,5 +78,12 @@ def test_no_more_is_spent_than_capacity_and_rate_allow(steps):
 )
 def test_price_follows_the_published_examples(width, height, bands, float32, pu):
     """Area x bands x format with the minimum area and price of the documentation."""
-    priced = Priced(width_px=width, height_px=height, input_bands=bands, float32=float32)
+    priced = Priced(width_px=width, height_px=height, inputs=((bands, 1),), float32=float32)
     assert price_pu(priced) == pytest.approx(pu, rel=1e-12)
+
+
+def test_price_counts_samples_and_inputs():
+    """The documentation's 1024 x 1024 FLOAT32 image of 4 bands and 2 samples costs 21.333; a second input doubles."""
+    size = {"width_px": 1024, "height_px": 1024, "float32": True}
+    assert price_pu(Priced(**size, inputs=((4, 2),))) == pytest.approx(64 / 3)
+    assert price_pu(Priced(**size, inputs=((2, 2), (4, 1)))) == pytest.approx(2 * 64 / 3)

@@ -18,9 +18,9 @@ def run(source, *planes, divisors=None):
     """What the script's only output makes of these planes of DN, as (band, y, x)."""
     with closing(Script.load(source)) as script:
         arrays = [np.asarray(plane, dtype=np.float32) for plane in planes]
-        names = tuple(band.name for band in script.setup.inputs)
+        names = tuple(band.name for band in script.setup.inputs[0].bands)
         script.begin([Feed(bands=names, divisors=divisors or (1.0,) * len(arrays))], script.setup.outputs, {})
-        return script.run(arrays)[0]
+        return script.run(arrays, arrays[0].shape)[0]
 
 
 def passing(sample_type):
@@ -98,8 +98,10 @@ def test_state_of_one_script_is_not_seen_by_another():
         "{input: ['A'], output: {bands: 1, sampleType: 'UINT32'}}",
         "{input: ['A'], output: [{bands: 1}, {bands: 2}]}",
         "{input: [{bands: ['A'], units: ['DN', 'DN']}], output: {bands: 1}}",
-        "{input: ['A'], output: {bands: 1}, mosaicking: 'TILE'}",
-        "{input: [{bands: ['A']}, {bands: ['B']}], output: {bands: 1}}",
+        "{input: ['A'], output: {bands: 1}, mosaicking: 'DAILY'}",
+        "{input: [{bands: ['A'], mosaicking: 7}], output: {bands: 1}}",
+        "{input: [{bands: ['A'], metadata: ['bounds']}], output: {bands: 1}}",
+        "{input: [{bands: ['A']}, 'B'], output: {bands: 1}}",
     ],
 )
 def test_setup_that_says_nonsense_is_refused(setup):

@@ -1,0 +1,124 @@
+"""The samples of each input: scenes flattened to one, by day, or each for itself, and what scripts are told of them.
+
+Refuses to know pixels and JavaScript.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from shdask.emulator.mosaic import order_scenes
+from shdask.emulator.process import DataInput, RenderJob, pair_inputs
+from shdask.emulator.setup import ScriptInput, ScriptSetup
+from shdask.emulator.source import Scene, Source
+
+SCENES = {"SIMPLE": None, "ORBIT": "orbits", "TILE": "tiles"}
+"""Mosaicking -> the member of ``scenes`` that describes the samples."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """All samples of one input of setup(), the same for every pixel of the request.
+
+    A sample without data at a pixel is there with zeros and dataMask 0.
+    """
+
+    data: DataInput
+    item: ScriptInput
+    key: str | None
+    """Its name in the script; None where it is the only input."""
+    samples: tuple[tuple[Scene, ...], ...]
+    """Each the scenes it is a mosaic of, best first."""
+
+    @property
+    def count(self) -> int | None:
+        """Samples in a pixel's array; None where a pixel is one sample without an array. Pure."""
+        return None if self.key is None and self.item.mosaicking == "SIMPLE" else len(self.samples)
+
+    def keep(self, indices: Sequence[int]) -> Stack:
+        """Only these samples, in this order. Pure."""
+        return replace(self, samples=tuple(self.samples[index] for index in indices))
+
+    def describe(self) -> dict[str, Any]:
+        """What the script's functions for scenes are told, as JSON values. Pure."""
+        kind = SCENES[self.item.mosaicking]
+        return {
+            "key": self.key,
+            "kind": kind,
+            "from": _iso(self.data.start),
+            "to": _iso(self.data.end),
+            "dates": [_iso(sample[0].time) if sample else None for sample in self.samples],
+            "scenes": self._describe_samples() if kind else [],
+        }
+
+    def scenes(self) -> dict[str, Any]:
+        """The ``scenes`` that evaluatePixel() gets of this input. Pure."""
+        kind = SCENES[self.item.mosaicking]
+        return {kind: self._describe_samples()} if kind else {}
+
+    def _describe_samples(self) -> list[dict[str, Any]]:
+        described = []
+        for index, sample in enumerate(self.samples):
+            tiles = [_describe_tile(scene, self.data.collection) for scene in sample]
+            if self.item.mosaicking == "TILE":
+                described.append({**tiles[0], "__idx": index})
+                continue
+            day = sample[0].time.astimezone(UTC).date()
+            described.append(
+                {"dateFrom": f"{day}T00:00:00Z", "dateTo": f"{day}T23:59:59Z", "tiles": tiles, "__idx": index}
+            )
+        return described
+
+
+def make_stacks(job: RenderJob, setup: ScriptSetup, sources: Mapping[str, Source]) -> list[Stack]:
+    """A stack per input of setup(), in its order; raises Refusal (400) where request and script do not match."""
+    several = len(setup.inputs) > 1
+    stacks = []
+    for number, (data, item) in enumerate(pair_inputs(job, setup)):
+        found = sources[data.collection].scenes(job.lattice, data.start, data.end)
+        scenes = order_scenes(found, data.mosaicking_order, data.max_cloud_cover)
+        key = (item.datasource or str(number)) if several else None
+        samples = _group(scenes, item.mosaicking)
+        if key is None and not samples and item.mosaicking == "SIMPLE":
+            samples = ((),)
+        stacks.append(Stack(data=data, item=item, key=key, samples=samples))
+    return stacks
+
+
+def describe_scenes(stacks: Sequence[Stack]) -> dict[str, Any]:
+    """The argument ``scenes`` of evaluatePixel(), as JSON values. Pure.
+
+    Of several inputs each has its own under its key, as preProcessScenes() has them; that shape is not documented.
+    """
+    if stacks[0].key is None:
+        return stacks[0].scenes()
+    return {str(stack.key): {"scenes": stack.scenes()} for stack in stacks}
+
+
+def _group(scenes: Sequence[Scene], mosaicking: str) -> tuple[tuple[Scene, ...], ...]:
+    if mosaicking == "TILE":
+        return tuple((scene,) for scene in scenes)
+    if mosaicking == "SIMPLE":
+        return (tuple(scenes),) if scenes else ()
+    # one sample a day, as the documentation admits
+    days: dict[str, list[Scene]] = {}
+    for scene in scenes:
+        days.setdefault(scene.time.astimezone(UTC).date().isoformat(), []).append(scene)
+    return tuple(map(tuple, days.values()))
+
+
+def _describe_tile(scene: Scene, collection: str) -> dict[str, Any]:
+    return {
+        "date": _iso(scene.time),
+        "cloudCoverage": scene.cloud_cover,
+        "dataPath": f"emulator://{collection}/{scene.id}",
+        "shId": zlib.crc32(scene.id.encode()),
+    }
+
+
+def _iso(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
