@@ -184,9 +184,12 @@ def test_unknown_datasource_is_refused(client):
 
 
 def test_strips_join_without_a_seam(client):
-    """An image too deep for one piece equals the parts asked for alone."""
+    """An image too deep for one piece equals the parts asked for alone, inside a geometry as well."""
     deep = stacked("TILE", returned="[samples.reduce((sum, s) => sum + s.B02, 0) % 60000]")
+    ring = [[500000, 5089000], [512000, 5089000], [500000, 5100000], [500000, 5089000]]
+    inside = {"input.bounds.geometry": {"type": "Polygon", "coordinates": [ring]}}
     whole = {"output.width": 1200, "output.height": 1100, "input.bounds.bbox": [500000, 5089000, 512000, 5100000]}
     part = {"output.width": 1200, "output.height": 100, "input.bounds.bbox": [500000, 5089000, 512000, 5090000]}
-    pixels = read(client, evalscript=deep, **EARTH, **whole)
-    np.testing.assert_array_equal(pixels[:, 1000:], read(client, evalscript=deep, **EARTH, **part))
+    pixels = read(client, evalscript=deep, **EARTH, **inside, **whole)
+    np.testing.assert_array_equal(pixels[:, 1000:], read(client, evalscript=deep, **EARTH, **inside, **part))
+    assert pixels[:, 1000:].any()
