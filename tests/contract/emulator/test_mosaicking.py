@@ -186,10 +186,16 @@ def test_unknown_datasource_is_refused(client):
 def test_strips_join_without_a_seam(client):
     """An image too deep for one piece equals the parts asked for alone, inside a geometry as well."""
     deep = stacked("TILE", returned="[samples.reduce((sum, s) => sum + s.B02, 0) % 60000]")
-    ring = [[500000, 5089000], [512000, 5089000], [500000, 5100000], [500000, 5089000]]
-    inside = {"input.bounds.geometry": {"type": "Polygon", "coordinates": [ring]}}
-    whole = {"output.width": 1200, "output.height": 1100, "input.bounds.bbox": [500000, 5089000, 512000, 5100000]}
-    part = {"output.width": 1200, "output.height": 100, "input.bounds.bbox": [500000, 5089000, 512000, 5090000]}
-    pixels = read(client, evalscript=deep, **EARTH, **inside, **whole)
-    np.testing.assert_array_equal(pixels[:, 1000:], read(client, evalscript=deep, **EARTH, **inside, **part))
-    assert pixels[:, 1000:].any()
+    ring = [[500000, 5091000], [506000, 5091000], [500000, 5100000], [500000, 5091000]]
+    times = {"timeRange": {"from": "2024-05-01T00:00:00Z", "to": "2024-06-20T23:59:59Z"}}
+    asked = {
+        "evalscript": deep,
+        "input.data": [{"type": "sentinel-2-l2a", "dataFilter": times}],
+        "input.bounds.geometry": {"type": "Polygon", "coordinates": [ring]},
+        "output.width": 600,
+    }
+    whole = {"output.height": 900, "input.bounds.bbox": [500000, 5091000, 506000, 5100000]}
+    part = {"output.height": 100, "input.bounds.bbox": [500000, 5091000, 506000, 5092000]}
+    pixels = read(client, **asked, **whole)
+    np.testing.assert_array_equal(pixels[:, 800:], read(client, **asked, **part))
+    assert pixels[:, 800:].any()
