@@ -27,6 +27,7 @@ from shdask.emulator.config import EmulatorConfig
 from shdask.emulator.journal import Journal
 from shdask.emulator.limits import Limited, Limits
 from shdask.emulator.oauth import OAuthError, TokenIssuer
+from shdask.emulator.payload import read_payload
 from shdask.emulator.pool import RendererPool
 from shdask.emulator.process import RenderJob, check_bands, make_job, pair_inputs, price_job
 from shdask.emulator.refusal import Refusal
@@ -87,16 +88,14 @@ class Emulator:
         self._issuer.check(request.headers.get("authorization"), self._clock())
         if limited := self._limits.admit(self._timer()):
             return _too_many(limited)
-        raw = await request.body()
-        self._journal.record(raw)
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if raw and kind != "application/json":
-            raise Refusal(415, "COMMON_UNSUPPORTED_MEDIA_TYPE", f"HTTP 415 Unsupported Media Type: {kind}")
-        now = datetime.fromtimestamp(self._clock(), UTC)
-        body = read_body(raw)
-        reply = choose_reply(
-            body.output.responses, request.headers.get("accept", "*/*"), self._config.several_without_tar
+        headers = request.headers
+        payload = read_payload(
+            await request.body(), headers.get("content-type", ""), headers.get("content-encoding", "")
         )
+        self._journal.record(payload)
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        body = read_body(payload)
+        reply = choose_reply(body.output.responses, headers.get("accept", "*/*"), self._config.several_without_tar)
         job = make_job(body, self._sources, reply, now)
         setup = await self._describe(job)
         for data, item in pair_inputs(job, setup):
@@ -115,8 +114,8 @@ class Emulator:
             raise
         self._journal.spend(pu)
         # the service computes in 32-bit floats, and shows it
-        headers = {"x-processingunits-spent": repr(float(np.float32(pu)))}
-        return Response(content, media_type=reply.media_type, headers=headers)
+        spent = {"x-processingunits-spent": repr(float(np.float32(pu)))}
+        return Response(content, media_type=reply.media_type, headers=spent)
 
     async def _describe(self, job: RenderJob) -> ScriptSetup:
         if job.script not in self._setups:

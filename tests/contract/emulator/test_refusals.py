@@ -167,7 +167,7 @@ def test_empty_body_is_refused(client):
 
 
 def test_other_content_types_are_refused(client):
-    """Only JSON bodies are read."""
+    """Bodies are JSON or a multipart form."""
     url, headers = client.emulator.base_url + "/api/v1/process", {"Authorization": f"Bearer {client.token}"}
     answer = client.session.post(url, data={"a": "b"}, headers=headers, timeout=30)
     assert (answer.status_code, answer.json()["error"]["code"]) == (415, "COMMON_UNSUPPORTED_MEDIA_TYPE")
