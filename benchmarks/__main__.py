@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.record import write_result
 
-NAMES = ("imports", "million_tiles", "slovenia", "engine_overhead", "rate_limit", "seed_downloads")
+NAMES = ("imports", "million_tiles", "slovenia", "engine_overhead", "rate_limit", "seed_downloads", "oracle")
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """What is sent is what sentinelhub-py sends: URL, headers, JSON with its order, and errors, for drawn arguments.
 
-What it gets wrong and we mend is left out of what is drawn here, and listed in test_mended.py.
+What it gets wrong and we mend is left out of what is drawn here, and listed in test_mended.py. ORACLE_EXAMPLES is how
+many argument sets each law draws; ``make bench ONLY=oracle`` draws more.
 """
 
 from __future__ import annotations
@@ -8,17 +9,22 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import json
+import os
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import shapely
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 import shdask.sentinelhub as ours
 
-ORACLE = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+ORACLE = settings(
+    max_examples=int(os.environ.get("ORACLE_EXAMPLES", "250")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 KINDS = (ValueError, TypeError, KeyError, IndexError, AttributeError)
 
 COLLECTIONS = [
@@ -334,4 +340,5 @@ def _outcome(call: Callable[[], object]) -> object:
     try:
         return call()
     except KINDS as error:
+        event("refused")
         return next(kind for kind in KINDS if isinstance(error, kind))
