@@ -17,12 +17,11 @@ LIBRARIES = ("dask", "distributed", "numpy", "rasterio", "requests", "urllib3", 
 
 def write_result(name: str, question: str, result: dict[str, Any]) -> None:
     """Write ``results/NAME.json`` and print it."""
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
     record = {
         "question": question,
         "command": f"make bench ONLY={name}",
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit.stdout.strip(),
+        "commit": _commit(),
         "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]},
         "versions": {library: version(library) for library in LIBRARIES},
         "result": result,
@@ -30,3 +29,11 @@ def write_result(name: str, question: str, result: dict[str, Any]) -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
     print(json.dumps(result, indent=2), flush=True)
+
+
+def _commit() -> str:
+    """The commit that was run; ``-dirty`` when anything but results differs from it."""
+    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    command = ["git", "status", "--porcelain", "--", ".", ":!benchmarks/results", ":!docs/*.png"]
+    changed = subprocess.run(command, capture_output=True, text=True, check=False)
+    return found.stdout.strip() + ("-dirty" if changed.stdout.strip() else "")
