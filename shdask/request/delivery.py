@@ -11,7 +11,8 @@ from typing import Any
 from shdask.errors import PlanError
 from shdask.request.parts import without_none
 
-SECRET_MEMBER = "secretAccessKey"  # noqa: S105  # the member's name
+SECRET_MEMBERS = frozenset({"secretaccesskey", "secret_access_key", "credentials"})
+"""In lower case: the members that hold a key of S3 or of Google's storage."""
 
 
 class Secret(str):
@@ -40,7 +41,7 @@ def s3_json(
     access = {
         "url": url,
         "accessKey": access_key,
-        SECRET_MEMBER: secret_access_key,
+        "secretAccessKey": secret_access_key,
         "iamRoleARN": iam_role_arn,
         "region": region,
     }
@@ -48,10 +49,19 @@ def s3_json(
 
 
 def hide_secrets(json: Any) -> Any:
-    """A copy of the objects in ``json`` whose secrets are masked in reprs; equal, and the same when sent. Pure."""
-    if not isinstance(json, Mapping):
+    """``json`` with its secrets masked in reprs; equal, the same when sent, and the same object without any. Pure."""
+    if not _has_secrets(json):
         return json
-    return {
-        key: Secret(value) if key == SECRET_MEMBER and isinstance(value, str) else hide_secrets(value)
-        for key, value in json.items()
-    }
+    if not isinstance(json, Mapping):
+        return [hide_secrets(inner) for inner in json]
+    return {key: Secret(value) if _is_secret(key, value) else hide_secrets(value) for key, value in json.items()}
+
+
+def _has_secrets(json: Any) -> bool:
+    if isinstance(json, Mapping):
+        return any(_is_secret(key, value) or _has_secrets(value) for key, value in json.items())
+    return isinstance(json, list | tuple) and any(map(_has_secrets, json))
+
+
+def _is_secret(key: object, value: object) -> bool:
+    return isinstance(value, str) and str(key).lower() in SECRET_MEMBERS

@@ -10,9 +10,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from shdask.request.delivery import SECRET_MEMBERS
+
 HIDDEN = "***"
-_SECRET_KEYS = frozenset({"secretaccesskey", "secret_access_key", "credentials", "authorization"})
-"""In lower case: the keys of S3 and Google deliveries, and of a header."""
+_SECRET_KEYS = SECRET_MEMBERS | {"authorization"}
+"""In lower case: those of deliveries, and of a header."""
 _WRITTEN_ORDER = (
     "url", "payload", "input", "bounds", "properties", "crs", "bbox", "geometry",
     "data", "type", "id", "coordinates", "dataFilter", "timeRange", "from", "to",
