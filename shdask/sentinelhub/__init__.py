@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from shdask.sentinelhub.bands import Band, Unit
+    from shdask.sentinelhub.client import SentinelHubDownloadClient
     from shdask.sentinelhub.collections import DataCollection
     from shdask.sentinelhub.config import SHConfig
     from shdask.sentinelhub.constants import MimeType, MosaickingOrder, RequestType, ResamplingType
@@ -36,6 +37,7 @@ __all__ = [
     "ResamplingType",
     "SHConfig",
     "SHRateLimitWarning",
+    "SentinelHubDownloadClient",
     "SentinelHubRequest",
     "Unit",
     "bbox_to_dimensions",
@@ -59,6 +61,7 @@ _HOME = {
     "ResamplingType": "constants",
     "SHConfig": "config",
     "SHRateLimitWarning": "exceptions",
+    "SentinelHubDownloadClient": "client",
     "SentinelHubRequest": "process",
     "Unit": "bands",
     "bbox_to_dimensions": "sizes",
