@@ -6,6 +6,7 @@ Refuses to know how one becomes the other.
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
@@ -86,8 +87,8 @@ class DownloadRequest:
         if self.data_folder is None:
             return None, None
         record, answer = self.get_relative_paths()
-        folder = Path(self.data_folder)
-        return (None if record is None else str(folder / record)), str(folder / answer)
+        # not pathlib, which would write the user's "./folder" in another way than sentinelhub-py
+        return record and os.path.join(self.data_folder, record), os.path.join(self.data_folder, answer)  # noqa: PTH118
 
 
 class DownloadResponseFields(TypedDict, total=False):

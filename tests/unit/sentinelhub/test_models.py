@@ -100,7 +100,7 @@ def test_different_requests_have_different_names(one: Any, other: Any):
 
 
 @pytest.mark.parametrize("filename", [None, "pictures/one.tiff"])
-@pytest.mark.parametrize("folder", [None, "/data"])
+@pytest.mark.parametrize("folder", [None, "/data", "./data", "data/"])
 def test_paths_are_sentinelhub_pys(theirs: ModuleType, folder: str | None, filename: str | None):
     """The same files in the same folders."""
     fields: dict[str, Any] = {"url": URL, "post_values": PAYLOAD, "data_folder": folder, "filename": filename}
