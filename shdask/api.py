@@ -82,10 +82,9 @@ def build_cube(
 
     plan = make_plan(plan)
     credentials = Credentials.load()
-    cap = plan.max_pu if max_pu is None else max_pu
     if executor is None:
         from shdask.cluster.executor import DaskExecutor, OnDemandExecutor
         from shdask.cluster.local import open_local_client
 
         executor = OnDemandExecutor(open_local_client) if client is None else DaskExecutor(client)
-    return run_build(plan, store, executor, credentials, max_pu=cap, on_event=on_event)
+    return run_build(plan, store, executor, credentials, max_pu=max_pu, on_event=on_event)

@@ -156,7 +156,7 @@ def run_build(
 
     Creates or continues the cube, owns its ledger, and drains the tiles in flight for up to 25 s on
     KeyboardInterrupt. ``on_event`` hears of each tile after its row is on disk, ``on_progress`` of the
-    whole several times a second; both are called in this thread.
+    whole several times a second; both are called in this thread. ``max_pu`` None is the plan's own.
 
     Raises:
         StoreError: the store belongs to another cube, or another process owns it.
@@ -166,6 +166,7 @@ def run_build(
 
     """
     listeners = _Listeners(on_event=on_event, on_progress=on_progress)
+    max_pu = plan.max_pu if max_pu is None else max_pu
     cube = create_or_open(plan, store)
     with Ledger.open(cube.path) as ledger:
         tally = Tally.begin(plan, cube, ledger)
@@ -194,18 +195,19 @@ class _Listeners:
     on_event: Callable[[TileEvent], None] | None
     on_progress: Callable[[Progress], None] | None
 
-    def hear(self, events: Sequence[TileEvent], progress: Progress) -> None:
-        for event in events if self.on_event is not None else ():
-            self.on_event(event)  # type: ignore[misc]  # the loop is empty without it
+    def hear(self, events: Sequence[TileEvent], make_progress: Callable[[], Progress]) -> None:
+        if self.on_event is not None:
+            for event in events:
+                self.on_event(event)
         if self.on_progress is not None:
-            self.on_progress(progress)
+            self.on_progress(make_progress())
 
 
 def _record_until_finished(run: Run, tally: Tally, max_pu: float | None, listeners: _Listeners) -> None:
     def record(waiting_for: Callable[[], str]) -> None:
         events = run.poll(POLL_S)
         tally.add(events)
-        listeners.hear(events, tally.progress(waiting_for()))
+        listeners.hear(events, lambda: tally.progress(waiting_for()))  # the answer may cost a call to the scheduler
 
     over_budget = False
     with _interrupts_between_records() as interrupted:

@@ -90,7 +90,6 @@ def build_on_cluster(
 ) -> BuildReport:
     """Build on a local cluster of ``workers`` processes or on the one at ``scheduler``, shown on ``console``."""
     credentials = Credentials.load()
-    cap = plan.max_pu if max_pu is None else max_pu
 
     def say_where(client: Client) -> None:
         if client.dashboard_link:
@@ -100,7 +99,7 @@ def build_on_cluster(
     executor = OnDemandExecutor(open_cluster, say_where)
     try:
         with live_display(console) as display:
-            return run_build(plan, store, executor, credentials, max_pu=cap, on_progress=display.show)
+            return run_build(plan, store, executor, credentials, max_pu=max_pu, on_progress=display.show)
     except KeyboardInterrupt:
         console.print("interrupted; what was written is kept, and the same command continues")
         raise

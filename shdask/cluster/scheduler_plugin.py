@@ -11,7 +11,6 @@ import pickle
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn
 
 from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
@@ -21,8 +20,6 @@ from shdask.fetch.auth import ClientCredentials
 from shdask.fetch.client import RequestsTransport
 from shdask.fetch.limiter import LimiterState
 from shdask.settings import Credentials, Deployment
-
-PLUGIN_NAME = "shdask"
 
 
 def account_key(deployment: Deployment, credentials: Credentials) -> str:
@@ -54,7 +51,7 @@ class _Account:
 class AccountDesk(SchedulerPlugin):
     """Answers the workers' calls for permits and tokens; several builds on one account share both."""
 
-    name = PLUGIN_NAME
+    name = "shdask"
     idempotent = True
 
     def start(self, scheduler: Scheduler) -> None:
@@ -126,9 +123,6 @@ class AccountDesk(SchedulerPlugin):
         return {**limiter, "workers": len(self._scheduler.workers)}
 
     def _known(self, account: str) -> _Account:
-        found = self._accounts.get(account)
-        return found if found is not None else _no_account(account)
-
-
-def _no_account(account: str) -> NoReturn:
-    raise AuthError(f"the scheduler holds no credentials for account {account}; it was restarted: build again")
+        if account not in self._accounts:
+            raise AuthError(f"the scheduler holds no credentials for account {account}; it was restarted: build again")
+        return self._accounts[account]
