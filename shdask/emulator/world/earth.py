@@ -17,14 +17,14 @@ from shdask.emulator.lattice import Lattice
 from shdask.emulator.source import BandInfo, Pixels, Sampling, Scene
 from shdask.emulator.world.cover import BANDS, Cover, cloud_spectrum, haze_spectrum, snow_line_m, spectra_on
 from shdask.emulator.world.ground import Ground, Landscape
-from shdask.emulator.world.orbit import SCENE_UNITS, EarthScene, cross_squares, passes, sun_of
-from shdask.emulator.world.place import AROUND, locate, to_units
+from shdask.emulator.world.orbit import SENTINEL_2, EarthScene, sun_of
+from shdask.emulator.world.place import locate
+from shdask.emulator.world.swath import across_swath, find_inside_scene, find_scenes, misses, squares_of
 from shdask.emulator.world.weather import Sky, opacity, sky_of, with_cloud_cover
 
 COARSEST_M = 1500.0
 BLOCKS_KEPT = 2
 SEARCHES_KEPT = 32
-EDGE_POINTS = 17
 LIMB = 0.05
 """How much brighter one edge of the swath is than its middle; makes seams between passes visible."""
 CLOUD_REACH_UNITS = 55.0
@@ -93,14 +93,10 @@ class EarthSource:
 
     def scenes(self, lattice: Lattice, start: datetime, end: datetime) -> Sequence[Scene]:
         """Squares of passes that may touch the lattice in [start, end]."""
-        columns, rows = _squares(lattice)
-        question = (columns, rows, start, end)
+        squares = squares_of(SENTINEL_2, lattice)
+        question = (*squares, start, end)
         if question not in self._found:
-            found = [
-                scene
-                for number, node_s in passes(start, end)
-                for scene in cross_squares(number, node_s, columns, rows, start=start, end=end)
-            ]
+            found = find_scenes(SENTINEL_2, squares, start, end)
             self._found[question] = with_cloud_cover(found, self._earth.landscape.coarse, self._earth.seed)
             if len(self._found) > SEARCHES_KEPT:
                 self._found.popitem(last=False)
@@ -114,10 +110,10 @@ class EarthSource:
         if not isinstance(scene, EarthScene):
             raise TypeError(f"{scene.id} is no scene of the synthetic Earth")
         ground = self._earth.ground(lattice)
-        if _misses(scene, ground):
+        if misses(scene, ground.place):
             return None
-        across = _across_swath(scene, ground)
-        data_mask = (np.abs(across) <= F(1)) & _in_square(scene, ground)
+        across = across_swath(scene, ground.place)
+        data_mask = find_inside_scene(scene, ground.place, across)
         if not (data_mask & wanted).any():
             return None
         view = self._look(scene, ground, across)
@@ -163,48 +159,6 @@ class EarthSource:
         if not self._surface:
             seen = seen * F(0.92) + F(haze)
         return np.asarray(np.floor(np.clip(seen, F(1), F(DN_MAX)) + F(0.5)), dtype=np.float32)
-
-
-def _squares(lattice: Lattice) -> tuple[range, range]:
-    left, bottom, right, top = lattice.bounds()
-    x, y = np.meshgrid(np.linspace(left, right, EDGE_POINTS), np.linspace(bottom, top, EDGE_POINTS))
-    u, v = to_units(lattice.crs, x, y)
-    # counted from one corner, so that an area across the antimeridian stays in one piece
-    u = u.flat[0] + (u - u.flat[0] + AROUND / 2) % AROUND - AROUND / 2
-    slack = SCENE_UNITS / 64
-    columns = range(int((u.min() - slack) // SCENE_UNITS), int((u.max() + slack) // SCENE_UNITS) + 1)
-    rows = range(int((v.min() - slack) // SCENE_UNITS), int((v.max() + slack) // SCENE_UNITS) + 1)
-    return columns, rows
-
-
-def _misses(scene: EarthScene, ground: Ground) -> bool:
-    west, east, north, south = ground.place.extent
-    left, top = _from_square(np.array([west, east]), scene.column * SCENE_UNITS), scene.row * SCENE_UNITS
-    if north >= top + SCENE_UNITS or south < top:
-        return True
-    # where the ends are not in order the block may surround the square
-    return bool(left[0] <= left[1] and (left[0] >= SCENE_UNITS or left[1] < 0))
-
-
-def _in_square(scene: EarthScene, ground: Ground) -> NDArray[np.bool_]:
-    left, top = scene.column * SCENE_UNITS, scene.row * SCENE_UNITS
-    east = _from_square(ground.place.u, left)
-    return np.asarray(
-        (east >= 0) & (east < SCENE_UNITS) & (ground.place.v >= top) & (ground.place.v < top + SCENE_UNITS)
-    )
-
-
-def _across_swath(scene: EarthScene, ground: Ground) -> Floats:
-    left, top = scene.column * SCENE_UNITS, scene.row * SCENE_UNITS
-    down = (ground.place.v - top) * (1.0 / SCENE_UNITS)
-    track = scene.track_top - left + (scene.track_bottom - scene.track_top) * down
-    half = scene.half_top + (scene.half_bottom - scene.half_top) * down
-    return ((_from_square(ground.place.u, left) - track) / half).astype(np.float32)
-
-
-def _from_square(u: NDArray[np.float64], left: float) -> NDArray[np.float64]:
-    east = u - left
-    return np.asarray(east - np.floor(east * (1.0 / AROUND) + 0.25) * AROUND)
 
 
 def _classify(view: _View) -> Floats:

@@ -1,4 +1,4 @@
-"""When two satellites pass where: orbits, swaths and the scenes they are cut into.
+"""When the satellites of a mission pass where: orbits, their tracks, and the scenes that swaths are cut into.
 
 Refuses to know what the sensors see.
 """
@@ -14,33 +14,95 @@ from shdask.emulator.source import Scene
 from shdask.emulator.world.place import AROUND, UNIT_M, latitude_of
 
 EPOCH = datetime(2015, 6, 23, tzinfo=UTC)
-ORBITS_A_CYCLE = 143
-CYCLE_S = 10 * 86400.0
-PERIOD_S = CYCLE_S / ORBITS_A_CYCLE
-INCLINATION = math.radians(98.62)
-LOCAL_HOUR = 10.5
-"""Local solar time at the descending node."""
-HALF_SWATH_M = 147_000.0
-SCENE_UNITS = 4096
-"""Side of a scene: 156 km at the equator, 108 km at 46 degrees."""
-SHORT_YEAR_DAY = 86400.0
+DAY_S = 86400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orbit:
+    """The sun-synchronous orbit that a mission's satellites share, and the swath they see."""
+
+    satellites: tuple[str, ...]
+    """Their names; they fly one behind the other, evenly spread over the cycle."""
+    cycle_days: int
+    """After so many days a satellite flies over the same track again."""
+    orbits_a_cycle: int
+    inclination: float
+    """Degrees."""
+    local_hour: float
+    """Local solar time at the descending node."""
+    half_swath_m: float
+    swath_offset_m: float = 0.0
+    """How far right of the track the middle of the swath lies, as seen in flight."""
+    scene_units: int = 4096
+    """Side of a scene: 156 km at the equator, 108 km at 46 degrees."""
+    ascending: tuple[bool, ...] = (False,)
+    """On which halves of an orbit the sensor looks: on the way south (False), on the way north (True)."""
+
+    @property
+    def period_s(self) -> float:
+        """Of one orbit. Pure."""
+        return self.cycle_days * DAY_S / self.orbits_a_cycle
+
+
+SENTINEL_2 = Orbit(
+    satellites=("S2A", "S2B"),
+    cycle_days=10,
+    orbits_a_cycle=143,
+    inclination=98.62,
+    local_hour=10.5,
+    half_swath_m=147_000.0,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """Half an orbit of one satellite, on its way south or north."""
+
+    orbit: Orbit
+    number: int
+    """Names the pass among all of its mission."""
+    satellite: int
+    revolution: int
+    """Of this satellite, counted from its first one."""
+    ascending: bool
+    node_s: float
+    """Seconds after EPOCH when it crosses the equator."""
+
+    @property
+    def relative_orbit(self) -> int:
+        """Number of the track, 1 .. orbits_a_cycle. Pure."""
+        return self.revolution % self.orbit.orbits_a_cycle + 1
+
+    @property
+    def satellite_name(self) -> str:
+        """Such as S2A. Pure."""
+        return self.orbit.satellites[self.satellite]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarthScene(Scene):
     """One square of one pass; the swath's edges are straight lines inside it."""
 
-    pass_number: int
-    """Even: first satellite, odd: second."""
+    flight: Pass
     column: int
     row: int
-    """The square covers u in [column, column + 1) * SCENE_UNITS, v likewise."""
-    track_top: float
-    """u of the ground track at the square's upper edge."""
-    track_bottom: float
+    """The square covers u in [column, column + 1) * scene_units, v likewise."""
+    middle_top: float
+    """u of the swath's middle at the square's upper edge."""
+    middle_bottom: float
     half_top: float
     """Half of the swath's width in units of u."""
     half_bottom: float
+
+    @property
+    def size(self) -> int:
+        """Side of the square in units. Pure."""
+        return self.flight.orbit.scene_units
+
+    @property
+    def pass_number(self) -> int:
+        """Names the pass among all of its mission. Pure."""
+        return self.flight.number
 
     @property
     def day(self) -> float:
@@ -49,66 +111,76 @@ class EarthScene(Scene):
         return (self.time.timetuple().tm_yday + season) % 365.25
 
 
-def passes(start: datetime, end: datetime) -> Iterator[tuple[int, float]]:
-    """(number, seconds since EPOCH at the descending node) of passes that may see any place in [start, end]. Pure."""
-    # the two satellites are half a cycle apart, so even and odd numbers are the two
-    slack_s = PERIOD_S / 2
-    first = ((start - EPOCH).total_seconds() - slack_s) / PERIOD_S
-    last = ((end - EPOCH).total_seconds() + slack_s) / PERIOD_S
-    for satellite in (0, 1):
-        lag = satellite * (ORBITS_A_CYCLE / 2)
-        for orbit in range(math.ceil(first - lag), math.floor(last - lag) + 1):
-            yield 2 * orbit + satellite, (orbit + lag) * PERIOD_S
+def find_passes(orbit: Orbit, start: datetime, end: datetime) -> Iterator[Pass]:
+    """Passes that may see any place in [start, end]. Pure."""
+    slack_s = orbit.period_s / 2
+    first = ((start - EPOCH).total_seconds() - slack_s) / orbit.period_s
+    last = ((end - EPOCH).total_seconds() + slack_s) / orbit.period_s
+    for half, ascending in enumerate(orbit.ascending):
+        for satellite in range(len(orbit.satellites)):
+            lag = satellite * orbit.orbits_a_cycle / len(orbit.satellites) + 0.5 * ascending
+            for revolution in range(math.ceil(first - lag), math.floor(last - lag) + 1):
+                yield Pass(
+                    orbit=orbit,
+                    number=(revolution * len(orbit.ascending) + half) * len(orbit.satellites) + satellite,
+                    satellite=satellite,
+                    revolution=revolution,
+                    ascending=ascending,
+                    node_s=(revolution + lag) * orbit.period_s,
+                )
 
 
-def cross_squares(
-    number: int, node_s: float, columns: range, rows: range, *, start: datetime, end: datetime
-) -> Iterator[EarthScene]:
+def cut_scenes(flight: Pass, columns: range, rows: range, *, start: datetime, end: datetime) -> Iterator[EarthScene]:
     """The pass's scenes among these squares and in [start, end], still without clouds. Pure."""
+    size = flight.orbit.scene_units
     for row in rows:
-        top, half_top, _ = _track(node_s, row * SCENE_UNITS)
-        bottom, half_bottom, _ = _track(node_s, (row + 1) * SCENE_UNITS)
-        when = EPOCH + timedelta(seconds=round(node_s + _track(node_s, (row + 0.5) * SCENE_UNITS)[2]))
+        top, half_top, _ = _swath(flight, row * size)
+        bottom, half_bottom, _ = _swath(flight, (row + 1) * size)
+        when = EPOCH + timedelta(seconds=round(flight.node_s + _swath(flight, (row + 0.5) * size)[2]))
         if not start <= when <= end:
             continue
         for column in columns:
-            left = column * SCENE_UNITS
+            left = column * size
             near = round((left - top) / AROUND) * AROUND
-            if min(top - half_top, bottom - half_bottom) + near >= left + SCENE_UNITS:
+            if min(top - half_top, bottom - half_bottom) + near >= left + size:
                 continue
             if max(top + half_top, bottom + half_bottom) + near <= left:
                 continue
             yield EarthScene(
-                id=f"S2{'AB'[number % 2]}_{when:%Y%m%dT%H%M%S}_R{number // 2 % ORBITS_A_CYCLE + 1:03d}_{column}_{row}",
+                id=f"{flight.satellite_name}_{when:%Y%m%dT%H%M%S}_R{flight.relative_orbit:03d}_{column}_{row}",
                 time=when,
                 cloud_cover=0.0,
-                pass_number=number,
+                flight=flight,
                 column=column,
                 row=row,
-                track_top=top + near,
-                track_bottom=bottom + near,
+                middle_top=top + near,
+                middle_bottom=bottom + near,
                 half_top=half_top,
                 half_bottom=half_bottom,
             )
 
 
-def _track(node_s: float, v: float) -> tuple[float, float, float]:
-    latitude = math.radians(latitude_of(v))
+def _swath(flight: Pass, v: float) -> tuple[float, float, float]:
+    # u of the swath's middle, half of its width in units, and seconds since the node
+    orbit = flight.orbit
+    latitude, inclination = math.radians(latitude_of(v)), math.radians(orbit.inclination)
     # past the turning latitude there is no track; the last one stands for it
-    sine = max(-1.0, min(1.0, math.sin(latitude) / math.sin(INCLINATION)))
-    angle = -math.asin(sine)
-    seconds = angle / (2 * math.pi) * PERIOD_S
-    hours = (node_s / 3600.0) % 24.0
-    at_node = (LOCAL_HOUR - hours) * 15.0
-    drift = math.degrees(math.atan2(math.cos(INCLINATION) * math.sin(angle), math.cos(angle)))
-    longitude = at_node + drift - seconds / SHORT_YEAR_DAY * 360.0
-    half = HALF_SWATH_M / (UNIT_M * math.cos(latitude))
-    return longitude / 360.0 * AROUND, half, seconds
+    sine = max(-1.0, min(1.0, math.sin(latitude) / math.sin(inclination)))
+    northwards = 1.0 if flight.ascending else -1.0
+    angle = northwards * math.asin(sine)
+    seconds = angle / (2 * math.pi) * orbit.period_s
+    hours = (flight.node_s / 3600.0) % 24.0
+    at_node = (orbit.local_hour + 12.0 * flight.ascending - hours) * 15.0
+    drift = math.degrees(math.atan2(math.cos(inclination) * math.sin(angle), math.cos(angle)))
+    track = (at_node + drift - seconds / DAY_S * 360.0) / 360.0 * AROUND
+    unit_m = UNIT_M * math.cos(latitude)
+    # right of the flight is east on the way north, west on the way south
+    return track + northwards * orbit.swath_offset_m / unit_m, orbit.half_swath_m / unit_m, seconds
 
 
 def sun_of(scene: EarthScene) -> tuple[float, float, float]:
     """(east, south, up) of the unit vector towards the sun, as in the morning at the scene's latitude. Pure."""
-    latitude = latitude_of((scene.row + 0.5) * SCENE_UNITS)
+    latitude = latitude_of((scene.row + 0.5) * scene.size)
     declination = 23.4 * math.sin(2 * math.pi * (scene.day - 81.0) / 365.25)
     height = math.radians(max(12.0, 86.0 - abs(abs(latitude) - declination)))
     azimuth = math.radians(28.0)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from shdask.emulator.world.orbit import SCENE_UNITS, EarthScene
+from shdask.emulator.world.orbit import EarthScene
 from shdask.emulator.world.texture import SIZE, Footing, Texture, hash_cells, unit
 
 CLOUD_SCALE = 2.0**-5
@@ -61,7 +61,7 @@ def opacity(sky: Sky, noise: Texture, u: Coordinates, v: Coordinates, f: Floats)
 
 def with_cloud_cover(scenes: Sequence[EarthScene], noise: Texture, seed: int) -> list[EarthScene]:
     """The scenes with their cloud cover in percent, estimated on a grid of points. Pure."""
-    steps = (np.arange(SAMPLES) + 0.5) * (SCENE_UNITS / SAMPLES)
+    steps = (np.arange(SAMPLES) + 0.5) / SAMPLES
     eastwards, southwards = np.meshgrid(steps, steps)
     nothing = np.zeros(eastwards.shape, dtype=np.float32)
     covered = []
@@ -69,7 +69,7 @@ def with_cloud_cover(scenes: Sequence[EarthScene], noise: Texture, seed: int) ->
         sky = sky_of(scene, seed)
         share = 0.0
         if not sky.clear:
-            u, v = scene.column * SCENE_UNITS + eastwards, scene.row * SCENE_UNITS + southwards
+            u, v = (scene.column + eastwards) * scene.size, (scene.row + southwards) * scene.size
             share = float(np.round(opacity(sky, noise, u, v, nothing).mean(dtype=np.float64) * 100, 2))
         covered.append(replace(scene, cloud_cover=share))
     return covered
