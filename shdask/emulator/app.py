@@ -1,4 +1,4 @@
-"""The routes: token, Process, and a few of the emulator's own for tests.
+"""The service's routes: token and Process.
 
 Refuses to render and to listen: it turns HTTP into the other modules' words and back.
 """
@@ -27,6 +27,7 @@ from shdask.emulator.config import EmulatorConfig
 from shdask.emulator.journal import Journal
 from shdask.emulator.limits import Limited, Limits
 from shdask.emulator.oauth import OAuthError, TokenIssuer
+from shdask.emulator.own import OWN_PREFIX, OwnRoutes
 from shdask.emulator.payload import read_payload
 from shdask.emulator.pool import RendererPool
 from shdask.emulator.process import RenderJob, check_bands, make_job, pair_inputs, price_job
@@ -124,35 +125,20 @@ class Emulator:
                 self._setups.popitem(last=False)
         return self._setups[job.script]
 
-    async def stats(self, request: Request) -> Response:
-        """GET: counts since the start or the last reset."""
-        del request
-        return _json({**self._journal.stats(), "tokens_issued": self._issuer.issued})
+    def own_routes(self) -> list[Route]:
+        """The routes that the service does not have."""
 
-    async def requests(self, request: Request) -> Response:
-        """GET: the latest Process bodies, oldest first."""
-        del request
-        return _json(self._journal.bodies())
+        def refill() -> None:
+            self._limits = Limits.make(self._config, self._timer())
 
-    async def reset(self, request: Request) -> Response:
-        """POST: zero counts and full buckets; tokens stay valid."""
-        del request
-        self._journal.reset()
-        self._issuer.issued = 0
-        self._limits = Limits.make(self._config, self._timer())
-        return _json({})
-
-    async def revoke_tokens(self, request: Request) -> Response:
-        """POST: end the life of every token."""
-        del request
-        return _json({"revoked": self._issuer.revoke_all()})
+        return OwnRoutes(journal=self._journal, issuer=self._issuer, refill=refill).routes()
 
     def watch(self, app: Any) -> Any:
         """``app`` with every answer of the service's own routes counted."""
         journal = self._journal
 
         async def counted(scope: dict[str, Any], receive: Any, send: Any) -> None:
-            if scope["type"] != "http" or scope["path"].startswith("/emulator/"):
+            if scope["type"] != "http" or scope["path"].startswith(OWN_PREFIX):
                 await app(scope, receive, send)
                 return
             journal.connect(scope.get("client"))
@@ -186,10 +172,7 @@ def make_app(config: EmulatorConfig, *, timer: Callable[[], float] = time.monoto
     routes = [
         *(Route(path, emulator.token, methods=["POST"]) for path in TOKEN_PATHS),
         *(Route(path, emulator.process, methods=every_method) for path in PROCESS_PATHS),
-        Route("/emulator/stats", emulator.stats, methods=["GET"]),
-        Route("/emulator/requests", emulator.requests, methods=["GET"]),
-        Route("/emulator/reset", emulator.reset, methods=["POST"]),
-        Route("/emulator/revoke-tokens", emulator.revoke_tokens, methods=["POST"]),
+        *emulator.own_routes(),
     ]
     missing = Refusal(404, "COMMON_NOT_FOUND", "HTTP 404 Not Found")
 
