@@ -5,13 +5,14 @@ Refuses to know where the pixels come from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from shdask.emulator.lattice import Lattice
 
@@ -77,4 +78,32 @@ class Source(Protocol):
         self, scene: Scene, bands: Sequence[str], lattice: Lattice, sampling: Sampling, wanted: NDArray[np.bool_]
     ) -> Pixels | None:
         """The scene on a block of a lattice; pixels outside ``wanted`` (y, x) need not be right; None: no data."""
+        ...
+
+
+@runtime_checkable
+class CataloguedSource(Source, Protocol):
+    """A collection whose scenes the Catalog lists; the others, such as a height model, are only Sources."""
+
+    def search(self, area: BaseGeometry, start: datetime, end: datetime) -> Iterator[Scene]:
+        """Scenes in [start, end] whose footprint meets ``area``, newest first, equal times by id, later first.
+
+        ``area`` is in degrees of longitude and latitude, within [-180, 180]. Lazy: the first scenes of a whole world
+        and year come at once.
+        """
+        ...
+
+    def find(self, scene_id: str) -> Scene | None:
+        """The scene of this id, if there is one."""
+        ...
+
+    def footprint(self, scene: Scene) -> BaseGeometry:
+        """Where the scene has data: (multi)polygon in degrees of longitude and latitude, cut at the antimeridian.
+
+        True to a small part of a pixel of the collection.
+        """
+        ...
+
+    def properties(self, scene: Scene) -> dict[str, Any]:
+        """The properties of its STAC item but for ``datetime``, as JSON values."""
         ...

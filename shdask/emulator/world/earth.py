@@ -6,19 +6,23 @@ Refuses to know requests and scripts. Resampling does not apply: every pixel is 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from shdask.emulator.lattice import Lattice
 from shdask.emulator.source import BandInfo, Pixels, Sampling, Scene
 from shdask.emulator.world.cover import BANDS, Cover, cloud_spectrum, haze_spectrum, snow_line_m, spectra_on
+from shdask.emulator.world.footprint import WORLD, footprint_of, search_scenes, second_of
 from shdask.emulator.world.ground import Ground, Landscape
 from shdask.emulator.world.orbit import SENTINEL_2, EarthScene, sun_of
 from shdask.emulator.world.place import locate
+from shdask.emulator.world.product import describe_product, name_product
 from shdask.emulator.world.swath import across_swath, find_inside_scene, find_scenes, misses, squares_of
 from shdask.emulator.world.weather import Sky, opacity, sky_of, with_cloud_cover
 
@@ -96,8 +100,7 @@ class EarthSource:
         squares = squares_of(SENTINEL_2, lattice)
         question = (*squares, start, end)
         if question not in self._found:
-            found = find_scenes(SENTINEL_2, squares, start, end)
-            self._found[question] = with_cloud_cover(found, self._earth.landscape.coarse, self._earth.seed)
+            self._found[question] = self._name(find_scenes(SENTINEL_2, squares, start, end))
             if len(self._found) > SEARCHES_KEPT:
                 self._found.popitem(last=False)
         return self._found[question]
@@ -107,8 +110,7 @@ class EarthSource:
     ) -> Pixels | None:
         """The scene's square of its swath; whole DN, at least 1 where there is data."""
         del sampling
-        if not isinstance(scene, EarthScene):
-            raise TypeError(f"{scene.id} is no scene of the synthetic Earth")
+        scene = _check(scene)
         ground = self._earth.ground(lattice)
         if misses(scene, ground.place):
             return None
@@ -119,6 +121,30 @@ class EarthSource:
         view = self._look(scene, ground, across)
         values = np.stack([self._band(band, scene, view) for band in bands] or [np.zeros_like(view.light)])
         return Pixels(values=values[: len(bands)], data_mask=data_mask)
+
+    def search(self, area: BaseGeometry, start: datetime, end: datetime) -> Iterator[Scene]:
+        """Squares of passes whose part in the swath meets the area, newest first."""
+        for scene in search_scenes(SENTINEL_2, area, start, end):
+            yield from self._name([scene])
+
+    def find(self, scene_id: str) -> Scene | None:
+        """The scene of a product id, by the second in it."""
+        when = second_of(scene_id)
+        found = self.search(WORLD, when, when) if when else iter(())
+        return next((scene for scene in found if scene.id == scene_id), None)
+
+    def footprint(self, scene: Scene) -> BaseGeometry:
+        """The part of the scene's square that is in its swath."""
+        return footprint_of(_check(scene))
+
+    def properties(self, scene: Scene) -> dict[str, Any]:
+        """Those of a Sentinel-2 product."""
+        return describe_product(_check(scene))
+
+    def _name(self, scenes: Sequence[EarthScene]) -> Sequence[EarthScene]:
+        level = "L2A" if self._surface else "L1C"
+        clouded = with_cloud_cover(scenes, self._earth.landscape.coarse, self._earth.seed)
+        return [replace(scene, id=name_product(scene, level)) for scene in clouded]
 
     def _look(self, scene: EarthScene, ground: Ground, across: Floats) -> _View:
         east, south, up = sun_of(scene)
@@ -159,6 +185,12 @@ class EarthSource:
         if not self._surface:
             seen = seen * F(0.92) + F(haze)
         return np.asarray(np.floor(np.clip(seen, F(1), F(DN_MAX)) + F(0.5)), dtype=np.float32)
+
+
+def _check(scene: Scene) -> EarthScene:
+    if not isinstance(scene, EarthScene):
+        raise TypeError(f"{scene.id} is no scene of the synthetic Earth")
+    return scene
 
 
 def _classify(view: _View) -> Floats:

@@ -6,7 +6,7 @@ Refuses to know what the sensors see.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -130,16 +130,23 @@ def find_passes(orbit: Orbit, start: datetime, end: datetime) -> Iterator[Pass]:
                 )
 
 
-def cut_scenes(flight: Pass, columns: range, rows: range, *, start: datetime, end: datetime) -> Iterator[EarthScene]:
-    """The pass's scenes among these squares and in [start, end], still without clouds. Pure."""
+def cut_scenes(
+    flight: Pass, columns: Iterable[int], rows: Iterable[int], *, start: datetime, end: datetime
+) -> Iterator[EarthScene]:
+    """The pass's scenes among these squares and in [start, end], still without clouds. Pure.
+
+    Columns may go on past the antimeridian; a square has one name, from whichever side it is counted.
+    """
     size = flight.orbit.scene_units
+    around = AROUND // size
+    named = dict.fromkeys((column + around // 2) % around - around // 2 for column in columns)
     for row in rows:
         top, half_top, _ = _swath(flight, row * size)
         bottom, half_bottom, _ = _swath(flight, (row + 1) * size)
         when = EPOCH + timedelta(seconds=round(flight.node_s + _swath(flight, (row + 0.5) * size)[2]))
         if not start <= when <= end:
             continue
-        for column in columns:
+        for column in named:
             left = column * size
             near = round((left - top) / AROUND) * AROUND
             if min(top - half_top, bottom - half_bottom) + near >= left + size:
