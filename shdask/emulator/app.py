@@ -22,21 +22,28 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from shdask.emulator.account import AccountRoutes
 from shdask.emulator.body import read_body
 from shdask.emulator.config import EmulatorConfig
 from shdask.emulator.journal import Journal
-from shdask.emulator.limits import Limited, Limits
-from shdask.emulator.oauth import OAuthError, TokenIssuer
-from shdask.emulator.own import OWN_PREFIX, OwnRoutes
-from shdask.emulator.payload import read_payload
+from shdask.emulator.limits import Limited, Limits, make_token_bucket
+from shdask.emulator.oauth import OAuthError, TokenIssuer, TooManyTokens
+from shdask.emulator.own import OwnRoutes
+from shdask.emulator.payload import collect, read_payload
 from shdask.emulator.pool import RendererPool
 from shdask.emulator.process import RenderJob, check_bands, make_job, pair_inputs, price_job
+from shdask.emulator.record import make_recorder
 from shdask.emulator.refusal import Refusal
 from shdask.emulator.reply import choose_reply
 from shdask.emulator.setup import ScriptSetup
 from shdask.emulator.sources import make_sources
+from shdask.emulator.watch import Watch
 
-TOKEN_PATHS = ("/auth/realms/main/protocol/openid-connect/token", "/oauth/token")
+TOKEN_PATHS = (
+    "/auth/realms/main/protocol/openid-connect/token",
+    "/oauth/token",
+    "/auth/realms/CDSE/protocol/openid-connect/token",
+)
 PROCESS_PATHS = ("/api/v1/process", "/process/v1")
 KNOWN_SCRIPTS = 256
 
@@ -53,10 +60,13 @@ class Emulator:
         self._clock = clock
         self._timer = timer
         self._issuer = TokenIssuer(
-            client_id=config.client_id, client_secret=config.client_secret, lifetime_s=config.token_lifetime_s
+            client_id=config.client_id,
+            client_secret=config.client_secret,
+            lifetime_s=config.token_lifetime_s,
+            bucket=make_token_bucket(config, clock()),
         )
-        self._limits = Limits.make(config, timer())
-        self._journal = Journal(config.recorded_requests)
+        self._limits = Limits.make(config, timer(), clock())
+        self._journal = Journal(config.recorded_requests, config.recorded_nbytes)
         self._sources = make_sources(config)
         self._setups: OrderedDict[str, ScriptSetup] = OrderedDict()
         self.pool = RendererPool(config)
@@ -68,6 +78,8 @@ class Emulator:
             return _json(self._issuer.issue(form, self._clock()))
         except OAuthError as error:
             return _json(error.body, error.status)
+        except TooManyTokens as error:
+            return _turned_away(self._limits.advice.too_many(error.wait_s))
 
     async def process(self, request: Request) -> Response:
         """POST: images and metadata, or one of the service's errors; sleeps the configured latency before either."""
@@ -88,16 +100,23 @@ class Emulator:
             raise Refusal(405, "COMMON_METHOD_NOT_ALLOWED", "HTTP 405 Method Not Allowed")
         self._issuer.check(request.headers.get("authorization"), self._clock())
         if limited := self._limits.admit(self._timer()):
-            return _too_many(limited)
+            return _turned_away(limited)
+        try:
+            return await self._sell(request)
+        except Exception:
+            self._limits.forgive(self._timer())
+            raise
+
+    async def _sell(self, request: Request) -> Response:
         headers = request.headers
-        payload = read_payload(
-            await request.body(), headers.get("content-type", ""), headers.get("content-encoding", "")
-        )
+        max_nbytes = self._config.max_body_nbytes
+        raw = await collect(request.stream(), max_nbytes)
+        payload = read_payload(raw, headers.get("content-type", ""), headers.get("content-encoding", ""), max_nbytes)
         self._journal.record(payload)
         now = datetime.fromtimestamp(self._clock(), UTC)
         body = read_body(payload)
         reply = choose_reply(body.output.responses, headers.get("accept", "*/*"), self._config.several_without_tar)
-        job = make_job(body, self._sources, reply, now)
+        job = make_job(body, self._sources, reply, now, self._config)
         setup = await self._describe(job)
         for data, item in pair_inputs(job, setup):
             check_bands(item, self._sources[data.collection])
@@ -107,12 +126,13 @@ class Emulator:
             setup, samples = surveyed.setup, surveyed.samples
         pu = price_job(job, setup, samples)
         if limited := self._limits.charge(pu, self._timer()):
-            return _too_many(limited)
+            return _turned_away(limited)
         try:
             content = await self.pool.render(job)
         except BaseException:
             self._limits.refund(pu, self._timer())
             raise
+        self._limits.settle(pu, self._timer())
         self._journal.spend(pu)
         # the service computes in 32-bit floats, and shows it
         spent = {"x-processingunits-spent": repr(float(np.float32(pu)))}
@@ -125,35 +145,22 @@ class Emulator:
                 self._setups.popitem(last=False)
         return self._setups[job.script]
 
+    def account_routes(self) -> list[Route]:
+        """The routes by which an account asks about its limits."""
+        return AccountRoutes(issuer=self._issuer, limits=self._limits, clock=self._clock, timer=self._timer).routes()
+
     def own_routes(self) -> list[Route]:
         """The routes that the service does not have."""
 
         def refill() -> None:
-            self._limits = Limits.make(self._config, self._timer())
+            self._limits.refill(self._timer())
+            self._issuer.refill(self._clock())
 
         return OwnRoutes(journal=self._journal, issuer=self._issuer, refill=refill).routes()
 
     def watch(self, app: Any) -> Any:
-        """``app`` with every answer of the service's own routes counted."""
-        journal = self._journal
-
-        async def counted(scope: dict[str, Any], receive: Any, send: Any) -> None:
-            if scope["type"] != "http" or scope["path"].startswith(OWN_PREFIX):
-                await app(scope, receive, send)
-                return
-            journal.connect(scope.get("client"))
-            seen = {"status": 0, "nbytes": 0}
-
-            async def spy(message: dict[str, Any]) -> None:
-                seen["status"] = message.get("status", seen["status"])
-                seen["nbytes"] += len(message.get("body", b""))
-                if message["type"] == "http.response.body" and not message.get("more_body"):
-                    journal.answer(scope["method"], scope["path"], seen["status"], seen["nbytes"])
-                await send(message)
-
-            await app(scope, receive, spy)
-
-        return counted
+        """``app`` with every exchange of the service's own routes kept and, where asked for, recorded."""
+        return Watch(app, self._journal, make_recorder(self._config))
 
 
 def make_app(config: EmulatorConfig, *, timer: Callable[[], float] = time.monotonic) -> Any:
@@ -172,6 +179,7 @@ def make_app(config: EmulatorConfig, *, timer: Callable[[], float] = time.monoto
     routes = [
         *(Route(path, emulator.token, methods=["POST"]) for path in TOKEN_PATHS),
         *(Route(path, emulator.process, methods=every_method) for path in PROCESS_PATHS),
+        *emulator.account_routes(),
         *emulator.own_routes(),
     ]
     missing = Refusal(404, "COMMON_NOT_FOUND", "HTTP 404 Not Found")
@@ -186,9 +194,7 @@ def _json(body: Any, status: int = 200) -> Response:
     return Response(json.dumps(body), status_code=status, media_type="application/json")
 
 
-def _too_many(limited: Limited) -> Response:
-    refusal = Refusal(429, limited.code, limited.message)
-    response = _json(refusal.body(), refusal.status)
-    if limited.retry_after is not None:
-        response.headers["Retry-After"] = str(limited.retry_after)
+def _turned_away(limited: Limited) -> Response:
+    response = _json(limited.body, limited.status)
+    response.headers.update(limited.headers)
     return response

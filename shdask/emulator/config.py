@@ -6,9 +6,9 @@ Refuses to know how any of it is carried out.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,16 +20,43 @@ class EmulatorConfig:
     client_id: str = "emulator"
     client_secret: str = field(default="emulator", repr=False)
     token_lifetime_s: float = 3600.0
+    tokens_per_minute: float | None = None
+    """How many tokens are issued before the token endpoint answers 429; None does not limit. The number is not
+    documented."""
+    plan: str | None = None
+    """The account's limits by the name of a published plan, such as ``trial``; what is named below goes before it."""
     requests_per_minute: float | None = None
-    """Refill rate of the request bucket; None does not limit."""
+    """Refill rate of the request bucket; None does not limit, or leaves it to the plan."""
+    requests_per_month: float | None = None
+    """The month's quota of requests; None as above."""
     pu_per_minute: float | None = None
-    """Refill rate of the processing-unit bucket; None does not limit."""
+    """Refill rate of the processing-unit bucket; None as above."""
+    pu_per_month: float | None = None
+    """The month's quota of processing units; None as above."""
     request_burst: float | None = None
     """Capacity of the request bucket; None is one minute's worth, as the service has it."""
     pu_burst: float | None = None
     """Capacity of the processing-unit bucket; None is one minute's worth."""
     retry_after_unit: Literal["ms", "s"] = "ms"
     """What the integer in ``Retry-After`` counts; milliseconds are documented."""
+    month_window: Literal["continuous", "calendar"] = "continuous"
+    """How a month's quota comes back: trickling over 744 hours, as the service's contracts show it, or all at once on
+    the 1st (UTC), as its billing page says."""
+    month_status: Literal[403, 429] = 403
+    """The answer when the month is used up; both are documented, 403 has been observed."""
+    rejected_takes_request: bool = False
+    """A call that is turned away with 429 or 403 costs a request all the same; not documented."""
+    failed_takes_request: bool = True
+    """A call that fails otherwise, with 4xx or 5xx, costs a request; not documented."""
+    pu_taken: Literal["before", "after"] = "before"
+    """Units leave the bucket when work begins, to be returned if it fails, or only when it has succeeded, so that calls
+    at the same time may spend one and the same unit; not documented."""
+    rate_limit_body: Literal["wrapped", "bare"] = "wrapped"
+    """The body of a 429: in ``{"error": {...}}`` as other errors, or without it as in the documentation's sample."""
+    faults: str | Sequence[Mapping[str, Any]] = ()
+    """What goes wrong, as rules, as a text such as ``503:0.05,reset:0.01``, or as the path of a JSON or TOML file."""
+    fault_seed: int = 7
+    """Another seed draws other luck for faults with a probability."""
     latency_s: float = 0.0
     """Waited before every answer of a data call, for benchmarks."""
     archives: Mapping[str, str] = field(default_factory=dict)
@@ -44,13 +71,25 @@ class EmulatorConfig:
     """A request whose rendering or encoding takes longer is given up."""
     script_memory_mb: int = 3000
     """A renderer that grows beyond this ends itself."""
+    unknown_collection: Literal["bad_payload", "forbidden", "not_found"] = "bad_payload"
+    """The answer to a collection that is not served: 400, 403 or 404. The service's way is not documented."""
+    forbidden_collections: Sequence[str] = ()
+    """Collections that answer 403 COMMON_INSUFFICIENT_PERMISSIONS, as those an account has no right to."""
+    max_body_nbytes: int = 64 * 2**20
+    """A Process body that is larger, as it comes or unpacked, gets 413. Neither limit nor body are documented."""
     several_without_tar: Literal["refuse", "tar", "first"] = "refuse"
     """What several responses get whose request does not accept a tar: an error, a tar all the same, or the first of
     them alone. The service's way is not documented."""
     compression: Literal["deflate", "zstd", "lzw", "none"] = "deflate"
     """Compression of the TIFFs; the pixels are the same."""
     recorded_requests: int = 256
-    """How many of the latest Process bodies are kept for tests."""
+    """How many of the latest Process bodies and exchanges are kept for tests and for the inspection page."""
+    recorded_nbytes: int = 64 * 2**20
+    """Room for the contents of those exchanges; the oldest are let go first."""
+    record: str | None = None
+    """Folder that receives a file per exchange, without secrets; made if it is not there. None records nothing."""
+    record_answers: bool = False
+    """What was answered is recorded too, if it is no text."""
     parent_pid: int | None = None
     """The process that started this one; the emulator ends when it does. None outlives everyone."""
 

@@ -13,7 +13,16 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from shdask.emulator.quota import Bucket
 from shdask.emulator.refusal import Refusal
+
+
+class TooManyTokens(Exception):
+    """A token request over the rate limit, which may be made again after ``wait_s`` seconds."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(wait_s)
+        self.wait_s = wait_s
 
 
 class OAuthError(Exception):
@@ -28,18 +37,25 @@ class OAuthError(Exception):
 class TokenIssuer:
     """Issues bearer tokens to one OAuth client and checks those that come back."""
 
-    def __init__(self, *, client_id: str, client_secret: str, lifetime_s: float) -> None:
+    def __init__(self, *, client_id: str, client_secret: str, lifetime_s: float, bucket: Bucket | None = None) -> None:
+        """``bucket`` holds the tokens that may be issued, on the clock of ``issue``; None does not limit."""
         self._client_id = client_id
         self._client_secret = client_secret
         self._lifetime_s = lifetime_s
         self._key = secrets.token_bytes(32)
+        self._bucket = bucket
         self._expiry: dict[str, float] = {}
         self.issued = 0
+
+    @property
+    def user_id(self) -> str:
+        """The account behind the client, as tokens name it in ``sub``."""
+        return "00000000-0000-4000-8000-" + hashlib.sha256(self._client_id.encode()).hexdigest()[:12]
 
     def issue(self, form: Mapping[str, str], now: float) -> dict[str, Any]:
         """The JSON answer to a token request with these form fields, at POSIX time ``now``.
 
-        Raises OAuthError (400 or 401) for another grant type or other credentials.
+        Raises OAuthError (400 or 401) for another grant type or other credentials, TooManyTokens for one too many.
         """
         if form.get("grant_type") != "client_credentials":
             raise OAuthError(400, "unsupported_grant_type", "Unsupported grant_type")
@@ -47,6 +63,7 @@ class TokenIssuer:
         proven = hmac.compare_digest(form.get("client_secret", "").encode(), self._client_secret.encode())
         if not (known and proven):
             raise OAuthError(401, "invalid_client", "Invalid client or Invalid client credentials")
+        self._count(now)
         self._expiry = {token: expiry for token, expiry in self._expiry.items() if expiry > now}
         token = self._make_token(now)
         self._expiry[token] = now + self._lifetime_s
@@ -74,13 +91,25 @@ class TokenIssuer:
         self._expiry = {}
         return count
 
+    def refill(self, now: float) -> None:
+        """Allow as many tokens at once as at the start."""
+        if self._bucket is not None:
+            self._bucket.give_back(self._bucket.policy.capacity, now)
+
+    def _count(self, now: float) -> None:
+        if self._bucket is None:
+            return
+        if wait_s := self._bucket.wait_s(1.0, now):
+            raise TooManyTokens(wait_s)
+        self._bucket.take(1.0, now)
+
     def _make_token(self, now: float) -> str:
         header = {"alg": "HS256", "typ": "JWT"}
         claims = {
             "exp": int(now + self._lifetime_s),
             "iat": int(now),
             "jti": secrets.token_hex(8),
-            "sub": "00000000-0000-4000-8000-" + hashlib.sha256(self._client_id.encode()).hexdigest()[:12],
+            "sub": self.user_id,
             "azp": self._client_id,
         }
         signed = f"{_segment(header)}.{_segment(claims)}"

@@ -1,19 +1,59 @@
-"""Token buckets that decide who must wait, and the price of a request.
+"""Policies, and the token buckets that hold calls to them.
 
-Refuses to know the clock: time is an argument. The formula is written here a second time, on purpose.
+Refuses to know the clock: time is an argument.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
 
 NANOSECOND_S = 1e-9
+MINUTE_S = 60.0
+MONTH_S = 744 * 3600.0
+"""The service's month, as its contracts show it: 31 days."""
 
 AREA_UNIT_PX = 512 * 512
 MINIMUM_AREA = 0.01
 BANDS_UNIT = 3
 FLOAT32_FACTOR = 2.0
 MINIMUM_PU = 0.005
+
+Kind = Literal["REQUESTS", "PROCESSING_UNITS"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """So many tokens, and the time in which an empty bucket would fill up."""
+
+    capacity: float
+    period_s: float
+    monthly: bool = False
+    """A quota for the month: whoever uses it up is told to pay rather than to wait."""
+    calendar: bool = False
+    """It is given anew on the 1st of each month (UTC), all at once, and does not trickle."""
+
+    @classmethod
+    def per_minute(cls, rate: float, burst: float | None = None) -> Policy:
+        """``rate`` tokens a minute; a bucket of ``burst``, by default a minute's worth.
+
+        Pure; raises ValueError for a rate that never fills a bucket.
+        """
+        if rate <= 0:
+            raise ValueError(f"a rate must be above 0 a minute, not {rate}")
+        capacity = rate if burst is None else burst
+        return cls(capacity=capacity, period_s=MINUTE_S * capacity / rate)
+
+    @classmethod
+    def per_month(cls, capacity: float, *, calendar: bool) -> Policy:
+        """``capacity`` tokens a month. Pure."""
+        return cls(capacity=capacity, period_s=MONTH_S, monthly=True, calendar=calendar)
+
+    @property
+    def rate_per_s(self) -> float:
+        """Tokens that come back in a second. Pure."""
+        return self.capacity / self.period_s
 
 
 class Bucket:
@@ -22,39 +62,62 @@ class Bucket:
     A take is honoured when the bucket holds as much; the emulator's clock only moves forward.
     """
 
-    def __init__(self, *, per_minute: float | None, capacity: float | None, now: float) -> None:
-        """A bucket filled at ``per_minute`` tokens; ``capacity`` None holds one minute's worth; no rate, no limit."""
-        self.rate = None if per_minute is None else per_minute / 60.0
-        self.capacity = capacity if capacity is not None else (per_minute or 0.0)
-        self._level = self.capacity
+    def __init__(self, policy: Policy, now: float) -> None:
+        self.policy = policy
+        self._level = policy.capacity
         self._updated = now
 
     def level(self, now: float) -> float:
         """Tokens held at ``now`` (seconds)."""
-        if self.rate is not None and now > self._updated:
-            self._level = min(self.capacity, self._level + (now - self._updated) * self.rate)
+        if now > self._updated:
+            gained = (now - self._updated) * self.policy.rate_per_s
+            self._level = min(self.policy.capacity, self._level + gained)
             self._updated = now
         return self._level
 
     def wait_s(self, amount: float, now: float) -> float:
         """Seconds until ``amount`` tokens are there; 0 when they are; infinite when they never will be."""
-        if self.rate is None:
-            return 0.0
-        if amount > self.capacity:
+        if amount > self.policy.capacity:
             return float("inf")
         missing = amount - self.level(now)
         # a refill counted in floats may fall short by the last bit; the service counts nanoseconds
-        return 0.0 if missing <= self.rate * NANOSECOND_S else missing / self.rate
+        return 0.0 if missing <= self.policy.rate_per_s * NANOSECOND_S else missing / self.policy.rate_per_s
 
     def take(self, amount: float, now: float) -> None:
-        """Remove ``amount`` tokens; to be called after ``wait_s`` answered 0."""
-        if self.rate is not None:
-            self._level = max(0.0, self.level(now) - amount)
+        """Remove ``amount`` tokens, or all where it holds fewer."""
+        self._level = max(0.0, self.level(now) - amount)
 
     def give_back(self, amount: float, now: float) -> None:
-        """Return ``amount`` tokens that were not spent."""
-        if self.rate is not None:
-            self._level = min(self.capacity, self.level(now) + amount)
+        """Return ``amount`` tokens that were not spent; what does not fit is lost."""
+        self._level = min(self.policy.capacity, self.level(now) + amount)
+
+
+class CalendarBucket(Bucket):
+    """A bucket that is filled on the 1st of each month, 00:00 UTC, and at no other time."""
+
+    def __init__(self, policy: Policy, now: float, posix_s: float) -> None:
+        """``posix_s`` is the POSIX time at ``now``."""
+        super().__init__(policy, now)
+        self._ahead_s = posix_s - now
+        self._refills_at = self._next_refill(now)
+
+    def level(self, now: float) -> float:
+        """Tokens held at ``now`` (seconds)."""
+        if now >= self._refills_at:
+            self._level = self.policy.capacity
+            self._refills_at = self._next_refill(now)
+        return self._level
+
+    def wait_s(self, amount: float, now: float) -> float:
+        """Seconds until ``amount`` tokens are there; 0 when they are; infinite when they never will be."""
+        if amount > self.policy.capacity:
+            return float("inf")
+        return 0.0 if amount <= self.level(now) else self._refills_at - now
+
+    def _next_refill(self, now: float) -> float:
+        today = datetime.fromtimestamp(now + self._ahead_s, UTC)
+        month = today.year * 12 + today.month  # of the next month, counted from 0
+        return datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC).timestamp() - self._ahead_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
