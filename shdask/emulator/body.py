@@ -5,17 +5,18 @@ Refuses to know which collections exist and what a script declares.
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from shdask.emulator.refusal import Refusal, Violation
+from shdask.emulator.refusal import Refusal, Violation, bad_payload, not_emulated
 from shdask.emulator.source import Resampling
 
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
-EPSG_URI = re.compile(r"http://www\.opengis\.net/def/crs/EPSG/0/(\d+)")
+EPSG_URI = re.compile(r"http://www\.opengis\.net/def/crs/EPSG/0/([1-9][0-9]*)")
 EPSG_CODES = frozenset(
     {
         *(4326, 3857, *range(32601, 32661), *range(32701, 32761)),
@@ -24,13 +25,27 @@ EPSG_CODES = frozenset(
     }
 )
 """Documentation page "Process API: CRS support"."""
-RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+OPEN = ".."
+"""An open end of a time range, as the service's own client writes it."""
+MAX_VIOLATIONS = 20
+VERSION_3 = re.compile(r"\s*//\s*VERSION\s*=\s*3(?![\d.])")
 
 
 def _read_time(value: object) -> object:
+    if value == OPEN:
+        return None
     if not isinstance(value, str) or not RFC3339.fullmatch(value):
         raise ValueError("must be a date and time as in RFC 3339")
-    return datetime.fromisoformat(value).astimezone(UTC)
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is beyond the calendar") from None
+
+
+def _read_integer(value: object) -> object:
+    # JSON has no integers: 10.0 is one, 10.5 and "10" are not
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _read_crs(value: object) -> object:
@@ -42,11 +57,12 @@ def _read_crs(value: object) -> object:
     return f"EPSG:{match[1]}"
 
 
-Time = Annotated[datetime, BeforeValidator(_read_time)]
+Time = Annotated[datetime | None, BeforeValidator(_read_time)]
+Integer = Annotated[int, BeforeValidator(_read_integer)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class BoundsProperties(_Part):
@@ -58,16 +74,22 @@ class BoundsProperties(_Part):
 class Bounds(_Part):
     """``input.bounds``."""
 
-    bbox: tuple[float, float, float, float] | None = None
+    bbox: list[float] | None = Field(default=None, min_length=4, max_length=4)
     geometry: dict[str, Any] | None = None
     properties: BoundsProperties = BoundsProperties()
 
 
 class TimeRange(_Part):
-    """``dataFilter.timeRange``, both ends inclusive."""
+    """``dataFilter.timeRange``, both ends inclusive; None is open."""
 
     start: Time = Field(alias="from")
     end: Time = Field(alias="to")
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.start is not None and self.end is not None and self.start > self.end:
+            raise ValueError("from must not be after to")
+        return self
 
 
 class DataFilter(_Part):
@@ -105,7 +127,7 @@ class Format(_Part):
     """``output.responses[].format``."""
 
     type: str = "image/png"
-    quality: int = Field(default=90, ge=0, le=100)
+    quality: Integer = Field(default=90, ge=0, le=100)
 
 
 class Response(_Part):
@@ -118,8 +140,8 @@ class Response(_Part):
 class Output(_Part):
     """``output``."""
 
-    width: int | None = Field(default=None, ge=1)
-    height: int | None = Field(default=None, ge=1)
+    width: Integer | None = Field(default=None, ge=1)
+    height: Integer | None = Field(default=None, ge=1)
     resx: float | None = Field(default=None, gt=0)
     resy: float | None = Field(default=None, gt=0)
     responses: list[Response] = Field(default=[Response()], min_length=1)
@@ -138,14 +160,30 @@ def read_body(raw: bytes) -> ProcessBody:
     if not raw.strip():
         raise Refusal(400, "COMMON_BAD_PAYLOAD", "Request body should be non-empty.")
     try:
-        body = ProcessBody.model_validate_json(raw)
+        body = ProcessBody.model_validate(_parse(raw))
     except ValidationError as error:
         violations = tuple(
             Violation(parameter="->".join(str(part) for part in item["loc"]) or "body", violation=item["msg"])
-            for item in error.errors(include_url=False, include_context=False)
+            for item in error.errors(include_url=False, include_context=False, include_input=False)[:MAX_VIOLATIONS]
         )
         message = f"Invalid request: {violations[0].parameter}: {violations[0].violation}"
         raise Refusal(400, "COMMON_BAD_PAYLOAD", message, violations) from None
     if not body.evalscript or not body.evalscript.strip():
         raise Refusal(400, "COMMON_EXCEPTION", "Missing or empty evalscript.")
+    if not VERSION_3.match(body.evalscript):
+        raise not_emulated("evalscripts of other versions than 3: the first line must be //VERSION=3")
     return body
+
+
+def _parse(raw: bytes) -> object:
+    # of a key that occurs twice the last one holds, as in most parsers; NaN and Infinity are no JSON
+    try:
+        return json.loads(raw.decode(), parse_constant=_refuse_constant)
+    except RecursionError:
+        raise bad_payload("The body is nested too deeply.", "body") from None
+    except ValueError as error:
+        raise bad_payload(f"The body is not JSON: {error}", "body") from None
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not allowed")

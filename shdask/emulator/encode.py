@@ -1,4 +1,4 @@
-"""Arrays become files: GeoTIFF with its place on Earth, PNG, JPEG, and several of them a tar.
+"""Arrays become files: GeoTIFF with its place on Earth, PNG, JPEG, and several of them a tar or a multipart.
 
 Refuses to know what the values mean.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 import io
 import tarfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,22 @@ def encode_tar(files: Mapping[str, bytes]) -> bytes:
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
+
+
+def encode_multipart(files: Mapping[str, bytes], renditions: Sequence[Rendition], boundary: str) -> bytes:
+    """A multipart/mixed of these files, in the order of their renditions. Pure.
+
+    Parts are named as members of a tar; how the service names them is not documented.
+    """
+    parts = b""
+    for rendition in renditions:
+        name = quote(rendition.file_name)
+        head = (
+            f"--{boundary}\r\nContent-Type: {rendition.format}\r\n"
+            f'Content-Disposition: attachment; filename="{name}"\r\n\r\n'
+        )
+        parts += head.encode() + files[rendition.file_name] + b"\r\n"
+    return parts + f"--{boundary}--\r\n".encode()
 
 
 def encode_tiff(image: NDArray[Any], lattice: Lattice, compression: str, nodata: float | None) -> bytes:

@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shdask.emulator.config import EmulatorConfig
-from shdask.emulator.encode import encode_image, encode_tar
+from shdask.emulator.encode import encode_image, encode_multipart, encode_tar
 from shdask.emulator.loop import Feed
 from shdask.emulator.messages import Describe, Phase, Survey, Surveyed
 from shdask.emulator.mosaic import find_inside, render_samples
 from shdask.emulator.process import RenderJob, check_bands
 from shdask.emulator.refusal import Refusal
+from shdask.emulator.reply import BOUNDARY
 from shdask.emulator.script import Script
 from shdask.emulator.setup import ScriptOutput, ScriptSetup
 from shdask.emulator.source import Source
@@ -77,6 +78,8 @@ class Renderer:
 
     def _render(self, job: RenderJob) -> bytes:
         files = self._make_files(job)
+        if job.reply.multipart:
+            return encode_multipart(files, job.reply.renditions, BOUNDARY)
         return encode_tar(files) if job.reply.tar else next(iter(files.values()))
 
     def _make_files(self, job: RenderJob) -> dict[str, bytes]:

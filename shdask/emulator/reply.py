@@ -1,4 +1,4 @@
-"""The form of an answer: which outputs, in which file formats, alone or in a tar.
+"""The form of an answer: which outputs, in which file formats, alone or in a package of several.
 
 Refuses to know what the outputs hold.
 """
@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from shdask.emulator.body import Response
-from shdask.emulator.refusal import bad_payload, not_emulated
+from shdask.emulator.refusal import Refusal, bad_payload, not_emulated
 
 USERDATA = "userdata"
 JSON = "application/json"
-TAR_TYPES = ("application/tar", "application/x-tar")
+TAR = "application/x-tar"
+TAR_TYPES = ("application/tar", TAR)
+MULTIPART = "multipart/mixed"
+BOUNDARY = "shdask-emulator-part-7d41c2"
 EXTENSIONS = {"image/tiff": "tif", "image/png": "png", "image/jpeg": "jpg", JSON: "json"}
 
 
@@ -30,7 +33,7 @@ class Rendition:
 
     @property
     def file_name(self) -> str:
-        """Its name in a tar. Pure."""
+        """Its name in a package. Pure."""
         return f"{self.identifier}.{EXTENSIONS[self.format]}"
 
 
@@ -39,8 +42,9 @@ class Reply:
     """Everything one answer holds."""
 
     renditions: tuple[Rendition, ...]
-    """In the order of the request; exactly one where ``tar`` is False."""
+    """In the order of the request; exactly one where it comes without a package."""
     tar: bool
+    multipart: bool = False
 
     @property
     def images(self) -> tuple[Rendition, ...]:
@@ -55,33 +59,67 @@ class Reply:
     @property
     def media_type(self) -> str:
         """The answer's Content-Type. Pure."""
-        return "application/x-tar" if self.tar else self.renditions[0].format
+        if self.multipart:
+            return f"{MULTIPART}; boundary={BOUNDARY}"
+        return TAR if self.tar else self.renditions[0].format
 
 
 def choose_reply(responses: Sequence[Response], accept: str, several_without_tar: str) -> Reply:
     """The form of the answer to these responses under this Accept header, which wins over their formats.
 
-    ``several_without_tar`` is EmulatorConfig's. Pure; raises Refusal (400) for what is not served.
+    ``several_without_tar`` is EmulatorConfig's. Pure; raises Refusal (400) for what is not served, or not accepted.
     """
-    accepted = [kind.partition(";")[0].strip().lower() for kind in accept.split(",")]
-    exact = [kind for kind in accepted if kind and "*" not in kind]
+    accepted = read_accept(accept)
     renditions = tuple(
         Rendition(identifier=response.identifier, format=response.format.type, quality=response.format.quality)
         for response in responses
     )
     if len({rendition.identifier for rendition in renditions}) < len(renditions):
         raise bad_payload("The identifiers of responses must be unique.", "output->responses->identifier")
-    if any(kind in TAR_TYPES for kind in exact) or (len(renditions) > 1 and several_without_tar == "tar"):
-        return Reply(renditions=tuple(map(_check, renditions)), tar=True)
-    if len(renditions) > 1 and several_without_tar == "refuse":
-        message = f"several responses without one of {' and '.join(TAR_TYPES)} in the Accept header"
-        raise not_emulated(message)
-    first = replace(renditions[0], format=exact[0]) if exact else renditions[0]
-    return Reply(renditions=(_check(first),), tar=False)
+    packages = [kind for kind in accepted if kind in TAR_TYPES or kind == MULTIPART]
+    if len(renditions) > 1 and not packages:
+        if several_without_tar == "refuse":
+            raise not_emulated(f"several responses without one of {' and '.join(TAR_TYPES)} in the Accept header")
+        packages = [TAR] if several_without_tar == "tar" else []
+    if packages and (len(renditions) > 1 or accepted[0] in packages):
+        multipart = packages[0] == MULTIPART
+        return Reply(renditions=tuple(map(_check, renditions)), tar=not multipart, multipart=multipart)
+    return Reply(renditions=(_choose_format(renditions[0], accepted),), tar=False)
+
+
+def read_accept(header: str) -> tuple[str, ...]:
+    """The media types of an Accept header, the most wanted first; those with q=0 are left out. Pure.
+
+    Types that are wanted alike keep their order; an empty header wants anything.
+    """
+    weighed = []
+    for part in header.lower().split(","):
+        kind, *parameters = (piece.strip() for piece in part.split(";"))
+        quality = next((text[2:] for text in parameters if text.startswith("q=")), "1")
+        weight = float(quality) if quality.replace(".", "", 1).isdecimal() and quality.isascii() else 1.0
+        if kind and weight > 0:
+            weighed.append((weight, kind))
+    return tuple(kind for _, kind in sorted(weighed, key=lambda item: -item[0])) or ("*/*",)
+
+
+def _choose_format(rendition: Rendition, accepted: Sequence[str]) -> Rendition:
+    refusals = []
+    for kind in accepted:
+        wanted = rendition.format if _matches(kind, rendition.format) else kind
+        try:
+            return _check(replace(rendition, format=wanted))
+        except Refusal as refusal:
+            refusals.append(refusal)
+    raise refusals[0]
+
+
+def _matches(pattern: str, kind: str) -> bool:
+    return pattern in {"*", "*/*", kind, kind.partition("/")[0] + "/*"}
 
 
 def _check(rendition: Rendition) -> Rendition:
     if rendition.format not in EXTENSIONS:
+        # the layout of application/octet-stream is nowhere documented
         raise not_emulated(f"the format {rendition.format}, only {', '.join(EXTENSIONS)}")
     # numbers as JSON are nowhere documented
     if (rendition.identifier == USERDATA) != (rendition.format == JSON):
