@@ -6,21 +6,27 @@ Refuses to know requests; it answers what the files hold at given pixel centres.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
+import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from rasterio.windows import Window
+from shapely.geometry import box
+from shapely.geometry.base import BaseGeometry
 
+from shdask.emulator.choices import Choices, Resampling
+from shdask.emulator.globe import describe_projection, to_degrees
 from shdask.emulator.lattice import Lattice
 from shdask.emulator.resample import MARGIN_PX, sample
-from shdask.emulator.source import BandInfo, Pixels, Resampling, Sampling, Scene
+from shdask.emulator.source import BandInfo, Pixels, Scene
 
 DATE_AT_END = re.compile(r"(\d{4}-\d\d-\d\d)$")
 METRES_PER_DEGREE = 111319.49
@@ -51,6 +57,7 @@ class ArchiveSource:
     def __init__(self, collection: str, acquisitions: Sequence[Acquisition]) -> None:
         self.name = NAMES.get(collection, "CUSTOM")
         self.max_metres_per_px: float | None = None
+        self._footprints: dict[str, BaseGeometry] = {}
         self._opened: dict[Path, rasterio.DatasetReader] = {}
         self._acquisitions = {acquisition.name: acquisition for acquisition in acquisitions}
         bands = sorted({band for acquisition in acquisitions for band in acquisition.files})
@@ -81,7 +88,7 @@ class ArchiveSource:
         ]
 
     def render(
-        self, scene: Scene, bands: Sequence[str], lattice: Lattice, sampling: Sampling, wanted: NDArray[np.bool_]
+        self, scene: Scene, bands: Sequence[str], lattice: Lattice, choices: Choices, wanted: NDArray[np.bool_]
     ) -> Pixels | None:
         """The files at the lattice's pixel centres; without bands, only whether any band has data."""
         del wanted
@@ -91,13 +98,38 @@ class ArchiveSource:
         for index, band in enumerate(bands or files):
             if band not in files:
                 continue
-            pixels = _sample_file(self._open(files[band]), lattice, sampling)
+            pixels = _sample_file(self._open(files[band]), lattice, choices)
             if pixels is None:
                 continue
             if bands:
                 values[index] = pixels[0]
             data_mask |= pixels[1]
         return Pixels(values=values, data_mask=data_mask) if data_mask.any() else None
+
+    def search(self, area: BaseGeometry, start: datetime, end: datetime) -> Iterator[Scene]:
+        """Dated acquisitions, newest first; those without a date are in no catalogue, since items must have one."""
+        dated = [(found.time, found.name) for found in self._acquisitions.values() if found.time is not None]
+        for noon, name in sorted(dated, reverse=True):
+            scene = Scene(id=name, time=noon, cloud_cover=0.0)
+            if start <= noon <= end and area.intersects(self.footprint(scene)):
+                yield scene
+
+    def find(self, scene_id: str) -> Scene | None:
+        """The acquisition of this folder name, if it has a date."""
+        found = self._acquisitions.get(scene_id)
+        return None if found is None or found.time is None else Scene(id=scene_id, time=found.time, cloud_cover=0.0)
+
+    def footprint(self, scene: Scene) -> BaseGeometry:
+        """The rectangles of all its rasters; pixels that hold a nodata value are not cut out."""
+        if scene.id not in self._footprints:
+            outlines = set(map(_outline, self._acquisitions[scene.id].files.values()))
+            self._footprints[scene.id] = shapely.union_all([to_degrees(box(*edges), crs) for crs, edges in outlines])
+        return self._footprints[scene.id]
+
+    def properties(self, scene: Scene) -> dict[str, Any]:
+        """The projection, and for an archive that stands for Sentinel-2 the cloud cover, 0."""
+        clouds = {"eo:cloud_cover": scene.cloud_cover} if self.name in NAMES.values() else {}
+        return {**clouds, **describe_projection(self.footprint(scene))}
 
     def _open(self, path: Path) -> rasterio.DatasetReader:
         if path not in self._opened:
@@ -115,8 +147,13 @@ def _read_folder(folder: Path, root: Path) -> Acquisition:
     return Acquisition(name=folder.name, time=noon, files=files)
 
 
+def _outline(path: Path) -> tuple[str, tuple[float, float, float, float]]:
+    with rasterio.open(path) as file:
+        return file.crs.to_wkt(), tuple(file.bounds)
+
+
 def _sample_file(
-    file: rasterio.DatasetReader, lattice: Lattice, sampling: Sampling
+    file: rasterio.DatasetReader, lattice: Lattice, choices: Choices
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
     columns, rows = _positions(file, lattice)
     top, bottom = _range(rows, file.height)
@@ -125,7 +162,7 @@ def _sample_file(
         return None
     raw = file.read(1, window=Window(left, top, right - left, bottom - top))
     valid = np.ones(raw.shape, dtype=np.bool_) if file.nodata is None else _differs(raw, file.nodata)
-    return sample(raw.astype(np.float32), valid, columns - left, rows - top, _choose(file, lattice, sampling))
+    return sample(raw.astype(np.float32), valid, columns - left, rows - top, _choose(file, lattice, choices))
 
 
 def _positions(file: rasterio.DatasetReader, lattice: Lattice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -147,10 +184,10 @@ def _range(positions: NDArray[np.float64], size: int) -> tuple[int, int]:
     return first, last
 
 
-def _choose(file: rasterio.DatasetReader, lattice: Lattice, sampling: Sampling) -> Resampling:
+def _choose(file: rasterio.DatasetReader, lattice: Lattice, choices: Choices) -> Resampling:
     asked = lattice.res_x * (METRES_PER_DEGREE if CRS.from_user_input(lattice.crs).is_geographic else 1.0)
     own = file.transform.a * (METRES_PER_DEGREE if file.crs.is_geographic else 1.0)
-    return sampling.upsampling if asked <= own else sampling.downsampling
+    return choices.upsampling if asked <= own else choices.downsampling
 
 
 def _differs(raw: NDArray[np.generic], nodata: float) -> NDArray[np.bool_]:

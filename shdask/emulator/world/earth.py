@@ -9,16 +9,19 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
+from shdask.emulator.choices import Choices
+from shdask.emulator.globe import WORLD
 from shdask.emulator.lattice import Lattice
-from shdask.emulator.source import BandInfo, Pixels, Sampling, Scene
+from shdask.emulator.source import BandInfo, Pixels, Scene
 from shdask.emulator.world.cover import BANDS, Cover, cloud_spectrum, haze_spectrum, snow_line_m, spectra_on
-from shdask.emulator.world.footprint import WORLD, footprint_of, search_scenes, second_of
+from shdask.emulator.world.footprint import footprint_of, search_scenes, second_of
 from shdask.emulator.world.ground import Ground, Landscape
 from shdask.emulator.world.orbit import SENTINEL_2, EarthScene, sun_of
 from shdask.emulator.world.place import locate
@@ -106,10 +109,10 @@ class EarthSource:
         return self._found[question]
 
     def render(
-        self, scene: Scene, bands: Sequence[str], lattice: Lattice, sampling: Sampling, wanted: NDArray[np.bool_]
+        self, scene: Scene, bands: Sequence[str], lattice: Lattice, choices: Choices, wanted: NDArray[np.bool_]
     ) -> Pixels | None:
         """The scene's square of its swath; whole DN, at least 1 where there is data."""
-        del sampling
+        del choices
         scene = _check(scene)
         ground = self._earth.ground(lattice)
         if misses(scene, ground.place):
@@ -124,8 +127,8 @@ class EarthSource:
 
     def search(self, area: BaseGeometry, start: datetime, end: datetime) -> Iterator[Scene]:
         """Squares of passes whose part in the swath meets the area, newest first."""
-        for scene in search_scenes(SENTINEL_2, area, start, end):
-            yield from self._name([scene])
+        for _, together in groupby(search_scenes(SENTINEL_2, area, start, end), key=lambda scene: scene.time):
+            yield from sorted(self._name(list(together)), key=lambda scene: scene.id, reverse=True)
 
     def find(self, scene_id: str) -> Scene | None:
         """The scene of a product id, by the second in it."""

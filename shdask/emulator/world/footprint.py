@@ -23,7 +23,6 @@ RADIUS_M = 6378137.0
 PIECES = 8
 """Into how many each edge of a square is cut: the swath's edge, straight in Mercator, stays within a metre."""
 EDGE_V = v_of(-EDGE_LATITUDE)
-WORLD = box(-180.0, -90.0, 180.0, 90.0)
 SQUARES_AT_ONCE = 512
 """Squares times days of one step of a search; bounds what is cut in vain."""
 STEP_MIN_S, STEP_MAX_S = 300, 20 * 86400
@@ -55,7 +54,7 @@ def footprint_of(scene: EarthScene) -> BaseGeometry:
 def search_scenes(orbit: Orbit, area: BaseGeometry, start: datetime, end: datetime) -> Iterator[EarthScene]:
     """Scenes in [start, end] whose footprint meets ``area`` (degrees), newest first, still without clouds. Lazy.
 
-    Scenes of one second are sorted by id, later first. Pure.
+    The order within a second is none. Pure.
     """
     columns, rows = squares_under(orbit, area)
     if not columns or not rows:
@@ -71,7 +70,7 @@ def search_scenes(orbit: Orbit, area: BaseGeometry, start: datetime, end: dateti
             for flight in find_passes(orbit, first, last)
             for scene in cut_scenes(flight, columns, rows, start=first, end=last)
         ]
-        for scene in sorted(found, key=lambda scene: (scene.time, scene.id), reverse=True):
+        for scene in sorted(found, key=lambda scene: scene.time, reverse=True):
             if area.intersects(footprint_of(scene)):
                 yield scene
         last = first - timedelta(seconds=1)

@@ -6,16 +6,9 @@ Refuses to know how scenes are found.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
-import numpy as np
-import shapely
-from numpy.typing import NDArray
-from pyproj import Transformer
-from shapely.geometry import box, mapping
-from shapely.geometry.base import BaseGeometry
-
+from shdask.emulator.globe import describe_projection
 from shdask.emulator.world.footprint import footprint_of
 from shdask.emulator.world.orbit import EarthScene
 from shdask.emulator.world.place import AROUND
@@ -54,37 +47,3 @@ def describe_product(scene: EarthScene) -> dict[str, Any]:
         "eo:cloud_cover": scene.cloud_cover,
         **describe_projection(footprint_of(scene)),
     }
-
-
-def describe_projection(footprint: BaseGeometry) -> dict[str, Any]:
-    """``proj:epsg``, ``proj:bbox`` and ``proj:geometry`` in the UTM zone of the footprint's middle. Pure."""
-    middle = box(*footprint.bounds).centroid
-    epsg = (32600 if middle.y >= 0 else 32700) + min(int((middle.x + 180) / 6), ZONES - 1) + 1
-
-    def to_zone(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.stack(_transformer(epsg).transform(points[:, 0], points[:, 1]), axis=1)
-
-    projected = shapely.transform(footprint, to_zone)
-    left, bottom, right, top = projected.bounds
-    return {
-        "proj:epsg": epsg,
-        "proj:bbox": [
-            PIXEL_M * edge for edge in (left // PIXEL_M, bottom // PIXEL_M, right // PIXEL_M + 1, top // PIXEL_M + 1)
-        ],
-        "proj:geometry": to_multipolygon(projected, f"EPSG::{epsg}"),
-    }
-
-
-def to_multipolygon(geometry: BaseGeometry, crs: str) -> dict[str, Any]:
-    """A (multi)polygon as the service writes them: GeoJSON MultiPolygon that names its CRS. Pure."""
-    parts = [part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon"]
-    return {
-        "type": "MultiPolygon",
-        "crs": {"type": "name", "properties": {"name": f"urn:ogc:def:crs:{crs}"}},
-        "coordinates": [mapping(part)["coordinates"] for part in parts],
-    }
-
-
-@lru_cache(maxsize=128)
-def _transformer(epsg: int) -> Transformer:
-    return Transformer.from_crs("EPSG:4326", f"EPSG:{epsg}", always_xy=True)
