@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from shdask.emulator.options import DataItem
 from shdask.emulator.refusal import Refusal, Violation, bad_payload, not_emulated
-from shdask.emulator.source import Resampling
 
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 EPSG_URI = re.compile(r"http://www\.opengis\.net/def/crs/EPSG/0/([1-9][0-9]*)")
@@ -25,22 +24,8 @@ EPSG_CODES = frozenset(
     }
 )
 """Documentation page "Process API: CRS support"."""
-RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
-OPEN = ".."
-"""An open end of a time range, as the service's own client writes it."""
 MAX_VIOLATIONS = 20
 VERSION_3 = re.compile(r"\s*//\s*VERSION\s*=\s*3(?![\d.])")
-
-
-def _read_time(value: object) -> object:
-    if value == OPEN:
-        return None
-    if not isinstance(value, str) or not RFC3339.fullmatch(value):
-        raise ValueError("must be a date and time as in RFC 3339")
-    try:
-        return datetime.fromisoformat(value).astimezone(UTC)
-    except OverflowError:
-        raise ValueError("is beyond the calendar") from None
 
 
 def _read_integer(value: object) -> object:
@@ -57,7 +42,6 @@ def _read_crs(value: object) -> object:
     return f"EPSG:{match[1]}"
 
 
-Time = Annotated[datetime | None, BeforeValidator(_read_time)]
 Integer = Annotated[int, BeforeValidator(_read_integer)]
 
 
@@ -77,43 +61,6 @@ class Bounds(_Part):
     bbox: list[float] | None = Field(default=None, min_length=4, max_length=4)
     geometry: dict[str, Any] | None = None
     properties: BoundsProperties = BoundsProperties()
-
-
-class TimeRange(_Part):
-    """``dataFilter.timeRange``, both ends inclusive; None is open."""
-
-    start: Time = Field(alias="from")
-    end: Time = Field(alias="to")
-
-    @model_validator(mode="after")
-    def _check_order(self) -> Self:
-        if self.start is not None and self.end is not None and self.start > self.end:
-            raise ValueError("from must not be after to")
-        return self
-
-
-class DataFilter(_Part):
-    """``input.data[].dataFilter``."""
-
-    time_range: TimeRange | None = Field(default=None, alias="timeRange")
-    mosaicking_order: Literal["mostRecent", "leastRecent", "leastCC"] = Field("mostRecent", alias="mosaickingOrder")
-    max_cloud_coverage: float = Field(100.0, alias="maxCloudCoverage", ge=0, le=100)
-
-
-class Processing(_Part):
-    """``input.data[].processing``."""
-
-    upsampling: Resampling = "NEAREST"
-    downsampling: Resampling = "NEAREST"
-
-
-class DataItem(_Part):
-    """``input.data[]``."""
-
-    type: str
-    id: str | None = None
-    data_filter: DataFilter = Field(default=DataFilter.model_validate({}), alias="dataFilter")
-    processing: Processing = Processing()
 
 
 class Input(_Part):

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from rasterio.features import geometry_mask
 from rasterio.transform import Affine, from_bounds
 
+from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import Lattice
 from shdask.emulator.process import RenderJob
-from shdask.emulator.source import DATA_MASK, Pixels, Sampling, Scene, Source
+from shdask.emulator.source import DATA_MASK, Pixels, Scene, Source
 
 
 def render_samples(  # noqa: PLR0917  # all of them are needed
@@ -24,7 +25,7 @@ def render_samples(  # noqa: PLR0917  # all of them are needed
     source: Source,
     samples: Sequence[Sequence[Scene]],
     bands: Sequence[str],
-    sampling: Sampling,
+    choices: Choices,
 ) -> list[NDArray[np.float32]]:
     """One (y, x) plane in DN per band and sample, all samples of a band together.
 
@@ -41,7 +42,7 @@ def render_samples(  # noqa: PLR0917  # all of them are needed
             for scene in scenes:
                 if not wanted.any():
                     break
-                pixels = source.render(scene, names, block, sampling, wanted)
+                pixels = source.render(scene, names, block, choices, wanted)
                 if pixels is not None:
                     _fill(values[:, number, rows, columns], data_mask[number, rows, columns], wanted, pixels)
     bands_values = iter(values)

@@ -11,8 +11,9 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import Lattice
-from shdask.emulator.source import BandInfo, Pixels, Sampling, Scene
+from shdask.emulator.source import BandInfo, Pixels, Scene
 
 BANDS: Mapping[str, BandInfo] = {f"B{n:02d}": BandInfo(units={"REFLECTANCE": 10000.0, "DN": 1.0}) for n in range(1, 13)}
 RANGE_DN = 10000
@@ -35,10 +36,10 @@ class PatternSource:
         return (Scene(id="pattern", time=start, cloud_cover=0.0),)
 
     def render(
-        self, scene: Scene, bands: Sequence[str], lattice: Lattice, sampling: Sampling, wanted: NDArray[np.bool_]
+        self, scene: Scene, bands: Sequence[str], lattice: Lattice, choices: Choices, wanted: NDArray[np.bool_]
     ) -> Pixels | None:
         """The checksum of each pixel's absolute index."""
-        del scene, sampling, wanted
+        del scene, choices, wanted
         columns = 7 * np.arange(lattice.column, lattice.column + lattice.width)
         rows = 13 * np.arange(lattice.row, lattice.row + lattice.height)
         offsets = np.array([101 * tuple(BANDS).index(band) for band in bands], dtype=np.int64)

@@ -12,14 +12,16 @@ from datetime import UTC, datetime
 import shapely
 
 from shdask.emulator.area import check_resolution, read_area
-from shdask.emulator.body import DataItem, ProcessBody
+from shdask.emulator.body import ProcessBody
+from shdask.emulator.choices import Choices
 from shdask.emulator.config import EmulatorConfig
 from shdask.emulator.lattice import Lattice
+from shdask.emulator.options import DataItem, read_choices
 from shdask.emulator.quota import Priced, price_pu
 from shdask.emulator.refusal import Refusal, bad_payload
 from shdask.emulator.reply import Reply
 from shdask.emulator.setup import ScriptInput, ScriptSetup
-from shdask.emulator.source import DATA_MASK, Sampling, Source
+from shdask.emulator.source import DATA_MASK, Source
 
 BEGINNING = datetime(2015, 6, 27, tzinfo=UTC)
 """Nothing was acquired earlier; stands for a time range that is left out."""
@@ -36,7 +38,7 @@ class DataInput:
     mosaicking_order: str
     max_cloud_cover: float
     """Percent, inclusive."""
-    sampling: Sampling
+    choices: Choices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,7 @@ def make_job(
         check_resolution(lattice, source)
     return RenderJob(
         script=body.evalscript or "",
-        inputs=tuple(_read_input(item, now) for item in body.input.data),
+        inputs=tuple(_read_input(item, f"input->data->{number}", now) for number, item in enumerate(body.input.data)),
         lattice=lattice,
         geometry_wkb=None if geometry is None else shapely.to_wkb(geometry),
         reply=reply,
@@ -137,7 +139,7 @@ def price_job(job: RenderJob, setup: ScriptSetup, samples: Sequence[int]) -> flo
     )
 
 
-def _read_input(item: DataItem, now: datetime) -> DataInput:
+def _read_input(item: DataItem, place: str, now: datetime) -> DataInput:
     when = item.data_filter.time_range
     return DataInput(
         id=item.id,
@@ -146,5 +148,5 @@ def _read_input(item: DataItem, now: datetime) -> DataInput:
         end=(when and when.end) or now.replace(hour=23, minute=59, second=59, microsecond=0),
         mosaicking_order=item.data_filter.mosaicking_order,
         max_cloud_cover=item.data_filter.max_cloud_coverage,
-        sampling=Sampling(upsampling=item.processing.upsampling, downsampling=item.processing.downsampling),
+        choices=read_choices(item, place),
     )

@@ -136,7 +136,7 @@ class Renderer:
                     self._sources[stack.data.collection],
                     stack.samples,
                     feed.bands,
-                    stack.data.sampling,
+                    stack.data.choices,
                 )
             ]
             self._connection.send(Phase(script=True))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from shdask.emulator.source import Resampling
+from shdask.emulator.choices import Resampling
 
 MARGIN_PX = 3
 """Source pixels that may be read beyond a position."""

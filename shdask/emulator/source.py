@@ -6,17 +6,16 @@ Refuses to know where the pixels come from.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
+from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import Lattice
-
-Resampling = Literal["NEAREST", "BILINEAR", "BICUBIC"]
 
 DATA_MASK = "dataMask"
 
@@ -37,17 +36,9 @@ class Scene:
     time: datetime
     """UTC."""
     cloud_cover: float
-    """Percent."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
-    """How source pixels become output pixels."""
-
-    upsampling: Resampling = "NEAREST"
-    """Where the request is finer than the source."""
-    downsampling: Resampling = "NEAREST"
-    """Where the request is coarser than the source."""
+    """Percent; 0 where clouds do not matter."""
+    traits: Mapping[str, str] = field(default_factory=dict)
+    """What requests may filter by besides time and clouds, such as ``polarization``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,7 +66,7 @@ class Source(Protocol):
         ...
 
     def render(
-        self, scene: Scene, bands: Sequence[str], lattice: Lattice, sampling: Sampling, wanted: NDArray[np.bool_]
+        self, scene: Scene, bands: Sequence[str], lattice: Lattice, choices: Choices, wanted: NDArray[np.bool_]
     ) -> Pixels | None:
         """The scene on a block of a lattice; pixels outside ``wanted`` (y, x) need not be right; None: no data."""
         ...

@@ -80,7 +80,8 @@ def make_stacks(job: RenderJob, setup: ScriptSetup, sources: Mapping[str, Source
     stacks = []
     for number, (data, item) in enumerate(pair_inputs(job, setup)):
         found = sources[data.collection].scenes(job.lattice, data.start, data.end)
-        scenes = order_scenes(found, data.mosaicking_order, data.max_cloud_cover)
+        admitted = [scene for scene in found if data.choices.admit(scene.traits)]
+        scenes = order_scenes(admitted, data.mosaicking_order, data.max_cloud_cover)
         key = (item.datasource or str(number)) if several else None
         samples = _group(scenes, item.mosaicking)
         if key is None and not samples and item.mosaicking == "SIMPLE":

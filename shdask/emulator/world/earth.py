@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,10 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from shdask.emulator.choices import Choices
-from shdask.emulator.globe import WORLD
 from shdask.emulator.lattice import Lattice
 from shdask.emulator.source import BandInfo, Pixels, Scene
 from shdask.emulator.world.cover import BANDS, Cover, cloud_spectrum, haze_spectrum, snow_line_m, spectra_on
-from shdask.emulator.world.footprint import footprint_of, search_scenes, second_of
+from shdask.emulator.world.footprint import WORLD, footprint_of, search_scenes, second_of
 from shdask.emulator.world.ground import Ground, Landscape
 from shdask.emulator.world.orbit import SENTINEL_2, EarthScene, sun_of
 from shdask.emulator.world.place import locate
@@ -127,8 +125,8 @@ class EarthSource:
 
     def search(self, area: BaseGeometry, start: datetime, end: datetime) -> Iterator[Scene]:
         """Squares of passes whose part in the swath meets the area, newest first."""
-        for _, together in groupby(search_scenes(SENTINEL_2, area, start, end), key=lambda scene: scene.time):
-            yield from sorted(self._name(list(together)), key=lambda scene: scene.id, reverse=True)
+        for scene in search_scenes(SENTINEL_2, area, start, end):
+            yield from self._name([scene])
 
     def find(self, scene_id: str) -> Scene | None:
         """The scene of a product id, by the second in it."""

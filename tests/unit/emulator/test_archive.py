@@ -10,8 +10,8 @@ import rasterio
 from rasterio.transform import from_origin
 
 from shdask.emulator.archive import ArchiveSource
+from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import make_lattice
-from shdask.emulator.source import Sampling
 
 START, END = datetime(2016, 1, 1, tzinfo=UTC), datetime(2016, 1, 31, tzinfo=UTC)
 SCENE = "sentinel-2-l1c_T18SVG_2016-01-12"
@@ -34,11 +34,11 @@ def write(path, array, *, resolution=10.0, nodata=None):
         dataset.write(array, 1)
 
 
-def look(source, bands, bbox, width, height, crs="EPSG:32633", sampling=None):
+def look(source, bands, bbox, width, height, crs="EPSG:32633", choices=None):
     """The source's first scene in January 2016 on a lattice."""
     lattice = make_lattice(crs, bbox, width, height)
     scene = source.scenes(lattice, START, END)[0]
-    return source.render(scene, bands, lattice, sampling or Sampling(), np.ones(lattice.shape, dtype=bool))
+    return source.render(scene, bands, lattice, choices or Choices(), np.ones(lattice.shape, dtype=bool))
 
 
 def test_one_folder_is_one_acquisition_and_folders_are_several(tmp_path):
@@ -78,8 +78,8 @@ def test_finer_requests_take_the_upsampling(tmp_path):
     """Upsampling rules where the request is finer than the file, downsampling where it is coarser."""
     write(tmp_path / "B01.tif", np.array([[0, 100], [0, 100]], np.uint16), resolution=60.0)
     source, bbox = ArchiveSource.open_folder("byoc-x", tmp_path), (500000, 4999880, 500120, 5000000)
-    fine = look(source, ["B01"], bbox, 12, 12, sampling=Sampling(upsampling="BILINEAR"))
-    coarse = look(source, ["B01"], bbox, 1, 1, sampling=Sampling(upsampling="BILINEAR"))
+    fine = look(source, ["B01"], bbox, 12, 12, choices=Choices(upsampling="BILINEAR"))
+    coarse = look(source, ["B01"], bbox, 1, 1, choices=Choices(upsampling="BILINEAR"))
     assert len(np.unique(fine.values)) > 2
     assert coarse.values[0, 0, 0] == 100
 
@@ -121,9 +121,9 @@ def test_window_of_a_window_has_the_same_bits(shared_data, crs_and_bbox, resampl
     """On a foreign grid a part of an image equals that part asked for alone."""
     crs, (left, bottom) = crs_and_bbox
     source = ArchiveSource.open_folder("sentinel-2-l1c", shared_data / SCENE)
-    sampling = Sampling(upsampling=resampling, downsampling=resampling)
-    whole = look(source, ["B05", "B01"], (left, bottom, left + 4000, bottom + 4000), 200, 200, crs, sampling)
+    choices = Choices(upsampling=resampling, downsampling=resampling)
+    whole = look(source, ["B05", "B01"], (left, bottom, left + 4000, bottom + 4000), 200, 200, crs, choices)
     box = (left + 660, bottom + 1000, left + 2000, bottom + 3980)
-    part = look(source, ["B05", "B01"], box, 67, 149, crs, sampling)
+    part = look(source, ["B05", "B01"], box, 67, 149, crs, choices)
     assert whole.data_mask.any()
     np.testing.assert_array_equal(part.values, whole.values[:, 1:150, 33:100])

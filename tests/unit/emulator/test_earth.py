@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import make_lattice
 from shdask.emulator.mosaic import order_scenes, render_samples
-from shdask.emulator.source import Sampling
 from shdask.emulator.world.cover import Cover, spectra_on
 from shdask.emulator.world.earth import Earth, EarthSource
 
@@ -32,7 +32,7 @@ def look(grid, window=(0, 0, WIDTH, HEIGHT), *, start=10, end=20, order="mostRec
     first, last = datetime(2024, 6, start, tzinfo=UTC), datetime(2024, 6, end, tzinfo=UTC)
     scenes = order_scenes(source.scenes(lattice, first, last), order, 100.0)
     inside = np.ones(lattice.shape, dtype=bool)
-    return np.stack(render_samples(lattice, inside, source, [scenes], bands or BANDS, Sampling()))
+    return np.stack(render_samples(lattice, inside, source, [scenes], bands or BANDS, Choices()))
 
 
 GRIDS = {

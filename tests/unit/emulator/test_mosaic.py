@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import shapely
 
+from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import make_lattice
 from shdask.emulator.mosaic import find_inside, order_scenes, render_samples
 from shdask.emulator.process import RenderJob
 from shdask.emulator.reply import Reply
-from shdask.emulator.source import Pixels, Sampling, Scene
+from shdask.emulator.source import Pixels, Scene
 
 
 class Stripes:
@@ -27,9 +28,9 @@ class Stripes:
         del lattice, start, end
         return [Scene(id=str(n), time=datetime(2024, 6, n, tzinfo=UTC), cloud_cover=10.0 * n) for n in (1, 2, 3)]
 
-    def render(self, scene, bands, lattice, sampling, wanted):
+    def render(self, scene, bands, lattice, choices, wanted):
         """The number of the scene, with its stripes missing."""
-        del sampling, wanted
+        del choices, wanted
         n = int(scene.id)
         holds = (np.arange(lattice.column, lattice.column + lattice.width) % (n + 1) != 0) & np.ones(
             lattice.shape, bool
@@ -47,7 +48,7 @@ def mosaic(bbox, width, height, geometry=None, order="mostRecent", crs="EPSG:326
         reply=Reply(renditions=(), tar=False),
     )
     scenes = order_scenes(Stripes().scenes(job.lattice, None, None), order, 100.0)
-    return render_samples(job.lattice, find_inside(job), Stripes(), [scenes], ["A", "dataMask"], Sampling())
+    return render_samples(job.lattice, find_inside(job), Stripes(), [scenes], ["A", "dataMask"], Choices())
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_samples_are_mosaics_of_their_own():
     lattice = make_lattice("EPSG:32633", (0, 0, 40, 10), 4, 1)
     one, two, three = Stripes().scenes(lattice, None, None)
     planes = render_samples(
-        lattice, np.ones((1, 4), bool), Stripes(), [[one], [three, two], []], ["dataMask", "A"], Sampling()
+        lattice, np.ones((1, 4), bool), Stripes(), [[one], [three, two], []], ["dataMask", "A"], Choices()
     )
     expected = [[0, 1, 0, 1], [0, 1, 1, 1], [0, 0, 0, 0], [0, 1, 0, 1], [0, 3, 3, 3], [0, 0, 0, 0]]
     np.testing.assert_array_equal(np.concatenate(planes), expected)

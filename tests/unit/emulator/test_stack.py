@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import make_lattice
 from shdask.emulator.process import DataInput, RenderJob
 from shdask.emulator.reply import Reply
 from shdask.emulator.setup import read_setup
-from shdask.emulator.source import Sampling, Scene
+from shdask.emulator.source import Scene
 from shdask.emulator.stack import describe_scenes, make_stacks
 
 
@@ -36,7 +37,7 @@ def stack(mosaicking):
         end=datetime(2024, 6, 7, tzinfo=UTC),
         mosaicking_order="mostRecent",
         max_cloud_cover=100.0,
-        sampling=Sampling(),
+        choices=Choices(),
     )
     job = RenderJob(
         script="",
