@@ -25,6 +25,7 @@ from starlette.routing import Route
 from shdask.emulator.account import AccountRoutes
 from shdask.emulator.body import read_body
 from shdask.emulator.config import EmulatorConfig
+from shdask.emulator.inspection import Inspection, describe_buckets
 from shdask.emulator.journal import Journal
 from shdask.emulator.limits import Limited, Limits, make_token_bucket
 from shdask.emulator.oauth import OAuthError, TokenIssuer, TooManyTokens
@@ -156,7 +157,12 @@ class Emulator:
             self._limits.refill(self._timer())
             self._issuer.refill(self._clock())
 
-        return OwnRoutes(journal=self._journal, issuer=self._issuer, refill=refill).routes()
+        own = OwnRoutes(journal=self._journal, issuer=self._issuer, refill=refill)
+        return own.routes() + Inspection(journal=self._journal, totals=self._totals).routes()
+
+    def _totals(self) -> dict[str, Any]:
+        buckets = describe_buckets(self._limits, self._timer())
+        return {**self._journal.stats(), "tokens_issued": self._issuer.issued, "buckets": buckets}
 
     def watch(self, app: Any) -> Any:
         """``app`` with every exchange of the service's own routes kept and, where asked for, recorded."""
