@@ -6,19 +6,24 @@ Refuses to know requests; it answers what the files hold at given pixel centres.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
+import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from rasterio.windows import Window
+from shapely.geometry import box
+from shapely.geometry.base import BaseGeometry
 
 from shdask.emulator.choices import Choices, Resampling
+from shdask.emulator.globe import describe_projection, to_degrees
 from shdask.emulator.lattice import Lattice
 from shdask.emulator.resample import MARGIN_PX, sample
 from shdask.emulator.source import BandInfo, Pixels, Scene
@@ -52,6 +57,7 @@ class ArchiveSource:
     def __init__(self, collection: str, acquisitions: Sequence[Acquisition]) -> None:
         self.name = NAMES.get(collection, "CUSTOM")
         self.max_metres_per_px: float | None = None
+        self._footprints: dict[str, BaseGeometry] = {}
         self._opened: dict[Path, rasterio.DatasetReader] = {}
         self._acquisitions = {acquisition.name: acquisition for acquisition in acquisitions}
         bands = sorted({band for acquisition in acquisitions for band in acquisition.files})
@@ -100,6 +106,31 @@ class ArchiveSource:
             data_mask |= pixels[1]
         return Pixels(values=values, data_mask=data_mask) if data_mask.any() else None
 
+    def search(self, area: BaseGeometry, start: datetime, end: datetime) -> Iterator[Scene]:
+        """Dated acquisitions, newest first; those without a date are in no catalogue, since items must have one."""
+        dated = [(found.time, found.name) for found in self._acquisitions.values() if found.time is not None]
+        for noon, name in sorted(dated, reverse=True):
+            scene = Scene(id=name, time=noon, cloud_cover=0.0)
+            if start <= noon <= end and area.intersects(self.footprint(scene)):
+                yield scene
+
+    def find(self, scene_id: str) -> Scene | None:
+        """The acquisition of this folder name, if it has a date."""
+        found = self._acquisitions.get(scene_id)
+        return None if found is None or found.time is None else Scene(id=scene_id, time=found.time, cloud_cover=0.0)
+
+    def footprint(self, scene: Scene) -> BaseGeometry:
+        """The rectangles of all its rasters; pixels that hold a nodata value are not cut out."""
+        if scene.id not in self._footprints:
+            outlines = set(map(_outline, self._acquisitions[scene.id].files.values()))
+            self._footprints[scene.id] = shapely.union_all([to_degrees(box(*edges), crs) for crs, edges in outlines])
+        return self._footprints[scene.id]
+
+    def properties(self, scene: Scene) -> dict[str, Any]:
+        """The projection, and for an archive that stands for Sentinel-2 the cloud cover, 0."""
+        clouds = {"eo:cloud_cover": scene.cloud_cover} if self.name in NAMES.values() else {}
+        return {**clouds, **describe_projection(self.footprint(scene))}
+
     def _open(self, path: Path) -> rasterio.DatasetReader:
         if path not in self._opened:
             self._opened[path] = rasterio.open(path)
@@ -114,6 +145,11 @@ def _read_folder(folder: Path, root: Path) -> Acquisition:
     date = DATE_AT_END.search(folder.name)
     noon = datetime.combine(datetime.fromisoformat(date[1]), time(12), UTC) if date else None
     return Acquisition(name=folder.name, time=noon, files=files)
+
+
+def _outline(path: Path) -> tuple[str, tuple[float, float, float, float]]:
+    with rasterio.open(path) as file:
+        return file.crs.to_wkt(), tuple(file.bounds)
 
 
 def _sample_file(
