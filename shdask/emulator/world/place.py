@@ -6,8 +6,9 @@ Refuses to know what is there.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,58 @@ NODE_PX = 32
 EDGE_LATITUDE = 85.0
 METRES_PER_DEGREE = 111319.49
 
+FINE_UNIT_M = 20.0
+"""Length of a unit at 58 degrees, for which meshes are laid out."""
+
 Coordinates = NDArray[np.float64]
+_Number = TypeVar("_Number", np.float32, np.float64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Mesh:
+    """Nodes among the pixels of a block, on which smooth fields are worked out; between them they are blended.
+
+    Nodes are counted from the CRS's origin, so that a pixel lies between the same ones in every window.
+    """
+
+    u: Coordinates
+    """(node row, node column), eastwards in units as in Place."""
+    v: Coordinates
+    step_px: int
+    """Pixels from node to node, a power of two; 1: the nodes are the pixels."""
+    first: tuple[int, int]
+    """Row and column of the block's first pixel, counted from the first node."""
+    shape: tuple[int, int]
+    """Of the block."""
+
+    @property
+    def reach(self) -> float:
+        """Units within which all pixels between four nodes lie from any of them. Pure."""
+        if self.step_px == 1:
+            return 0.0
+        return float(
+            np.abs(np.diff(self.u)).max(initial=0)
+            + np.abs(np.diff(self.u, axis=0)).max(initial=0)
+            + np.abs(np.diff(self.v)).max(initial=0)
+            + np.abs(np.diff(self.v, axis=0)).max(initial=0)
+        )
+
+    def spread(self, nodes: NDArray[_Number]) -> NDArray[_Number]:
+        """(y, x): ``nodes`` (node row, node column) blended bilinearly. Pure."""
+        step, (row0, column0), (height, width) = self.step_px, self.first, self.shape
+        if step == 1:
+            return nodes
+        t = np.arange(step).astype(nodes.dtype) / nodes.dtype.type(step)
+        wide = _ramp(nodes, t, 1)[:, column0 : column0 + width]
+        return _ramp(wide, t, 0)[row0 : row0 + height]
+
+    def mark(self, nodes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(y, x): True where one of the four nodes around is. Pure."""
+        step, (row0, column0), (height, width) = self.step_px, self.first, self.shape
+        if step == 1:
+            return nodes
+        cells = nodes[:-1, :-1] | nodes[:-1, 1:] | nodes[1:, :-1] | nodes[1:, 1:]
+        return cells.repeat(step, 1)[:, column0 : column0 + width].repeat(step, 0)[row0 : row0 + height]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,6 +92,16 @@ class Place:
     """Least and greatest u, least and greatest v."""
     resolution_m: float
     """Pixel size in metres, roughly; the same for all windows of a grid."""
+    lattice: Lattice
+    nodes: tuple[Coordinates, Coordinates] = field(repr=False)
+    """Exact u and v every NODE_PX pixels."""
+
+    def mesh(self, reach: float) -> Mesh:
+        """Nodes at most about ``reach`` units apart, and at most NODE_PX pixels. Pure."""
+        step = NODE_PX
+        while step > 1 and step * self.resolution_m > reach * FINE_UNIT_M:
+            step //= 2
+        return _make_mesh(self.lattice, self.nodes, step)
 
 
 def locate(lattice: Lattice) -> Place:
@@ -47,24 +109,27 @@ def locate(lattice: Lattice) -> Place:
 
     Exact at nodes every 32 pixels, counted from the CRS's origin, and bilinear between.
     """
-    column0, row0 = lattice.column // NODE_PX, lattice.row // NODE_PX
-    columns = np.arange(column0, (lattice.column + lattice.width - 1) // NODE_PX + 2) * NODE_PX
-    rows = np.arange(row0, (lattice.row + lattice.height - 1) // NODE_PX + 2) * NODE_PX
+    # one node more than the pixels need: a finer mesh may end on the last of theirs
+    columns = np.arange(lattice.column // NODE_PX, (lattice.column + lattice.width - 1) // NODE_PX + 3) * NODE_PX
+    rows = np.arange(lattice.row // NODE_PX, (lattice.row + lattice.height - 1) // NODE_PX + 3) * NODE_PX
     x = (columns + (lattice.fraction_x + 0.5)) * lattice.res_x
     y = (rows + (lattice.fraction_y + 0.5)) * -lattice.res_y
     u, v = to_units(lattice.crs, *np.meshgrid(x, y))
-    tx, ix = _between(lattice.column, lattice.width, column0)
-    ty, iy = _between(lattice.row, lattice.height, row0)
-    metres = np.array([[UNIT_M * math.cos(math.radians(latitude_of(node))) for node in row] for row in v.tolist()])
-    degrees = CRS.from_user_input(lattice.crs).is_geographic
-    east, south = _blend(_blend(u, ix, tx, 1), iy, ty, 0), _blend(_blend(v, ix, tx, 1), iy, ty, 0)
-    east -= np.floor(east * (1.0 / AROUND) + 0.5) * AROUND
+    u -= np.floor(u * (1.0 / AROUND) + 0.5) * AROUND
+    mesh = _make_mesh(lattice, (u, v), NODE_PX)
+    # a cell that straddles the antimeridian is crossed the short way
+    straddles = bool(np.ptp(mesh.u) > AROUND / 2)
+    east = _make_mesh(lattice, (u, v), 1).u if straddles else mesh.spread(mesh.u)
+    south = mesh.spread(mesh.v)
+    metres = [[UNIT_M * math.cos(math.radians(latitude_of(node))) for node in row] for row in mesh.v.tolist()]
     return Place(
         u=east,
         v=south,
         extent=(float(east.min()), float(east.max()), float(south.min()), float(south.max())),
-        metres=_blend(_blend(metres, ix, tx, 1), iy, ty, 0).astype(np.float32),
-        resolution_m=lattice.res_y * (METRES_PER_DEGREE if degrees else 1.0),
+        metres=mesh.spread(np.array(metres, dtype=np.float32)),
+        resolution_m=lattice.res_y * (METRES_PER_DEGREE if _is_geographic(lattice.crs) else 1.0),
+        lattice=lattice,
+        nodes=(u, v),
     )
 
 
@@ -87,18 +152,43 @@ def v_of(latitude: float) -> float:
     return -math.asinh(math.tan(math.radians(latitude))) * 6378137.0 / UNIT_M
 
 
-def _between(first: int, count: int, node0: int) -> tuple[Coordinates, NDArray[np.int64]]:
-    index = np.arange(first, first + count)
-    node = index // NODE_PX
-    return (index - node * NODE_PX) / NODE_PX, node - node0
+def _make_mesh(lattice: Lattice, nodes: tuple[Coordinates, Coordinates], step: int) -> Mesh:
+    """Every ``step``-th pixel, between the exact nodes."""
+    more = step > 1
+    columns = np.arange(lattice.column // step, (lattice.column + lattice.width - 1) // step + 1 + more) * step
+    rows = np.arange(lattice.row // step, (lattice.row + lattice.height - 1) // step + 1 + more) * step
+    column0, row0 = lattice.column // NODE_PX, lattice.row // NODE_PX
+    u, v = (_blend(_blend(exact, columns, column0, 1), rows, row0, 0) for exact in nodes)
+    u -= np.floor(u * (1.0 / AROUND) + 0.5) * AROUND
+    return Mesh(u=u, v=v, step_px=step, first=(lattice.row % step, lattice.column % step), shape=lattice.shape)
 
 
-def _blend(nodes: Coordinates, index: NDArray[np.int64], t: Coordinates, axis: int) -> Coordinates:
-    near, far = nodes.take(index, axis), nodes.take(index + 1, axis)
+def _blend(nodes: Coordinates, pixels: NDArray[np.int64], node0: int, axis: int) -> Coordinates:
+    index = pixels // NODE_PX
+    t = (pixels - index * NODE_PX) / NODE_PX
+    near, far = nodes.take(index - node0, axis), nodes.take(index - node0 + 1, axis)
     step = far - near
-    # a cell that straddles the antimeridian is crossed the short way
     step -= np.round(step / AROUND) * AROUND
     return np.asarray(near + step * (t[None, :] if axis else t[:, None]))
+
+
+def _ramp(nodes: NDArray[_Number], t: NDArray[_Number], axis: int) -> NDArray[_Number]:
+    # from each node to the next along an axis, len(t) values each, without the last node
+    rows, columns = nodes.shape
+    if axis:
+        near, step = nodes[:, :-1, None], np.diff(nodes)[:, :, None]
+        ramps = step * t
+        ramps += near
+        return ramps.reshape(rows, -1)
+    near, step = nodes[:-1, None, :], np.diff(nodes, axis=0)[:, None, :]
+    ramps = step * t[:, None]
+    ramps += near
+    return ramps.reshape(-1, columns)
+
+
+@lru_cache(maxsize=64)
+def _is_geographic(crs: str) -> bool:
+    return bool(CRS.from_user_input(crs).is_geographic)
 
 
 @lru_cache(maxsize=64)

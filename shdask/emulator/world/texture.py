@@ -79,17 +79,30 @@ def hash_cells(i: NDArray[np.int64], j: NDArray[np.int64], salt: int) -> Hashes:
     """32 well mixed bits for each pair of whole numbers. Pure."""
     h = i.astype(np.uint32) * np.uint32(0x9E3779B1) ^ (j.astype(np.uint32) * np.uint32(0x85EBCA77))
     h ^= np.uint32(salt * 0x27D4EB2F & 0xFFFFFFFF)
+    mix(h)
+    return h
+
+
+def mix(h: Hashes) -> None:
+    """Let every bit of ``h`` depend on all others, in place."""
     h ^= h >> np.uint32(15)
     h *= np.uint32(0x2C1B3C6D)
     h ^= h >> np.uint32(12)
     h *= np.uint32(0x297A2D39)
     h ^= h >> np.uint32(15)
-    return h
 
 
 def unit(h: Hashes, shift: int = 0) -> Floats:
     """A number in [0, 1) from 8 bits of a hash, from ``shift`` upwards. Pure."""
     return ((h >> np.uint32(shift)) & np.uint32(0xFF)).astype(np.float32) * np.float32(1 / 256)
+
+
+def paint(target: NDArray[np.uint8], value: NDArray[np.uint8] | int, where: NDArray[np.bool_]) -> None:
+    """Write ``value`` (of ``target``'s shape or one number) over ``target`` where ``where`` holds."""
+    # many times faster than a masked copy, which asks at each pixel
+    chosen = target ^ (np.uint8(value) if isinstance(value, int) else value)
+    chosen &= np.negative(where.view(np.uint8))
+    target ^= chosen
 
 
 def ramp(x: Floats, low: float, high: float) -> Floats:
