@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from shapely.geometry import Point, box
 
 from shdask.emulator.archive import ArchiveSource
+from shdask.emulator.choices import Choices
 from shdask.emulator.globe import WORLD
 from shdask.emulator.lattice import make_lattice
-from shdask.emulator.source import CataloguedSource, Sampling
+from shdask.emulator.source import CataloguedSource
 from shdask.emulator.world.earth import Earth, EarthSource
 
 from .test_archive import write
@@ -30,7 +31,7 @@ def has_data(source, scene, longitude, latitude):
     half = PIXEL_DEGREES / 2
     bbox = (longitude - half, latitude - half, longitude + half, latitude + half)
     lattice = make_lattice("EPSG:4326", bbox, 1, 1)
-    pixels = source.render(scene, [], lattice, Sampling(), np.ones((1, 1), dtype=bool))
+    pixels = source.render(scene, [], lattice, Choices(), np.ones((1, 1), dtype=bool))
     return pixels is not None and bool(pixels.data_mask[0, 0])
 
 
