@@ -23,7 +23,7 @@ from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
 from shdask.emulator.choices import Choices, Resampling
-from shdask.emulator.globe import describe_projection, to_degrees
+from shdask.emulator.globe import to_degrees
 from shdask.emulator.lattice import Lattice
 from shdask.emulator.resample import MARGIN_PX, sample
 from shdask.emulator.source import BandInfo, Pixels, Scene
@@ -127,9 +127,8 @@ class ArchiveSource:
         return self._footprints[scene.id]
 
     def properties(self, scene: Scene) -> dict[str, Any]:
-        """The projection, and for an archive that stands for Sentinel-2 the cloud cover, 0."""
-        clouds = {"eo:cloud_cover": scene.cloud_cover} if self.name in NAMES.values() else {}
-        return {**clouds, **describe_projection(self.footprint(scene))}
+        """For an archive that stands for Sentinel-2 the cloud cover, which is 0."""
+        return {"eo:cloud_cover": scene.cloud_cover} if self.name in NAMES.values() else {}
 
     def _open(self, path: Path) -> rasterio.DatasetReader:
         if path not in self._opened:

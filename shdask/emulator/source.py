@@ -96,5 +96,5 @@ class CataloguedSource(Source, Protocol):
         ...
 
     def properties(self, scene: Scene) -> dict[str, Any]:
-        """The properties of its STAC item but for ``datetime``, as JSON values."""
+        """The properties of its STAC item but for ``datetime`` and ``proj:``, as JSON values; asked for often."""
         ...

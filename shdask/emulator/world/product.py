@@ -8,8 +8,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shdask.emulator.globe import describe_projection
-from shdask.emulator.world.footprint import footprint_of
 from shdask.emulator.world.orbit import EarthScene
 from shdask.emulator.world.place import AROUND
 
@@ -45,5 +43,4 @@ def describe_product(scene: EarthScene) -> dict[str, Any]:
         "constellation": "sentinel-2",
         "gsd": PIXEL_M,
         "eo:cloud_cover": scene.cloud_cover,
-        **describe_projection(footprint_of(scene)),
     }
