@@ -25,6 +25,10 @@ from starlette.routing import Route
 from shdask.emulator.account import AccountRoutes
 from shdask.emulator.body import read_body
 from shdask.emulator.config import EmulatorConfig
+from shdask.emulator.faults import FaultBook
+from shdask.emulator.faults_routes import FaultRoutes
+from shdask.emulator.faults_text import read_faults
+from shdask.emulator.faults_wire import Faulty
 from shdask.emulator.inspection import Inspection, describe_buckets
 from shdask.emulator.journal import Journal
 from shdask.emulator.limits import Limited, Limits, make_token_bucket
@@ -68,6 +72,7 @@ class Emulator:
         )
         self._limits = Limits.make(config, timer(), clock())
         self._journal = Journal(config.recorded_requests, config.recorded_nbytes)
+        self._faults = FaultBook(read_faults(config.faults), seed=config.fault_seed, now=timer())
         self._sources = make_sources(config)
         self._setups: OrderedDict[str, ScriptSetup] = OrderedDict()
         self.pool = RendererPool(config)
@@ -156,17 +161,26 @@ class Emulator:
         def refill() -> None:
             self._limits.refill(self._timer())
             self._issuer.refill(self._clock())
+            self._faults.restart(self._timer())
 
-        own = OwnRoutes(journal=self._journal, issuer=self._issuer, refill=refill)
-        return own.routes() + Inspection(journal=self._journal, totals=self._totals).routes()
+        own = OwnRoutes(journal=self._journal, issuer=self._issuer, faults=self._faults, refill=refill)
+        faults = FaultRoutes(self._faults, timer=self._timer)
+        return own.routes() + faults.routes() + Inspection(journal=self._journal, totals=self._totals).routes()
 
     def _totals(self) -> dict[str, Any]:
         buckets = describe_buckets(self._limits, self._timer())
-        return {**self._journal.stats(), "tokens_issued": self._issuer.issued, "buckets": buckets}
+        return {
+            **self._journal.stats(),
+            "tokens_issued": self._issuer.issued,
+            "faults": self._faults.counts(),
+            "buckets": buckets,
+        }
 
     def watch(self, app: Any) -> Any:
-        """``app`` with every exchange of the service's own routes kept and, where asked for, recorded."""
-        return Watch(app, self._journal, make_recorder(self._config))
+        """``app`` with faults played on the service's own routes, every exchange kept and, where asked for, recorded."""
+        revoke = self._issuer.revoke_all
+        faulty = Faulty(app, self._faults, revoke_tokens=revoke, clock=self._clock, timer=self._timer)
+        return Watch(faulty, self._journal, make_recorder(self._config))
 
 
 def make_app(config: EmulatorConfig, *, timer: Callable[[], float] = time.monotonic) -> Any:

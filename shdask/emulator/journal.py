@@ -18,6 +18,12 @@ SERVICES = {"catalog": "catalog", "async": "async", "process": "process", "token
 """Part of a path -> service; the first that is found counts, as asynchronous paths end in "process"."""
 
 
+def service_of(path: str) -> str:
+    """``token``, ``process``, ``catalog``, ``async``, ``account`` or ``other``. Pure."""
+    parts = path.split("/")
+    return next((name for part, name in SERVICES.items() if part in parts), "other")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
     """One call and its answer, as they went over the wire, without credentials."""
@@ -47,8 +53,7 @@ class Exchange:
     @property
     def service(self) -> str:
         """``token``, ``process``, ``catalog``, ``async``, ``account`` or ``other``, by the path. Pure."""
-        parts = self.path.split("/")
-        return next((name for part, name in SERVICES.items() if part in parts), "other")
+        return service_of(self.path)
 
     @property
     def pu(self) -> float | None:

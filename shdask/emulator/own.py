@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from shdask.emulator.faults import FaultBook
 from shdask.emulator.journal import Journal
 from shdask.emulator.oauth import TokenIssuer
 
@@ -20,10 +21,11 @@ OWN_PREFIX = "/emulator/"
 class OwnRoutes:
     """Handlers under ``/emulator/``; they need no token, as the emulator listens on loopback only."""
 
-    def __init__(self, *, journal: Journal, issuer: TokenIssuer, refill: Callable[[], None]) -> None:
-        """``refill`` fills the buckets."""
+    def __init__(self, *, journal: Journal, issuer: TokenIssuer, faults: FaultBook, refill: Callable[[], None]) -> None:
+        """``refill`` fills the buckets, and starts the faults from their first call."""
         self._journal = journal
         self._issuer = issuer
+        self._faults = faults
         self._refill = refill
 
     def routes(self) -> list[Route]:
@@ -38,7 +40,8 @@ class OwnRoutes:
     async def stats(self, request: Request) -> Response:
         """GET: counts since the start or the last reset."""
         del request
-        return JSONResponse({**self._journal.stats(), "tokens_issued": self._issuer.issued})
+        counts = {**self._journal.stats(), "tokens_issued": self._issuer.issued, "faults": self._faults.counts()}
+        return JSONResponse(counts)
 
     async def requests(self, request: Request) -> Response:
         """GET: the latest Process bodies, oldest first."""

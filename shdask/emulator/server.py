@@ -17,6 +17,7 @@ import uvicorn
 
 from shdask.emulator.app import TOKEN_PATHS, make_app
 from shdask.emulator.config import EmulatorConfig
+from shdask.emulator.faults_wire import WireProtocol
 
 PARENT_POLL_S = 0.5
 BACKLOG = 512
@@ -37,6 +38,7 @@ def run_server(config: EmulatorConfig, *, announce: Callable[[dict[str, Any]], N
         base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         options = uvicorn.Config(
             make_app(config),
+            http=WireProtocol,
             log_level="critical",  # the application logs its own failures; those of a shutdown are none,
             access_log=False,
             lifespan="on",
