@@ -177,7 +177,7 @@ class Emulator:
         }
 
     def watch(self, app: Any) -> Any:
-        """``app`` with faults played on the service's own routes, every exchange kept and, where asked for, recorded."""
+        """``app`` with faults played on its calls, and every exchange kept and, where asked for, recorded."""
         revoke = self._issuer.revoke_all
         faulty = Faulty(app, self._faults, revoke_tokens=revoke, clock=self._clock, timer=self._timer)
         return Watch(faulty, self._journal, make_recorder(self._config))
