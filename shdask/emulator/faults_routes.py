@@ -41,7 +41,7 @@ class FaultRoutes:
         return JSONResponse(self._book.rules())
 
     async def set(self, request: Request) -> Response:
-        """POST: a rule, a list of them, or a short text, as JSON; they replace the others, or join them (``?add=true``).
+        """POST: a rule, a list of them, or a short text, as JSON; replacing the others or, with ``?add=true``, not.
 
         400 with the error wrapper where they cannot be read; nothing is changed then.
         """

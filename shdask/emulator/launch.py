@@ -9,8 +9,9 @@ import json
 import os
 import subprocess
 import sys
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -57,9 +58,32 @@ class EmulatorProcess:
         """Let every token that was issued be refused from now on."""
         self._call("POST", "/emulator/revoke-tokens")
 
-    def _call(self, method: str, path: str) -> Any:
-        request = urllib.request.Request(self.base_url + path, method=method)  # noqa: S310  # http to loopback
-        with urllib.request.urlopen(request, timeout=END_S) as response:  # noqa: S310  # as above
+    def set_faults(self, faults: str | Mapping[str, Any] | Sequence[Mapping[str, Any]], *, add: bool = False) -> None:
+        """Let calls go wrong from now on by these rules (as EmulatorConfig's, but no file), or by these too.
+
+        Raises ValueError for what is no rule; nothing is changed then.
+        """
+        try:
+            self._call("POST", "/emulator/faults?add=true" if add else "/emulator/faults", faults)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise ValueError(json.load(error)["error"]["message"]) from None
+
+    def faults(self) -> list[dict[str, Any]]:
+        """The rules in force, each with the ``calls`` it counted and how often it ``struck``."""
+        rules: list[dict[str, Any]] = self._call("GET", "/emulator/faults")
+        return rules
+
+    def clear_faults(self) -> None:
+        """Let nothing go wrong any more."""
+        self._call("DELETE", "/emulator/faults")
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        content = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.base_url + path, content, method=method)  # noqa: S310  # http to loopback
+        # a proxy knows no loopback of ours
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=END_S) as response:
             return json.load(response)
 
 
