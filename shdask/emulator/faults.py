@@ -47,7 +47,10 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "close": Kind(says="the connection is closed without an answer"),
         "cut": Kind(says="the body ends before its Content-Length", parameter="at", spoils=True),
         "cut-chunked": Kind(says="a chunked body ends without its last chunk", parameter="at", spoils=True),
-        "garbled": Kind(says="a body of the right length, with one byte in 64 changed", spoils=True),
+        "garbled": Kind(
+            says="a body of the right length, one byte in 64 changed (no client notices in a TIFF without compression)",
+            spoils=True,
+        ),
         "shape": Kind(says="a TIFF without its last row and column; other answers are garbled", spoils=True),
         "dtype": Kind(says="a TIFF of a wider sample type; other answers are garbled", spoils=True),
         "bands": Kind(says="a TIFF that lacks a band, or has one twice; other answers are garbled", spoils=True),
