@@ -156,7 +156,7 @@ def test_a_garbled_tiff_cannot_be_read():
     pixels = np.random.default_rng(1).integers(0, 9000, (1, 64, 64), np.uint16)
     with MemoryFile() as file:
         profile = {"count": 1, "height": 64, "width": 64, "dtype": "uint16", "compress": "deflate"}
-        with file.open(driver="GTiff", transform=from_origin(0, 0, 1, 1), **profile) as image:
+        with file.open(driver="GTiff", transform=from_origin(0, 64, 10, 10), **profile) as image:
             image.write(pixels)
         spoilt = garble(bytes(file.read()), 5)
     with pytest.raises(rasterio.errors.RasterioError), MemoryFile(spoilt) as file, file.open() as image:
