@@ -75,6 +75,18 @@ class EmulatorConfig:
     """The answer to a collection that is not served: 400, 403 or 404. The service's way is not documented."""
     forbidden_collections: Sequence[str] = ()
     """Collections that answer 403 COMMON_INSUFFICIENT_PERMISSIONS, as those an account has no right to."""
+    catalog_datetime: Literal["required", "unless_ids", "optional"] = "unless_ids"
+    """Whether a Catalog search must have ``datetime``: the OpenAPI description says so, the service has answered
+    searches by ids without it."""
+    catalog_two_areas: Literal["refuse", "both"] = "refuse"
+    """``bbox`` and ``intersects`` in one Catalog search: an error, or items must meet both; not documented."""
+    catalog_fields_include: Literal["merged", "alone"] = "merged"
+    """``fields.include`` adds to the default members, as documented, or stands alone, as has been observed."""
+    catalog_fields_both: Literal["exclude", "include"] = "exclude"
+    """A member that is both included and excluded is left out, as the Catalog's page has it, or kept, as its OpenAPI
+    description has it."""
+    catalog_timeout_s: float = 30.0
+    """A Catalog search that takes longer, such as one of the world for what is nowhere, is given up with 500."""
     max_body_nbytes: int = 64 * 2**20
     """A Process body that is larger, as it comes or unpacked, gets 413. Neither limit nor body are documented."""
     several_without_tar: Literal["refuse", "tar", "first"] = "refuse"
