@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -16,48 +17,44 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from shdask.emulator.choices import Choices
+from shdask.emulator.globe import WORLD
 from shdask.emulator.lattice import Lattice
 from shdask.emulator.source import BandInfo, Pixels, Scene
-from shdask.emulator.world.cover import BANDS, Cover, cloud_spectrum, haze_spectrum, snow_line_m, spectra_on
-from shdask.emulator.world.footprint import WORLD, footprint_of, search_scenes, second_of
+from shdask.emulator.world.cover import BANDS, cloud_spectrum, haze_spectrum
+from shdask.emulator.world.footprint import footprint_of, search_scenes, second_of
 from shdask.emulator.world.ground import Ground, Landscape
-from shdask.emulator.world.orbit import SENTINEL_2, EarthScene, sun_of
+from shdask.emulator.world.layers import aerosol_depth, angle, cloud_percent, scene_class, snow_percent
+from shdask.emulator.world.orbit import SENTINEL_2, EarthScene
 from shdask.emulator.world.place import locate
-from shdask.emulator.world.product import describe_product, name_product
+from shdask.emulator.world.product import BASELINE_4_FROM, describe_product, name_product
+from shdask.emulator.world.states import state_spectra
 from shdask.emulator.world.swath import across_swath, find_inside_scene, find_scenes, misses, squares_of
-from shdask.emulator.world.weather import Sky, opacity, sky_of, with_cloud_cover
+from shdask.emulator.world.view import AIR_REACH, View, look
+from shdask.emulator.world.weather import sky_of, with_cloud_cover
 
 COARSEST_M = 1500.0
 BLOCKS_KEPT = 2
 SEARCHES_KEPT = 32
-LIMB = 0.05
-"""How much brighter one edge of the swath is than its middle; makes seams between passes visible."""
-CLOUD_REACH_UNITS = 55.0
-"""Distance from a cloud to its shadow with the sun at 45 degrees."""
-SHADE = 0.55
 DN_MAX = 16000
-LIGHT_MIN, LIGHT_MAX = 0.3, 1.55
+BASELINE_OFFSET_DN = 1000
+"""Added to every reflectance by processing baseline 04.00; harmonised values are without."""
+CLEAN_AIR = 0.12
+"""Optical depth of the aerosols that surface reflectance is corrected for."""
+LEFT_OVER = 1.5
+"""Haze that the correction leaves, per optical depth."""
+TRANSMITTANCE = 0.92
+CIRRUS_B10 = 2500.0
 
 OPTICAL = BandInfo(units={"REFLECTANCE": 10000.0, "DN": 1.0})
+DEPTH = BandInfo(units={"OPTICAL_DEPTH": 1000.0, "DN": 1.0})
 CLASS = BandInfo(units={"DN": 1.0})
-PERCENT = BandInfo(units={"PERCENT": 1.0, "DN": 1.0})
-
-WATERS = (Cover.SEA, Cover.SHALLOWS, Cover.LAKE, Cover.RIVER)
-GREEN = (Cover.CONIFER, Cover.BROADLEAF, Cover.PASTURE, Cover.GARDEN, Cover.ALPINE, Cover.GREENS)
-SCL_WATER, SCL_VEGETATION, SCL_BARE, SCL_SHADOW, SCL_THIN, SCL_THICK, SCL_SNOW = 6, 4, 5, 3, 8, 9, 11
+PERCENT = BandInfo(units={"PERCENT": 1.0})
+DEGREES = BandInfo(units={"DEGREES": 1.0})
+ANGLES = ("sunAzimuthAngles", "sunZenithAngles", "viewAzimuthMean", "viewZenithMean")
+LAYERS = {"AOT": DEPTH, "SCL": CLASS, "SNW": PERCENT, "CLD": PERCENT}
 
 F = np.float32
 Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _View:
-    """What one scene sees of a block; all arrays (y, x)."""
-
-    cover: NDArray[np.uint8]
-    light: Floats
-    cloud: Floats
-    shadow: Floats
 
 
 class Earth:
@@ -91,7 +88,8 @@ class EarthSource:
         self.name = "S2L2A" if surface else "S2L1C"
         self.max_metres_per_px: float | None = COARSEST_M
         optical = dict.fromkeys([band for band in BANDS if not surface or band != "B10"], OPTICAL)
-        self.bands: Mapping[str, BandInfo] = {**optical, "SCL": CLASS, "CLD": PERCENT} if surface else optical
+        layers = LAYERS if surface else {}
+        self.bands: Mapping[str, BandInfo] = {**optical, **layers, **dict.fromkeys(ANGLES, DEGREES)}
         self._earth = earth
         self._surface = surface
         self._found: OrderedDict[tuple[range, range, datetime, datetime], Sequence[EarthScene]] = OrderedDict()
@@ -109,24 +107,32 @@ class EarthSource:
     def render(
         self, scene: Scene, bands: Sequence[str], lattice: Lattice, choices: Choices, wanted: NDArray[np.bool_]
     ) -> Pixels | None:
-        """The scene's square of its swath; whole DN, at least 1 where there is data."""
-        del choices
+        """The scene's square of its swath; reflectances in whole DN, at least 1 where there is data."""
         scene = _check(scene)
         ground = self._earth.ground(lattice)
         if misses(scene, ground.place):
             return None
-        across = across_swath(scene, ground.place)
+        mesh = ground.place.mesh(AIR_REACH)
+        across = mesh.spread(across_swath(scene, mesh))
         data_mask = find_inside_scene(scene, ground.place, across)
         if not (data_mask & wanted).any():
             return None
-        view = self._look(scene, ground, across)
-        values = np.stack([self._band(band, scene, view) for band in bands] or [np.zeros_like(view.light)])
-        return Pixels(values=values[: len(bands)], data_mask=data_mask)
+        sky = sky_of(scene, self._earth.seed)
+        view = look(scene, ground, sky, self._earth.landscape.coarse, across)
+        values = np.empty((len(bands), *lattice.shape), dtype=np.float32)
+        for plane, band in zip(values, bands, strict=True):
+            if band in BANDS:
+                self._reflect(band, scene, view, plane)
+                if not choices.harmonize_values and scene.time >= BASELINE_4_FROM:
+                    np.add(plane, F(BASELINE_OFFSET_DN), out=plane)
+            else:
+                plane[...] = _layer(band, scene, ground, view)
+        return Pixels(values=values, data_mask=data_mask)
 
     def search(self, area: BaseGeometry, start: datetime, end: datetime) -> Iterator[Scene]:
         """Squares of passes whose part in the swath meets the area, newest first."""
-        for scene in search_scenes(SENTINEL_2, area, start, end):
-            yield from self._name([scene])
+        for _, together in groupby(search_scenes(SENTINEL_2, area, start, end), key=lambda scene: scene.time):
+            yield from sorted(self._name(list(together)), key=lambda scene: scene.id, reverse=True)
 
     def find(self, scene_id: str) -> Scene | None:
         """The scene of a product id, by the second in it."""
@@ -147,60 +153,39 @@ class EarthSource:
         clouded = with_cloud_cover(scenes, self._earth.landscape.coarse, self._earth.seed)
         return [replace(scene, id=name_product(scene, level)) for scene in clouded]
 
-    def _look(self, scene: EarthScene, ground: Ground, across: Floats) -> _View:
-        east, south, up = sun_of(scene)
-        facing = F(up) - F(east) * ground.slope_east - F(south) * ground.slope_south
-        upright = np.sqrt(F(1) + ground.slope_east * ground.slope_east + ground.slope_south * ground.slope_south)
-        light = np.clip(facing / (upright * F(up)), F(LIGHT_MIN), F(LIGHT_MAX)) * ground.grain
-        water = ground.cover <= Cover.RIVER
-        light[water] = 1.0
-        cover = ground.cover
-        snow = (ground.height_m + F(60) * ground.fine > F(snow_line_m(scene.day))) & ~water
-        if snow.any():
-            wood = (cover == Cover.CONIFER) | (cover == Cover.BROADLEAF)
-            cover = np.where(snow, np.where(wood, np.uint8(Cover.SNOWY_WOOD), np.uint8(Cover.SNOW)), cover)
-        cloud, shadow = self._clouds(sky_of(scene, self._earth.seed), ground, (east, south, up))
-        return _View(cover=cover, light=light * (F(1) + F(LIMB) * across), cloud=cloud, shadow=shadow)
-
-    def _clouds(self, sky: Sky, ground: Ground, sun: tuple[float, float, float]) -> tuple[Floats, Floats]:
-        if sky.clear:
-            nothing = np.zeros(ground.height_m.shape, dtype=np.float32)
-            return nothing, nothing
-        noise, place = self._earth.landscape.coarse, ground.place
-        cloud = opacity(sky, noise, place.u, place.v, ground.fine)
-        reach = CLOUD_REACH_UNITS / sun[2]
-        # a pixel lies in the shadow of the cloud that stands towards the sun
-        shadow = opacity(sky, noise, place.u + sun[0] * reach, place.v + sun[1] * reach, ground.fine)
-        return cloud, shadow
-
-    def _band(self, band: str, scene: EarthScene, view: _View) -> Floats:
-        if band == "SCL":
-            return _classify(view)
-        if band == "CLD":
-            return np.asarray(np.floor(view.cloud * F(100) + F(0.5)), dtype=np.float32)
+    def _reflect(self, band: str, scene: EarthScene, view: View, seen: Floats) -> None:
         index = BANDS.index(band)
-        spectrum = spectra_on(scene.day)[:, index].astype(np.float32)
-        haze, white = haze_spectrum()[index], cloud_spectrum()[index]
-        seen = spectrum.take(view.cover) * view.light * (F(1) - F(SHADE) * view.shadow)
-        seen += view.cloud * (F(white) - seen)
-        if not self._surface:
-            seen = seen * F(0.92) + F(haze)
-        return np.asarray(np.floor(np.clip(seen, F(1), F(DN_MAX)) + F(0.5)), dtype=np.float32)
+        haze, white = float(haze_spectrum()[index]), float(cloud_spectrum()[index])
+        state_spectra(scene.day)[index].take(view.state, out=seen, mode="clip")
+        seen *= view.lit
+        air = view.haze * F(haze * (LEFT_OVER if self._surface else 1.0 / CLEAN_AIR))
+        if self._surface:
+            air -= F(haze * LEFT_OVER * CLEAN_AIR)
+        else:
+            seen *= F(TRANSMITTANCE)
+        seen += air
+        if view.cloud is not None:
+            seen += view.cloud * (F(white) - seen)
+        if band == "B10" and view.cirrus is not None:
+            seen += view.cirrus * F(CIRRUS_B10)
+        np.clip(seen, F(1), F(DN_MAX), out=seen)
+        seen += F(0.5)
+        np.floor(seen, out=seen)
+
+
+def _layer(band: str, scene: EarthScene, ground: Ground, view: View) -> Floats:
+    if band == "SCL":
+        return scene_class(view, scene.day)
+    if band == "CLD":
+        return cloud_percent(view)
+    if band == "SNW":
+        return snow_percent(view)
+    if band == "AOT":
+        return aerosol_depth(view)
+    return angle(band, scene, ground, view)
 
 
 def _check(scene: Scene) -> EarthScene:
     if not isinstance(scene, EarthScene):
         raise TypeError(f"{scene.id} is no scene of the synthetic Earth")
     return scene
-
-
-def _classify(view: _View) -> Floats:
-    table = np.full(len(Cover), SCL_BARE, dtype=np.float32)
-    table[list(GREEN)] = SCL_VEGETATION
-    table[list(WATERS)] = SCL_WATER
-    table[[Cover.SNOW, Cover.SNOWY_WOOD]] = SCL_SNOW
-    classes = table.take(view.cover)
-    classes[view.shadow > 0.4] = SCL_SHADOW  # noqa: PLR2004  # opacity
-    classes[view.cloud > 0.15] = SCL_THIN  # noqa: PLR2004
-    classes[view.cloud > 0.6] = SCL_THICK  # noqa: PLR2004
-    return classes

@@ -185,9 +185,12 @@ def _swath(flight: Pass, v: float) -> tuple[float, float, float]:
     return track + northwards * orbit.swath_offset_m / unit_m, orbit.half_swath_m / unit_m, seconds
 
 
-def sun_of(scene: EarthScene) -> tuple[float, float, float]:
-    """(east, south, up) of the unit vector towards the sun, as in the morning at the scene's latitude. Pure."""
-    latitude = latitude_of((scene.row + 0.5) * scene.size)
+def sun_of(scene: EarthScene, down: float = 0.5) -> tuple[float, float, float]:
+    """(east, south, up) of the unit vector towards the sun, as in the morning at the scene's latitude. Pure.
+
+    ``down`` tells how far down the square: 0 at its upper edge, 1 at its lower.
+    """
+    latitude = latitude_of((scene.row + down) * scene.size)
     declination = 23.4 * math.sin(2 * math.pi * (scene.day - 81.0) / 365.25)
     height = math.radians(max(12.0, 86.0 - abs(abs(latitude) - declination)))
     azimuth = math.radians(28.0)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shdask.emulator.lattice import Lattice
 from shdask.emulator.world.orbit import EarthScene, Orbit, cut_scenes, find_passes
-from shdask.emulator.world.place import AROUND, Place, to_units
+from shdask.emulator.world.place import AROUND, Mesh, Place, to_units
 
 EDGE_POINTS = 17
 
@@ -61,8 +61,8 @@ def find_inside_scene(scene: EarthScene, place: Place, across: NDArray[np.float3
     return np.asarray(in_square & (np.abs(across) <= F(1)))
 
 
-def across_swath(scene: EarthScene, place: Place) -> NDArray[np.float32]:
-    """(y, x) position across the swath: -1 its western edge, 1 its eastern. Pure."""
+def across_swath(scene: EarthScene, place: Place | Mesh) -> NDArray[np.float32]:
+    """Position of each pixel or node across the swath: -1 its western edge, 1 its eastern. Pure."""
     left, top = scene.column * scene.size, scene.row * scene.size
     down = (place.v - top) * (1.0 / scene.size)
     middle = scene.middle_top - left + (scene.middle_bottom - scene.middle_top) * down
