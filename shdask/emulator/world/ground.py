@@ -80,6 +80,10 @@ class Landscape:
         """Noise of regions, for weather too."""
         return self._noises.middle
 
+    def shape(self, place: Place) -> Relief:
+        """The heights of a place alone. Pure."""
+        return shape_land(self._noises, place)
+
     def survey(self, place: Place) -> Ground:
         """What lies at a place. Pure."""
         relief = shape_land(self._noises, place)
