@@ -75,6 +75,13 @@ class EmulatorConfig:
     """The answer to a collection that is not served: 400, 403 or 404. The service's way is not documented."""
     forbidden_collections: Sequence[str] = ()
     """Collections that answer 403 COMMON_INSUFFICIENT_PERMISSIONS, as those an account has no right to."""
+    elsewhere: Sequence[str] = ()
+    """Collections that count as served by another deployment: in data fusion each costs twice."""
+    dem_default: Literal["MAPZEN", "COPERNICUS_30", "COPERNICUS_90"] = "MAPZEN"
+    """The height model of a DEM request that names none; the OpenAPI description says MAPZEN, the page of the
+    Copernicus deployment COPERNICUS_30."""
+    forbidden_dems: Sequence[str] = ()
+    """Height models that answer 403 COMMON_INSUFFICIENT_PERMISSIONS, as COPERNICUS_30 did without registration."""
     catalog_datetime: Literal["required", "unless_ids", "optional"] = "unless_ids"
     """Whether a Catalog search must have ``datetime``: the OpenAPI description says so, the service has answered
     searches by ids without it."""
