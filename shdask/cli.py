@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -21,6 +22,7 @@ from shdask.errors import SettingsError, ShdaskError
 
 EXIT_FAILED_TILES = 5
 EXIT_INTERRUPTED = 130
+COLLECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 EXIT_CODES = (
     "Ends with 0 when done, 2 for a bad job or arguments, 3 for credentials, 4 when the budget or quota is reached, "
@@ -146,17 +148,43 @@ def status(store: StoreArgument, as_json: JsonOption = False) -> None:
     print(json.dumps(found.as_dict()) if as_json else found)
 
 
-@app.command()
+@app.command(epilog="Everything it serves, and how to use it from tests: docs/emulator.md.")
 def emulator(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
     archive: Annotated[
         list[str] | None,
         typer.Option(metavar="COLLECTION=DIR", help="Serve GeoTIFFs as this collection. Can be repeated."),
     ] = None,
-    requests_per_minute: Annotated[float | None, typer.Option(min=1, show_default="no limit")] = None,
-    pu_per_minute: Annotated[float | None, typer.Option(min=0.01, show_default="no limit")] = None,
-    client_id: Annotated[str, typer.Option()] = "emulator",
-    client_secret: Annotated[str, typer.Option()] = "emulator",  # noqa: S107  # printed on purpose, opens nothing real
+    plan: Annotated[
+        str | None, typer.Option(help="The limits of a published plan, such as trial.", show_default="no limit")
+    ] = None,
+    requests_per_minute: Annotated[
+        float | None, typer.Option(min=1, help="Refill of the request bucket.", show_default="the plan's")
+    ] = None,
+    requests_per_month: Annotated[
+        float | None, typer.Option(min=1, help="Quota of requests.", show_default="the plan's")
+    ] = None,
+    pu_per_minute: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Refill of the bucket of processing units.", show_default="the plan's"),
+    ] = None,
+    pu_per_month: Annotated[
+        float | None, typer.Option(min=0.01, help="Quota of processing units.", show_default="the plan's")
+    ] = None,
+    retry_after: Annotated[Literal["ms", "s"], typer.Option(help="What Retry-After counts.")] = "ms",
+    token_lifetime: Annotated[float, typer.Option(min=0.1, help="Seconds until a token ends.")] = 3600.0,
+    latency: Annotated[float, typer.Option(min=0, help="Seconds before every answer of a data call.")] = 0.0,
+    faults: Annotated[
+        str | None, typer.Option(metavar="TEXT|FILE", help="What goes wrong, such as 503:0.05,reset:0.01.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed is another Earth, with other luck for faults.")] = 7,
+    renderers: Annotated[int, typer.Option(min=1, help="Processes that render and run evalscripts.")] = 2,
+    record: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Write each call as a file, without secrets.")
+    ] = None,
+    record_answers: Annotated[bool, typer.Option("--record-answers", help="With what was answered.")] = False,
+    client_id: Annotated[str, typer.Option(help="The one OAuth client there is.")] = "emulator",
+    client_secret: Annotated[str, typer.Option(help="Its secret.")] = "emulator",  # noqa: S107  # printed on purpose, opens nothing real
     as_json: JsonOption = False,
 ) -> None:
     """Serve the emulated service on 127.0.0.1 until ended; prints the environment that points shdask at it."""
@@ -165,11 +193,25 @@ def emulator(
         from shdask.emulator.server import run_server
     except ImportError as error:
         raise _missing_extra(error) from error
+    if record_answers and record is None:
+        raise typer.BadParameter("--record-answers is for --record DIR")
     config = EmulatorConfig(
         port=port,
         archives=dict(_parse_archive(text) for text in archive or ()),
+        plan=_check_plan(plan),
         requests_per_minute=requests_per_minute,
+        requests_per_month=requests_per_month,
         pu_per_minute=pu_per_minute,
+        pu_per_month=pu_per_month,
+        retry_after_unit=retry_after,
+        token_lifetime_s=token_lifetime,
+        latency_s=latency,
+        faults=_check_faults(faults),
+        seed=seed,
+        fault_seed=seed,
+        renderers=renderers,
+        record=_make_folder(record),
+        record_answers=record_answers,
         client_id=client_id,
         client_secret=client_secret,
     )
@@ -189,11 +231,43 @@ def _parse_archive(text: str) -> tuple[str, str]:
     collection, _, folder = text.partition("=")
     if not collection or not folder or not Path(folder).is_dir():
         raise typer.BadParameter(f"--archive {text!r}: expected COLLECTION=DIR with a folder that exists")
+    if not COLLECTION.fullmatch(collection):
+        raise typer.BadParameter(f"--archive {text!r}: a collection is named by letters, digits, '-', '_' and '.'")
     try:
         ArchiveSource.open_folder(collection, Path(folder))
     except ValueError as error:
         raise typer.BadParameter(f"--archive {text!r}: {error}") from error
     return collection, folder
+
+
+def _check_plan(plan: str | None) -> str | None:
+    from shdask.emulator.plans import find_plan
+
+    try:
+        find_plan(plan)
+    except ValueError as error:
+        raise typer.BadParameter(f"--plan: {error}") from error
+    return plan
+
+
+def _check_faults(faults: str | None) -> str:
+    from shdask.emulator.faults_text import read_faults
+
+    try:
+        read_faults(faults or "")
+    except ValueError as error:
+        raise typer.BadParameter(f"--faults: {error}") from error
+    return faults or ""
+
+
+def _make_folder(folder: Path | None) -> str | None:
+    if folder is None:
+        return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise typer.BadParameter(f"--record {folder}: {error.strerror}") from error
+    return str(folder)
 
 
 def _announce_json(place: dict[str, object]) -> None:
@@ -203,6 +277,7 @@ def _announce_json(place: dict[str, object]) -> None:
 def _announce_exports(place: dict[str, object]) -> None:
     for name in ("base_url", "token_url", "client_id", "client_secret"):
         print(f"export SH_{name.upper()}={place[name]}", flush=True)
+    print(f"look at {place['base_url']}/emulator/", file=sys.stderr)
     print(f"serving as process {place['pid']} until Ctrl-C", file=sys.stderr)
 
 

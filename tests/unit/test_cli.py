@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from shdask import cli
+from shdask.emulator.config import EmulatorConfig
 
 
 @pytest.fixture
@@ -61,6 +62,89 @@ def test_an_archive_without_rasters_is_refused(run, tmp_path: Path) -> None:
     code, _, err = run("emulator", "--archive", f"sentinel-2-l1c={tmp_path}")
     assert code == 2
     assert "holds no GeoTIFF: expected one file per band" in err
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "a b", ".hidden", "<script>", "%2e%2e", "a\nb"])
+def test_a_hostile_collection_name_is_refused(run, tmp_path: Path, name: str) -> None:
+    """A collection's name becomes part of URLs."""
+    code, _, err = run("emulator", "--archive", f"{name}={tmp_path}")
+    assert code == 2
+    assert "a collection is named by letters, digits" in err
+
+
+def test_an_archive_that_leads_elsewhere_is_refused(run, tmp_path: Path) -> None:
+    """A link in an archive cannot show files that lie outside of it."""
+    (tmp_path / "secret.tif").write_bytes(b"")
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "B02.tif").symlink_to(tmp_path / "secret.tif")
+    code, _, err = run("emulator", "--archive", f"byoc-a={tmp_path / 'archive'}")
+    assert code == 2
+    assert "lies outside of" in err
+
+
+def test_an_archive_folder_that_is_a_link_elsewhere_is_refused(run, tmp_path: Path) -> None:
+    """Nor can an acquisition's folder be a link that leaves."""
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "B02.tif").write_bytes(b"")
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "2024-06-01").symlink_to(tmp_path / "private")
+    code, _, err = run("emulator", "--archive", f"byoc-a={tmp_path / 'archive'}")
+    assert code == 2
+    assert "lies outside of" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--plan", "gold"], "there is no plan 'gold'; there are test-user, trial"),
+        (["--faults", "burst:0.1"], "there is no kind 'burst'; there are 500"),
+        (["--faults", "nothing.toml"], "nothing.toml cannot be read: No such file or directory"),
+        (["--record", "/proc/nothing/here"], "--record /proc/nothing/here: No such file or directory"),
+        (["--record-answers"], "--record-answers is for --record DIR"),
+        (["--retry-after", "h"], "is not one of"),
+    ],
+)
+def test_a_wrong_option_of_the_emulator_is_named(run, words: list[str], message: str) -> None:
+    """Before anything is served, with what would be right."""
+    code, out, err = run("emulator", *words)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_options_reach_the_emulator(run, tmp_path: Path, monkeypatch) -> None:
+    """Each is a field of its configuration."""
+    served = []
+    monkeypatch.setattr("shdask.emulator.server.run_server", lambda config, **_: served.append(config))
+    code, _, _ = run(
+        *("emulator", "--plan", "trial", "--pu-per-month", 5, "--retry-after", "s", "--token-lifetime", 60),
+        *("--latency", 0.1, "--faults", "503:0.5", "--seed", 3, "--renderers", 1, "--record", tmp_path / "calls"),
+    )
+    assert code == 0
+    assert served == [
+        EmulatorConfig(
+            plan="trial",
+            pu_per_month=5,
+            retry_after_unit="s",
+            token_lifetime_s=60,
+            latency_s=0.1,
+            faults="503:0.5",
+            seed=3,
+            fault_seed=3,
+            renderers=1,
+            record=str(tmp_path / "calls"),
+        )
+    ]
+    assert (tmp_path / "calls").is_dir()
+
+
+def test_people_are_told_where_to_look(run, capsys, monkeypatch) -> None:
+    """The exports go to stdout, the inspection page's address to stderr."""
+    place = {"base_url": "http://127.0.0.1:1", "token_url": "t", "client_id": "i", "client_secret": "s", "pid": 7}
+    monkeypatch.setattr("shdask.emulator.server.run_server", lambda _, announce: announce(place))
+    code, out, err = run("emulator")
+    assert code == 0
+    assert out.splitlines()[0] == "export SH_BASE_URL=http://127.0.0.1:1"
+    assert "look at http://127.0.0.1:1/emulator/" in err
 
 
 def test_a_bucket_is_no_place_for_a_cube(run) -> None:
