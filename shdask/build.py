@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -22,15 +22,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shdask.assemble.ledger import Ledger
-from shdask.assemble.store import CubeStore, create_or_open
+from shdask.assemble.spool import Spool, spool_name
+from shdask.assemble.store import CubeStore, StoredTile, create_or_open
+from shdask.assemble.write import UnfitPixels
 from shdask.errors import BudgetExceeded, ShdaskError
 from shdask.fetch.auth import ClientCredentials
 from shdask.fetch.client import RequestsTransport, ServiceClient, Spent
 from shdask.fetch.limiter import LimiterState, LocalRateGate
-from shdask.fetch.process import RunCpu, fetch_tile, run_here
+from shdask.fetch.process import RunCpu, fetch_tile, run_here, window_body
+from shdask.fetch.retry import call_with_retries
 from shdask.model import Tile, TileData, TileEvent, TileState
 from shdask.plan.cube import CubePlan
-from shdask.report import BuildReport, Progress, Tally
+from shdask.report import STORE_RETRIES, BuildReport, Progress, Tally
+from shdask.request.digest import request_digest
 from shdask.settings import Credentials
 
 logger = logging.getLogger(__name__)
@@ -42,12 +46,16 @@ POLL_S = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileWork:
-    """What any tile of a plan needs: the plan, the open cube, a client, and a way onto the decode pool."""
+    """What any tile of a plan needs: the plan, the open cube, a client, a way onto the decode pool, and a spool."""
 
     plan: CubePlan
     cube: CubeStore
     client: ServiceClient
     run_cpu: RunCpu
+    spool: Spool = field(default_factory=Spool.of_this_user)
+    """Where pixels that the store refuses wait on this machine."""
+    sleep: Callable[[float], object] = time.sleep
+    """Between tries to write; may raise a ShdaskError where the build is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,24 +69,25 @@ class TileOutcome:
 def run_tile(work: TileWork, index: int) -> TileOutcome:
     """One tile: ask whether it is durable, fetch it, clip it to the area, write it, say what became of it.
 
-    Never raises a ShdaskError: a failed tile is an outcome. Anything else is a fault of ours and propagates.
+    Pixels that are spooled on this machine are not bought again. Never raises a ShdaskError: a failed tile is an
+    outcome. Anything else is a fault of ours and propagates.
     """
     started = time.monotonic()
     tile = work.plan.tile(index)
     spent = Spent()
     error: ShdaskError | None = None
-    skipped = work.cube.is_durable(tile)
-    state = TileState.WRITTEN
-    if not skipped:
-        try:
-            fetched = fetch_tile(work.plan, tile, work.client, run_cpu=work.run_cpu, spent=spent)
-            state = work.run_cpu(partial(_write_inside_area, work, tile, fetched))
-        except ShdaskError as failure:
-            error, state = failure, TileState.FAILED
-            logger.warning("tile %d failed: %s: %s", index, type(failure).__name__, failure)
+    skipped = False
+    stored = StoredTile(state=TileState.FAILED)
+    request = request_digest(window_body(work.plan, window) for window in tile.windows)
+    try:
+        skipped = call_with_retries(lambda: work.cube.is_durable(tile), STORE_RETRIES, sleep=work.sleep)
+        stored = StoredTile(state=TileState.WRITTEN) if skipped else _fetch_and_write(work, tile, request, spent)
+    except ShdaskError as failure:
+        error = failure
+        logger.warning("tile %d failed: %s: %s", index, type(failure).__name__, failure)
     event = TileEvent(
         tile=index,
-        state=state,
+        state=stored.state,
         requests=spent.requests,
         rejected=spent.rejected,
         pu_spent=spent.pu,
@@ -87,13 +96,33 @@ def run_tile(work: TileWork, index: int) -> TileOutcome:
         finished=time.time(),
         skipped=skipped,
         error=None if error is None else f"{type(error).__name__}: {error}",
+        request=request,
+        checksum=stored.checksum,
     )
     return TileOutcome(event=event, fatal=error if error is not None and error.stops_build else None)
 
 
-def _write_inside_area(work: TileWork, tile: Tile, fetched: TileData) -> TileState:
-    inside = work.plan.area_mask(tile.extent)
-    return work.cube.write_tile(tile, replace(fetched, data_mask=fetched.data_mask & inside))
+def _fetch_and_write(work: TileWork, tile: Tile, request: str, spent: Spent) -> StoredTile:
+    name = spool_name(work.cube, tile, request)
+    data = work.spool.take(name, shape=(len(work.plan.layer.bands), *tile.extent.shape))
+    if data is None:
+        fetched = fetch_tile(work.plan, tile, work.client, run_cpu=work.run_cpu, spent=spent)
+        data = work.run_cpu(partial(_inside_area, work, tile, fetched))
+    try:
+        stored = call_with_retries(
+            lambda: work.run_cpu(partial(work.cube.write_tile, tile, data)), STORE_RETRIES, sleep=work.sleep
+        )
+    except UnfitPixels:  # it would hold for the same pixels tomorrow
+        raise
+    except ShdaskError as error:
+        error.add_note(work.spool.keep(name, data))
+        raise
+    work.spool.drop(name)
+    return stored
+
+
+def _inside_area(work: TileWork, tile: Tile, fetched: TileData) -> TileData:
+    return replace(fetched, data_mask=fetched.data_mask & work.plan.area_mask(tile.extent))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +132,8 @@ class BuildJob:
     plan: CubePlan
     cube: CubeStore
     credentials: Credentials
+    give_out: Callable[[Sequence[int]], None] = lambda _tiles: None
+    """Called in the owner's thread with the tiles that may be sent from now on, before they are."""
 
 
 class Run(Protocol):
@@ -168,15 +199,19 @@ def run_build(
     listeners = _Listeners(on_event=on_event, on_progress=on_progress)
     max_pu = plan.max_pu if max_pu is None else max_pu
     cube = create_or_open(plan, store)
-    with Ledger.open(cube.path) as ledger:
+    with Ledger.open(cube.place) as ledger:
         tally = Tally.begin(plan, cube, ledger)
         _check_budget(tally, max_pu)
         try:
             todo = tally.remaining
             if todo.size:
-                job = BuildJob(plan=plan, cube=cube, credentials=credentials)
+                job = BuildJob(plan=plan, cube=cube, credentials=credentials, give_out=tally.give_out)
                 with executor.start(job, todo) as run:
-                    _record_until_finished(run, tally, max_pu, listeners)
+                    try:
+                        _record_until_finished(run, tally, max_pu, listeners)
+                    finally:
+                        if run.finished:
+                            tally.settle()
         finally:
             tally.close()
     return tally.report()
@@ -275,7 +310,7 @@ class SerialExecutor:
         tokens = ClientCredentials(transport, job.plan.deployment, job.credentials)
         client = ServiceClient(job.plan.deployment, transport, LocalRateGate(state), tokens)
         work = TileWork(plan=job.plan, cube=job.cube, client=client, run_cpu=run_here)
-        return _SerialRun(work, tiles, transport)
+        return _SerialRun(work, tiles, transport, job.give_out)
 
 
 class _SerialRun:
@@ -284,10 +319,17 @@ class _SerialRun:
     A daemon: a tile given up after draining must not hold up the end of the process.
     """
 
-    def __init__(self, work: TileWork, tiles: NDArray[np.intp], transport: RequestsTransport) -> None:
+    def __init__(
+        self,
+        work: TileWork,
+        tiles: NDArray[np.intp],
+        transport: RequestsTransport,
+        give_out: Callable[[Sequence[int]], None],
+    ) -> None:
         self.fatal: ShdaskError | None = None
         self._work = work
         self._transport = transport
+        self._give_out = give_out
         self._left = iter(tiles)
         self._current: Future[TileOutcome] | None = None
         self._start_next()
@@ -296,6 +338,7 @@ class _SerialRun:
         index = next(self._left, None)
         self._current = None
         if index is not None:
+            self._give_out([int(index)])
             self._current = Future()
             threading.Thread(
                 target=_run_tile_into, args=(self._current, self._work, int(index)), name="shdask-tile", daemon=True

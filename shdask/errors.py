@@ -15,6 +15,7 @@ Knows nothing of HTTP libraries, Dask or Zarr: rooms translate what they meet in
     ├─ TransportError                no answer, or a cut one
     ├─ DecodeError                   an answer that is not the picture that was asked for
     ├─ StoreError                    the cube cannot be created, opened or written
+    │  ├─ StoreUnavailable           the store refuses just now: full, throttling, 5xx
     │  └─ WrongStore                 the path holds something else, or another process owns the cube
     ├─ BudgetExceeded                the next request would pass ``max_pu``
     └─ BuildError                    a build ended with failed tiles
@@ -133,6 +134,12 @@ class StoreError(ShdaskError):
     """The cube cannot be created, opened or written."""
 
     stops_build = True
+
+
+class StoreUnavailable(StoreError):
+    """The store refuses just now, and may not in a minute: a full disk, throttling, 5xx, no answer."""
+
+    retryable = True
 
 
 class WrongStore(StoreError):

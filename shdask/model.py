@@ -128,3 +128,7 @@ class TileEvent:
     error: str | None = None
     """``ErrorClass: message`` where ``state`` is FAILED."""
     worker: str | None = None
+    request: str | None = None
+    """`request_digest` of the tile's requests."""
+    checksum: int | None = None
+    """CRC-32 of the pixels that were stored, as `assemble.checksum` counts it, where ``state`` is WRITTEN."""

@@ -5,9 +5,12 @@ Refuses to know where tiles run or how they are fetched. Lives in the owner proc
 
 from __future__ import annotations
 
+import contextlib
 import html
+import logging
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -15,11 +18,16 @@ from numpy.typing import NDArray
 
 from shdask.assemble.ledger import Ledger
 from shdask.assemble.store import CubeStore, known_states
-from shdask.errors import BuildError
+from shdask.errors import BuildError, ShdaskError, StoreError
+from shdask.fetch.retry import RetryPolicy, call_with_retries
 from shdask.model import TileEvent, TileState
 from shdask.plan.cube import CubePlan
 
+logger = logging.getLogger(__name__)
+
 SHOWN_FAILURES = 5
+STORE_RETRIES = RetryPolicy(max_retries=30, base_wait_s=1.0, growth=2.0, max_wait_s=10.0, total_s=120.0)
+"""How long a store that refuses is waited for, with what was paid for in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +56,10 @@ class BuildReport:
     """Bytes received."""
     seconds: float
     store: str
+    unrecorded: int = 0
+    """Tiles that were in flight when an earlier run was killed: what they cost stands in no row."""
+    pu_unrecorded: float = 0.0
+    """What those may have cost, in processing units: as projected, so rather more than less."""
     failures: dict[int, str] = field(default_factory=dict, repr=False)
     """Tile index -> the last error's text."""
 
@@ -80,10 +92,15 @@ class BuildReport:
         return [
             ("tiles", f"{self.tiles}: {states}"),
             ("requests", f"{self.requests} ({self.rejected} answered 429)"),
-            ("PU", f"{self.pu_spent:.2f} spent, {self.pu_projected:.2f} projected"),
+            ("PU", f"{self.pu_spent:.2f} spent, {self.pu_projected:.2f} projected{self._unrecorded_text()}"),
             ("received", f"{self.nbytes / 1e6:.1f} MB in {self.seconds:.1f} s"),
             ("cube", self.store),
         ]
+
+    def _unrecorded_text(self) -> str:
+        if not self.unrecorded:
+            return ""
+        return f"; up to {self.pu_unrecorded:.2f} more for {self.unrecorded} tiles in flight when a run was killed"
 
     def __str__(self) -> str:
         return "\n".join(f"{label:>9}  {value}" for label, value in self.summary())
@@ -140,9 +157,25 @@ class Tally:
         tally = cls(plan, cube, ledger, states)
         ledger.begin_run(pu_projected=tally.pu_projected)
         failed = np.flatnonzero(ledger.states[: states.size] == TileState.FAILED)
-        written = failed[states[failed] == TileState.WRITTEN]  # by a worker that was given up too early
+        unheard = np.fromiter((tile for tile in ledger.past.in_flight if tile < states.size), np.intp)
+        untold = np.union1d(failed, unheard)
+        written = untold[states[untold] == TileState.WRITTEN]  # after its owner was killed, or had given it up
         ledger.append([TileEvent(tile=int(tile), state=TileState.WRITTEN, finished=time.time()) for tile in written])
         return tally
+
+    def give_out(self, tiles: Sequence[int]) -> None:
+        """Make durable that these tiles may be sent from now on; executors call it before they submit a batch."""
+        pu = math.fsum(self._plan.window_pu(window) for tile in tiles for window in self._plan.tile(tile).windows)
+        call_with_retries(lambda: self._ledger.give_out(tiles, pu_projected=pu), STORE_RETRIES)
+
+    def settle(self) -> None:
+        """Say that nothing is in flight any more, once the run has ended by itself."""
+        with contextlib.suppress(StoreError):  # then the next run counts rather too much as in flight
+            self._ledger.settle()
+
+    def say(self, note: Mapping[str, object]) -> None:
+        """Let the owner's heartbeat carry ``note`` (small JSON) for `status` to show."""
+        self._ledger.say(note)
 
     @property
     def remaining(self) -> NDArray[np.intp]:
@@ -150,10 +183,8 @@ class Tally:
         return np.flatnonzero((self._states != TileState.WRITTEN) & (self._states != TileState.EMPTY))
 
     def add(self, events: Sequence[TileEvent]) -> None:
-        """Append the events' rows to the ledger, then count them."""
-        if not events:
-            return
-        self._ledger.append(events)
+        """Append the events' rows to the ledger, then count them. Raises StoreError, also where the lease was lost."""
+        call_with_retries(lambda: self._ledger.append(events), STORE_RETRIES, on_error=_log_wait)
         for event in events:
             self._requests += event.requests
             self._rejected += event.rejected
@@ -211,14 +242,22 @@ class Tally:
             pu_projected=self.pu_projected,
             nbytes=self._nbytes,
             seconds=time.monotonic() - self._started,
-            store=str(self._cube.path),
+            store=self._cube.place.name,
+            unrecorded=len(self._ledger.past.in_flight),
+            pu_unrecorded=math.fsum(self._ledger.past.in_flight.values()),
             failures=self._failures,
         )
 
     def close(self) -> None:
-        """Write the tile states, and whether the cube is complete, into the store."""
+        """Write the tile states, and whether the cube is complete, into the store, unless another owns it now."""
+        if self._ledger.lost:
+            return
         self._cube.write_states(self._states)
         self._cube.mark_complete(complete=self.remaining.size == 0, pu_spent=self._ledger.pu_spent)
+
+
+def _log_wait(error: ShdaskError, wait_s: float) -> None:
+    logger.warning("waiting %.0f s for the store: %s", wait_s, error)
 
 
 def _projected_pu(plan: CubePlan, todo: NDArray[np.intp]) -> float:

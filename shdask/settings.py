@@ -89,10 +89,15 @@ def make_deployment(
     if pu_per_minute is not None:
         changes["pu_per_minute"] = float(pu_per_minute)
     deployment = replace(known, **changes)  # type: ignore[arg-type]  # a dict of mixed fields
-    allowed = {host.strip() for host in env.get("SHDASK_ALLOW_HTTP", "").split(",")} - {""}
     for url in (deployment.base_url, deployment.token_url):
-        _check_url(url, allowed)
+        _check_url(url, env)
     return deployment
+
+
+def may_use_plain_http(host: str, environ: Mapping[str, str]) -> bool:
+    """Whether ``host`` is this machine, or named in ``SHDASK_ALLOW_HTTP`` (hosts, separated by commas). Pure."""
+    allowed = {name.strip() for name in environ.get("SHDASK_ALLOW_HTTP", "").split(",")} - {""}
+    return host in allowed or _is_loopback(host)
 
 
 def _host(url: str) -> str:
@@ -103,7 +108,7 @@ def _host(url: str) -> str:
         return ""
 
 
-def _check_url(url: str, allowed_http: set[str]) -> None:
+def _check_url(url: str, environ: Mapping[str, str]) -> None:
     host = _host(url)
     if not host:
         raise SettingsError(f"{url!r} is not a URL of the service; expected https://host")
@@ -115,7 +120,7 @@ def _check_url(url: str, allowed_http: set[str]) -> None:
     if parts.scheme != "http":
         raise SettingsError(f"{url!r} is not a URL of the service; expected https://host")
     known_hosts = {_host(d.base_url) for d in DEPLOYMENTS.values()}
-    if host not in known_hosts and (host in allowed_http or _is_loopback(host)):
+    if host not in known_hosts and may_use_plain_http(host, environ):
         return
     raise SettingsError(
         f"{url} is plain http: credentials would cross the network unencrypted. Use https, "

@@ -1,6 +1,6 @@
-"""The disk under a cube: its Zarr store, the objects in it, and its errors in our words.
+"""A cube's place on a disk: its objects are files, durable once fsynced; its errors in our words.
 
-Refuses to know what the objects hold. The one place that changes when cubes live elsewhere than on a disk.
+Refuses to know what the objects hold.
 """
 
 from __future__ import annotations
@@ -8,15 +8,19 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from zarr.storage import LocalStore
 
-from shdask.errors import StoreError, WrongStore
+from shdask.assemble.journal import FILE, FileJournal, read_file
+from shdask.assemble.lock import FileLock
+from shdask.errors import StoreError, StoreUnavailable, WrongStore
 
 PARTIAL_SUFFIX = ".partial"
 """zarr's LocalStore writes to ``<name>.<uuid>.partial`` and renames."""
@@ -32,21 +36,20 @@ _CURES = {
 }
 _WRONG_PATH = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT, errno.ENAMETOOLONG})
 """What says, while a cube is opened for building, that its path is no place for one."""
+_MAY_PASS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EAGAIN, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE}
+)
+"""What may be over in a minute: somebody makes room, a network disk comes back."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 """Of ``s3://bucket`` a Path leaves ``s3:/bucket``; no letter of a drive is that long."""
 
 
 def cube_path(store: str | os.PathLike[str]) -> Path:
-    """The absolute path of a cube on disk. Raises StoreError for a URL."""
+    """The absolute path of a cube on disk. Raises WrongStore for a URL."""
     text = os.fspath(store)
     if _URL.match(text) or "://" in text:
-        raise WrongStore(f"{text}: cubes are written to and read from folders on disk; give a path")
+        raise WrongStore(f"{text}: a cube lives in a folder on disk or under s3://bucket/prefix; give one of these")
     return Path(text).expanduser().absolute()
-
-
-def open_zarr_store(path: Path, *, read_only: bool = False) -> LocalStore:
-    """The Zarr store at ``path``; nothing is read or written yet."""
-    return LocalStore(path, read_only=read_only)
 
 
 @contextmanager
@@ -57,6 +60,10 @@ def disk_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
     """
     try:
         yield
+    except StoreError as error:  # of a block inside
+        if opening and isinstance(error.__cause__, OSError) and error.__cause__.errno in _WRONG_PATH:
+            raise WrongStore(str(error)) from error.__cause__
+        raise
     except OSError as error:
         where = error.filename or path
         wrong_path = opening and error.errno in _WRONG_PATH
@@ -64,26 +71,151 @@ def disk_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
             "choose another folder" if wrong_path else "see to the disk, then build again; what is written is kept"
         )
         cure = _CURES.get(error.errno or 0, otherwise)
-        raise (WrongStore if wrong_path else StoreError)(f"{where}: {error.strerror or error}: {cure}") from error
+        kind = WrongStore if wrong_path else StoreUnavailable if error.errno in _MAY_PASS else StoreError
+        raise kind(f"{where}: {error.strerror or error}: {cure}") from error
 
 
-def object_path(path: Path, array: str, row: int, column: int) -> Path:
-    """Where the object (shard, or chunk of an unsharded array) of a (y, x) array lies; Zarr's default chunk keys."""
-    return path / array / "c" / str(row) / str(column)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskPlace:
+    """A folder; see `Place`. Its objects are durable when they and the folders that name them are fsynced."""
+
+    path: Path
+    _settled: set[Path] = field(default_factory=set, repr=False, compare=False)
+    """Folders whose own names this process has made durable."""
+
+    @property
+    def name(self) -> str:
+        """The absolute path."""
+        return str(self.path)
+
+    def zarr_store(self, *, read_only: bool = False) -> LocalStore:
+        """The Zarr store at the path; nothing is read or written yet."""
+        return LocalStore(self.path, read_only=read_only)
+
+    @contextmanager
+    def errors(self, *, opening: bool = False) -> Iterator[None]:
+        """Turn an OSError of the block into a StoreError."""
+        with disk_errors(self.path, opening=opening):
+            yield
+
+    def exists(self, key: str) -> bool:
+        """Whether the file exists."""
+        with self.errors():
+            try:
+                (self.path / key).stat()
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+            return True
+
+    def read(self, key: str) -> bytes | None:
+        """The file's bytes."""
+        with self.errors():
+            try:
+                return (self.path / key).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def write(self, key: str, data: bytes) -> None:
+        """Write beside, fsync, rename, fsync the folder."""
+        file = self.path / key
+        with self.errors():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            partial = file.with_name(f"{file.name}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
+            try:
+                partial.write_bytes(data)
+                _fsync(partial)
+                partial.replace(file)
+            except BaseException:
+                partial.unlink(missing_ok=True)
+                raise
+            self._settle_folders({file.parent})
+
+    def remove(self, key: str) -> None:
+        """Unlink the file."""
+        with self.errors(), suppress(FileNotFoundError):
+            (self.path / key).unlink()
+
+    def names(self, folder: str = "") -> list[str]:
+        """The folder's entries."""
+        with self.errors():
+            try:
+                return os.listdir(self.path / folder)  # noqa: PTH208  # names are asked for
+            except FileNotFoundError:
+                return []
+
+    def list_objects(self, array: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """One directory listing per row of objects: a stat per object would take minutes at a million."""
+        rows: list[int] = []
+        columns: list[int] = []
+        with self.errors():
+            for row in _numbered(self.path / array / "c"):
+                found = _numbered(self.path / array / "c" / str(row))
+                columns += found
+                rows += [row] * len(found)
+        return np.asarray(rows, np.int64), np.asarray(columns, np.int64)
+
+    def settle(self, keys: Sequence[str] | None = None) -> None:
+        """Fsync files, then the folders that hold their names: zarr's LocalStore does neither."""
+        with self.errors():
+            files = [self.path / key for key in keys] if keys is not None else _files_under(self.path)
+            for file in files:
+                _fsync(file)
+            self._settle_folders({file.parent for file in files})
+
+    def _settle_folders(self, folders: set[Path]) -> None:
+        """Fsync ``folders``, and once in a process those above them up to the cube's own parent."""
+        for folder in folders:
+            _fsync(folder)
+            if folder in self._settled:
+                continue
+            for above in folder.parents:
+                _fsync(above)
+                if above == self.path.parent or above in self._settled:
+                    break
+            self._settled.add(folder)
+
+    def sweep(self, *, older_than: float) -> int:
+        """Remove zarr's partial files; younger ones may belong to a worker that has outlived its build."""
+        swept = 0
+        with self.errors():
+            for folder, _, names in os.walk(self.path):
+                for name in names:
+                    if name.endswith(PARTIAL_SUFFIX):
+                        swept += _remove_if_older(Path(folder, name), older_than)
+        return swept
+
+    def lock(self, key: str, text: bytes, *, is_dead: Callable[[bytes, float], bool]) -> FileLock:
+        """The kernel's lock; see `FileLock`."""
+        file = self.path / key
+        with self.errors(opening=True):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            return FileLock.acquire(file, text, write=lambda now: self.write(key, now), is_dead=is_dead)
+
+    def open_journal(self, run: str) -> FileJournal:  # noqa: ARG002  # one file for all runs
+        """One file, fsynced with every append; raises OSError."""
+        with self.errors():
+            return FileJournal.open(self.path / FILE)
+
+    def read_journal(self) -> Iterator[bytes]:
+        """The file's bytes."""
+        with self.errors():
+            yield from read_file(self.path / FILE)
 
 
-def list_objects(path: Path, array: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(rows, columns) of the objects that a (y, x) array has on disk, in no order.
+def _fsync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:  # not every file system can fsync a folder
+        if error.errno != errno.EINVAL:
+            error.filename = str(path)
+            raise
+    finally:
+        os.close(fd)
 
-    One directory listing per row of objects: a stat per object would take minutes at a million.
-    """
-    rows: list[int] = []
-    columns: list[int] = []
-    for row in _numbered(path / array / "c"):
-        found = _numbered(path / array / "c" / str(row))
-        columns += found
-        rows += [row] * len(found)
-    return np.asarray(rows, np.int64), np.asarray(columns, np.int64)
+
+def _files_under(path: Path) -> list[Path]:
+    return [Path(folder, name) for folder, _, names in os.walk(path) for name in names]
 
 
 def _numbered(folder: Path) -> list[int]:
@@ -92,19 +224,6 @@ def _numbered(folder: Path) -> list[int]:
             return [int(entry.name) for entry in entries if entry.name.isdecimal()]
     except FileNotFoundError:
         return []
-
-
-def sweep_partial_files(path: Path, *, older_than: float) -> int:
-    """Remove what killed writers left half-written before ``older_than`` (POSIX time); returns how many files.
-
-    Younger ones may belong to a worker that has outlived its build and is still writing.
-    """
-    swept = 0
-    for folder, _, names in os.walk(path):
-        for name in names:
-            if name.endswith(PARTIAL_SUFFIX):
-                swept += _remove_if_older(Path(folder, name), older_than)
-    return swept
 
 
 def _remove_if_older(file: Path, older_than: float) -> bool:

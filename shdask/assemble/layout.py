@@ -1,4 +1,4 @@
-"""Which objects on disk belong to which tile. Pure arithmetic on tile rows and columns.
+"""Which objects of a cube belong to which tile. Pure arithmetic on tile rows and columns.
 
 Refuses to know what is in them.
 """
@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 from shdask.model import Tile, Window
 
 
+def object_key(array: str, row: int, column: int) -> str:
+    """Where the object (shard, or chunk of an unsharded array) of a (y, x) array lies: Zarr's default key. Pure."""
+    return f"{array}/c/{row}/{column}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
     """How a (y, x) array of a cube is cut: into shards of ``tile_px``, or, unsharded, into chunks of ``chunk_px``."""
@@ -24,7 +29,7 @@ class Layout:
 
     @property
     def object_px(self) -> int:
-        """Side of the pixels that one object on disk holds: a tile, or a chunk where tiles are no shards."""
+        """Side of the pixels that one object holds: a tile, or a chunk where tiles are no shards."""
         return self.tile_px if self.sharded else self.chunk_px
 
     def objects(self, tile: Tile) -> list[tuple[int, int]]:

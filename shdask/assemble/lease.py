@@ -1,24 +1,34 @@
-"""The lease of the one process that builds a cube: an exclusive lock that dies with its holder.
+"""The lease of the one process that builds a cube: held by a lock, kept alive by a heartbeat, lost by silence.
 
-Refuses to know what the owner does with the cube.
+Refuses to know what the owner does with the cube, and how a place locks.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
+import logging
 import os
+import secrets
 import socket
-from dataclasses import dataclass
-from pathlib import Path
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from shdask.assemble.disk import disk_errors
-from shdask.errors import WrongStore
+from shdask.assemble.lock import Lock, LockHeld, LockLost
+from shdask.assemble.place import Place
+from shdask.errors import StoreError, WrongStore
+
+logger = logging.getLogger(__name__)
 
 FOLDER = ".shdask"
-"""Inside the cube's folder: the lease and the ledger. Zarr readers that list the folder pass over it with a warning."""
+"""Inside the cube's place: lease and ledger. Zarr readers that list the folder pass over it with a warning."""
+OWNER = f"{FOLDER}/owner.json"
+BEAT_S = 10.0
+DEAD_S = 60.0
+"""An owner that has not been heard of for so long has lost the cube."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,44 +37,119 @@ class Owner:
 
     host: str
     pid: int
+    build: str = ""
+    """Of the one run of a build, and of no other."""
+    started: float = 0.0
+    """POSIX time."""
+    beat: float = 0.0
+    """POSIX time of the last heartbeat, by the owner's clock."""
+    note: Mapping[str, Any] = field(default_factory=dict)
+    """What the owner said of its state: small JSON, such as what it waits for."""
+
+    @classmethod
+    def here(cls) -> Owner:
+        """The calling process, as the owner of a new build."""
+        now = time.time()
+        return cls(host=socket.gethostname(), pid=os.getpid(), build=secrets.token_hex(8), started=now, beat=now)
+
+    @property
+    def lives_here(self) -> bool | None:
+        """Whether its process lives; None where it is another machine's."""
+        if self.host != socket.gethostname():
+            return None
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+    def is_dead(self, silent_s: float) -> bool:
+        """Whether the owner is gone, ``silent_s`` after its last heartbeat."""
+        return self.lives_here is False or silent_s > DEAD_S
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
 
 
 class Lease:
-    """Exclusive ownership of the cube at a path, from `acquire` until `release` or the end of the process."""
+    """Exclusive ownership of a cube, from `acquire` until `release` or the end of the process."""
 
-    def __init__(self, path: Path, fd: int) -> None:
-        self.path = path
-        self._fd: int | None = fd
+    def __init__(self, place: Place, lock: Lock, owner: Owner) -> None:
+        self.place = place
+        self.owner = owner
+        self._lock = lock
+        self._lost: StoreError | None = None
+        self._note: Mapping[str, Any] = {}
+        self._over = threading.Event()
+        self._beating = threading.Lock()
+        self._thread: threading.Thread | None = None
 
     @classmethod
-    def acquire(cls, path: Path) -> Lease:
-        """Own the cube at ``path``; its folder is made if need be.
+    def acquire(cls, place: Place, *, beat_s: float = BEAT_S) -> Lease:
+        """Own the cube at ``place``, which is made if need be, and go on saying so every ``beat_s`` seconds.
 
-        The lock is the kernel's (flock): it is gone the moment its holder dies, however it dies.
-        Raises StoreError that names host and pid of another owner.
+        A dead owner's lease is taken over: one whose process is gone, or that was not heard of for 60 s.
+        Raises WrongStore that names host, pid and age of a live owner, StoreError where the place cannot be written.
         """
-        folder = path / FOLDER
-        with disk_errors(folder, opening=True):
-            folder.mkdir(parents=True, exist_ok=True)
-            fd = os.open(folder / "owner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        owner = Owner.here()
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
+            lock = place.lock(OWNER, _text(owner), is_dead=_is_dead)
+        except LockHeld as held:
             raise WrongStore(
-                f"{path} is being built by {_describe(read_owner(path))}; wait for it, or stop it "
-                f"(what it has written is kept), then build again"
+                f"{place.name} is being built by {_describe(_parse(held.text))}, heard of {held.age_s:.0f} s ago; wait "
+                f"for it, or stop it (what it has written is kept), then build again"
             ) from None
-        with disk_errors(folder):
-            (folder / "owner.json").write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
-        return cls(path, fd)
+        lease = cls(place, lock, owner)
+        lease._thread = threading.Thread(target=lease._beat_on, args=(beat_s,), name="shdask-lease", daemon=True)
+        lease._thread.start()
+        return lease
+
+    def say(self, note: Mapping[str, Any]) -> None:
+        """Let the next heartbeats carry ``note``: small JSON for whoever asks how the build is."""
+        self._note = dict(note)
+
+    def check(self) -> None:
+        """Raise StoreError where the lease was lost: another process took over while this one slept."""
+        if self._lost is not None:
+            raise self._lost
+
+    @property
+    def lost(self) -> bool:
+        """Whether another process has taken over."""
+        return self._lost is not None
+
+    def beat(self) -> None:
+        """Say now that the owner lives. A place that does not answer is tried again with the next beat."""
+        with self._beating:
+            if self._over.is_set() or self._lost is not None:
+                return
+            self.owner = replace(self.owner, beat=time.time(), note=self._note)
+            try:
+                self._lock.renew(_text(self.owner))
+            except LockLost as lost:
+                self._lost = StoreError(
+                    f"{self.place.name} was taken over by {_describe(_parse(lost.text))} while this process was not "
+                    f"heard of; what was bought is kept, and the other one goes on"
+                )
+            except StoreError as error:
+                logger.warning("no heartbeat: %s", error)
+
+    def _beat_on(self, beat_s: float) -> None:
+        while not self._over.wait(beat_s):
+            self.beat()
 
     def release(self) -> None:
         """Let others own the cube. Again: does nothing."""
-        if self._fd is not None:
-            (self.path / FOLDER / "owner.json").unlink(missing_ok=True)
-            os.close(self._fd)
-            self._fd = None
+        with self._beating:
+            if self._over.is_set():
+                return
+            self._over.set()
+            try:
+                self._lock.release()
+            except StoreError as error:  # it is dead for others in a minute
+                logger.warning("the lease is not given back: %s", error)
 
     def __enter__(self) -> Self:
         return self
@@ -75,14 +160,35 @@ class Lease:
         self.release()
 
 
-def read_owner(path: Path) -> Owner | None:
-    """Who owns the cube at ``path``, or died owning it; None where no build was cut short or none is running."""
+def read_owner(place: Place) -> Owner | None:
+    """Who owns the cube at ``place``, or died owning it; None where no build was cut short or none is running."""
+    return _parse(place.read(OWNER) or b"")
+
+
+def _text(owner: Owner) -> bytes:
+    row = {"host": owner.host, "pid": owner.pid, "build": owner.build, "started": owner.started, "beat": owner.beat}
+    return json.dumps({**row, "note": dict(owner.note)}, default=str).encode()
+
+
+def _parse(text: bytes) -> Owner | None:
     try:
-        row = json.loads((path / FOLDER / "owner.json").read_text())
-        return Owner(host=str(row["host"]), pid=int(row["pid"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        row = json.loads(text)
+        return Owner(
+            host=str(row["host"]),
+            pid=int(row["pid"]),
+            build=str(row.get("build", "")),
+            started=float(row.get("started", 0.0)),
+            beat=float(row.get("beat", 0.0)),
+            note=dict(row.get("note", {})),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
+def _is_dead(text: bytes, silent_s: float) -> bool:
+    owner = _parse(text)
+    return silent_s > DEAD_S if owner is None else owner.is_dead(silent_s)
+
+
 def _describe(owner: Owner | None) -> str:
-    return "another process" if owner is None else f"process {owner.pid} on {owner.host}"
+    return "another process" if owner is None else str(owner)

@@ -1,4 +1,4 @@
-"""The cube on disk: created or continued for a plan, written tile by tile, asked what it holds.
+"""The cube in its place: created or continued for a plan, written tile by tile, asked what it holds.
 
 Refuses to know where pixels come from, and a store that was made for another plan.
 """
@@ -11,25 +11,19 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from shdask.assemble.disk import (
-    PARTIAL_SUFFIX,
-    cube_path,
-    disk_errors,
-    list_objects,
-    object_path,
-    open_zarr_store,
-    sweep_partial_files,
-)
-from shdask.assemble.layout import Layout
+from shdask.assemble.checksum import add_to_checksum
+from shdask.assemble.disk import PARTIAL_SUFFIX
+from shdask.assemble.layout import Layout, object_key
 from shdask.assemble.lease import FOLDER, Lease
-from shdask.assemble.ledger import Ledger, LedgerSummary
+from shdask.assemble.ledger import Ledger
+from shdask.assemble.place import Place, open_place
+from shdask.assemble.rows import LedgerSummary
 from shdask.assemble.template import DATA_MASK, create_template, make_layout, write_tile_states
 from shdask.assemble.write import check_tile_data, is_all_fill, make_stored_values
 from shdask.errors import WrongStore
@@ -40,64 +34,77 @@ PARTIAL_GRACE_S = 60.0
 """A shard is written in well under a second; a half-written file this old has lost its writer."""
 
 
-def create_or_open(plan: CubePlan, store: str | os.PathLike[str]) -> CubeStore:
+def create_or_open(plan: CubePlan, store: str | os.PathLike[str] | Place) -> CubeStore:
     """The cube of ``plan`` at ``store``: created where nothing is, continued where this very cube is.
 
     A creation that was killed half-way is done again; files of killed writers are removed.
 
     Raises:
-        StoreError: the folder holds something else, or another cube (each difference is named), another
-            process is creating it, or the disk refuses.
+        StoreError: the place holds something else, or another cube (each difference is named), another
+            process is creating it, or the place refuses.
 
     """
-    path = cube_path(store)
-    with disk_errors(path, opening=True):
-        if not _holds_whole_cube(path):
-            with Lease.acquire(path):
-                if not _holds_whole_cube(path):  # another process may just have made it
-                    create_template(plan, path)
-        _check_identity(plan, path)
-        sweep_partial_files(path, older_than=time.time() - PARTIAL_GRACE_S)
-    return CubeStore(path=path, plan=plan, arrays=ArrayHandles(path))
+    place = open_place(store)
+    with place.errors(opening=True):
+        if not _holds_whole_cube(place):
+            with Lease.acquire(place):
+                if not _holds_whole_cube(place):  # another process may just have made it
+                    create_template(plan, place)
+        _check_identity(plan, place)
+        place.sweep(older_than=time.time() - PARTIAL_GRACE_S)
+    return CubeStore(place=place, plan=plan, arrays=ArrayHandles(place))
 
 
-def _holds_whole_cube(path: Path) -> bool:
+def _holds_whole_cube(place: Place) -> bool:
     """False where a cube may be created; StoreError where something stands that is not ours."""
-    if not path.exists():
-        return False
-    if not (path / "zarr.json").exists():
-        foreign = [e.name for e in path.iterdir() if e.name != FOLDER and not e.name.endswith(PARTIAL_SUFFIX)]
+    if not place.exists("zarr.json"):
+        foreign = [name for name in place.names() if name != FOLDER and not name.endswith(PARTIAL_SUFFIX)]
         if foreign:
             raise WrongStore(
-                f"{path} is a folder with other things in it ({', '.join(sorted(foreign)[:3])}, ...); "
+                f"{place.name} is a folder with other things in it ({', '.join(sorted(foreign)[:3])}, ...); "
                 f"choose a new path for the cube"
             )
         return False
-    attributes = read_root_attributes(path)
+    attributes = read_root_attributes(place)
     if "shdask_version" not in attributes:
-        raise WrongStore(f"{path} is a Zarr store that shdask did not make; choose a new path for the cube")
+        raise WrongStore(f"{place.name} is a Zarr store that shdask did not make; choose a new path for the cube")
     return "identity" in attributes
 
 
-def read_root_attributes(path: Path) -> dict[str, Any]:
-    """The root attributes of the Zarr group at ``path``. Raises StoreError where there is none."""
+def read_root_attributes(store: str | os.PathLike[str] | Place) -> dict[str, Any]:
+    """The root attributes of the Zarr group at ``store``. Raises StoreError where there is none."""
+    place = open_place(store)
     try:
-        with disk_errors(path):
-            root = json.loads((path / "zarr.json").read_bytes())
+        root = json.loads(place.read("zarr.json") or b"")
         if root["node_type"] != "group":
-            raise WrongStore(f"{path} is a single Zarr array, not a cube")
+            raise WrongStore(f"{place.name} is a single Zarr array, not a cube")
         return dict(root.get("attributes", {}))
     except (ValueError, KeyError, TypeError) as error:
-        raise WrongStore(f"{path / 'zarr.json'} is not the metadata of a Zarr v3 group: {error}") from error
+        raise WrongStore(f"{place.name}/zarr.json is not the metadata of a Zarr v3 group: {error}") from error
 
 
-def _check_identity(plan: CubePlan, path: Path) -> None:
-    found = read_root_attributes(path)["identity"]
+def read_cube_attributes(store: str | os.PathLike[str] | Place) -> dict[str, Any]:
+    """`read_root_attributes` of a cube of ours. Raises WrongStore where there is none, or none yet."""
+    place = open_place(store)
+    if not place.exists("zarr.json"):
+        what = "is not a cube" if place.names() else "does not exist"
+        raise WrongStore(f"{place.name} {what}; give the folder or bucket that `shdask build JOB STORE` wrote")
+    attributes = read_root_attributes(place)
+    if "shdask_version" not in attributes:
+        raise WrongStore(f"{place.name} is a Zarr store that shdask did not make; open it with xarray.open_zarr")
+    if "identity" not in attributes:
+        raise WrongStore(f"{place.name} was cut short while it was created; run its build again")
+    return attributes
+
+
+def _check_identity(plan: CubePlan, place: Place) -> None:
+    found = read_root_attributes(place)["identity"]
     asked = json.loads(json.dumps(plan.identity()))
     differences = list(_differences(found, asked, ""))
     if differences:
         raise WrongStore(
-            f"{path} holds another cube: {'; '.join(differences)}. Choose a new path, or plan the cube that is there"
+            f"{place.name} holds another cube: {'; '.join(differences)}. Choose a new path, or plan the cube that is "
+            f"there"
         )
 
 
@@ -121,99 +128,133 @@ def _differences(found: Any, asked: Any, place: str) -> Iterator[str]:
 
 
 class ArrayHandles:
-    """Open arrays of the cube at a path, each opened once per process; pickles as the path alone."""
+    """Open arrays of the cube at a place, each opened once per process; pickles as the place alone."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, place: Place) -> None:
+        self._place = place
         self._arrays: dict[str, zarr.Array[Any]] = {}
         self._lock = threading.Lock()
 
     def __getitem__(self, name: str) -> zarr.Array[Any]:
         with self._lock:
             if name not in self._arrays:
-                array = zarr.open_array(open_zarr_store(self._path), path=name, mode="r+")
+                array = zarr.open_array(self._place.zarr_store(), path=name, mode="r+")
                 # Finding out whether a chunk is all fill costs zarr more than storing it, and a commit mark must be
                 # stored whatever it holds. Not kept with the array, and zarr 3.1 ignores it in open_array.
                 self._arrays[name] = array.with_config({"write_empty_chunks": True})
             return self._arrays[name]
 
-    def __reduce__(self) -> tuple[type[ArrayHandles], tuple[Path]]:
-        return ArrayHandles, (self._path,)
+    def __reduce__(self) -> tuple[type[ArrayHandles], tuple[Place]]:
+        return ArrayHandles, (self._place,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTile:
+    """What stands in the cube of a tile that was handed to it."""
+
+    state: TileState
+    """WRITTEN or EMPTY."""
+    checksum: int | None = None
+    """`add_to_checksum` over what this call stored; None where it stored nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CubeStore:
-    """A cube on disk, ready for tiles. Picklable; threads and processes may write different tiles at once."""
+    """A cube in its place, ready for tiles. Picklable; threads and processes may write different tiles at once."""
 
-    path: Path
+    place: Place
     plan: CubePlan = field(repr=False)
     arrays: ArrayHandles = field(repr=False, compare=False)
 
     @property
     def layout(self) -> Layout:
-        """How the arrays are cut into objects on disk."""
+        """How the arrays are cut into objects."""
         return make_layout(self.plan)
 
     def is_durable(self, tile: Tile) -> bool:
-        """Whether the tile's commit mark stands: every pixel of it is on disk."""
-        return object_path(self.path, DATA_MASK, *self.layout.mark(tile)).exists()
+        """Whether the tile's commit mark stands: every pixel of it is stored. Raises StoreError."""
+        return self.place.exists(object_key(DATA_MASK, *self.layout.mark(tile)))
 
-    def write_tile(self, tile: Tile, data: TileData) -> TileState:
+    def write_tile(self, tile: Tile, data: TileData) -> StoredTile:
         """Store the pixels of a whole tile, ``data_mask`` last; a tile without a valid pixel stores nothing.
 
-        ``data.values`` is (band, y, x) in the order of the plan's bands, as the service sent it. A durable
-        tile is left as it is. Returns WRITTEN or EMPTY. Raises StoreError when the disk refuses, shapes
+        ``data.values`` is (band, y, x) in the order of the plan's bands, as the service sent it. What is returned
+        is durable; the commit mark is made only when all else is. A durable tile is left as it is.
+        Raises StoreError when the place refuses (StoreUnavailable where the same call may succeed later), shapes
         differ, or a valid value does not fit the stored type; the tile is then not durable.
         """
         check_tile_data(tile, data, self.plan.layer.bands)
-        with disk_errors(self.path):
+        with self.place.errors():
             if self.is_durable(tile):
-                return TileState.WRITTEN
+                return StoredTile(state=TileState.WRITTEN)
             if not data.data_mask.any():
                 self._remove_leftovers(tile, *(band.name for band in self.plan.layer.bands), DATA_MASK)
-                return TileState.EMPTY
+                return StoredTile(state=TileState.EMPTY)
+            checksum = 0
+            keys: list[str] = []
             for band, values in zip(self.plan.layer.bands, data.values, strict=True):
-                self._write_band(tile, band, make_stored_values(band, values, data.data_mask))
+                stored = make_stored_values(band, values, data.data_mask)
+                keys += self._write_band(tile, band, stored)
+                checksum = add_to_checksum(checksum, stored)
             mask = data.data_mask.astype(np.uint8)
-            for step in self.layout.steps(tile):
-                self.arrays[DATA_MASK][step.slices] = mask[step.within(tile.extent).slices]
-        return TileState.WRITTEN
+            self._write_mask(tile, mask, keys)
+        return StoredTile(state=TileState.WRITTEN, checksum=add_to_checksum(checksum, mask))
 
-    def _write_band(self, tile: Tile, band: Band, stored: NDArray[np.generic]) -> None:
+    def _write_band(self, tile: Tile, band: Band, stored: NDArray[np.generic]) -> list[str]:
+        """Store a band; returns the keys of the objects it has now."""
         if is_all_fill(band, stored):
             self._remove_leftovers(tile, band.name)
-        else:
-            self.arrays[band.name][tile.extent.slices] = stored
+            return []
+        self.arrays[band.name][tile.extent.slices] = stored
+        return self._keys(tile, band.name)
+
+    def _write_mask(self, tile: Tile, mask: NDArray[np.uint8], keys: list[str]) -> None:
+        """Store the mask, its commit mark only when all other objects, ``keys`` among them, are durable."""
+        mark = object_key(DATA_MASK, *self.layout.mark(tile))
+        *steps, last = self.layout.steps(tile)
+        for step in steps:
+            self.arrays[DATA_MASK][step.slices] = mask[step.within(tile.extent).slices]
+        self.place.settle([*keys, *(key for key in self._keys(tile, DATA_MASK) if key != mark)])
+        self.arrays[DATA_MASK][last.slices] = mask[last.within(tile.extent).slices]
+        self.place.settle([mark])
+
+    def _keys(self, tile: Tile, array: str) -> list[str]:
+        return [object_key(array, row, column) for row, column in self.layout.objects(tile)]
 
     def _remove_leftovers(self, tile: Tile, *arrays: str) -> None:
         """Objects of an attempt that was killed before its commit, where this one stores none."""
         for array in arrays:
-            for row, column in self.layout.objects(tile):
-                object_path(self.path, array, row, column).unlink(missing_ok=True)
+            for key in self._keys(tile, array):
+                self.place.remove(key)
 
     def durable_tiles(self) -> NDArray[np.bool_]:
-        """`is_durable` for every tile of the plan, by tile index, from directory listings."""
+        """`is_durable` for every tile of the plan, by tile index, from listings."""
         rows, columns = (np.asarray(part, np.int64) for part in self.plan.tile_cells(0, self.plan.tile_count))
-        with disk_errors(self.path):
-            found_rows, found_columns = list_objects(self.path, DATA_MASK)
-        mark_rows, mark_columns = self.layout.marks(rows, columns)
-        width = -(-self.plan.grid.shape[1] // self.layout.object_px)
-        return np.isin(mark_rows * width + mark_columns, found_rows * width + found_columns)
+        return find_marked(self.place, self.layout, rows, columns)
 
     def write_states(self, states: NDArray[np.uint8]) -> None:
         """Write `TileState` by tile index into ``tile_state``. Only the owner may."""
-        with disk_errors(self.path):
-            write_tile_states(zarr.open_group(open_zarr_store(self.path), mode="r+"), self.plan, states)
+        with self.place.errors():
+            write_tile_states(zarr.open_group(self.place.zarr_store(), mode="r+"), self.plan, states)
 
     def mark_complete(self, *, pu_spent: float, complete: bool = True) -> None:
         """Say in the root attributes whether every tile is done, and the PU of all runs. Only the owner may."""
-        with disk_errors(self.path):
-            root = zarr.open_group(open_zarr_store(self.path), mode="r+")
+        with self.place.errors():
+            root = zarr.open_group(self.place.zarr_store(), mode="r+")
             root.update_attributes({"complete": complete, "pu_spent": pu_spent})
+            self.place.settle(["zarr.json"])
+
+
+def find_marked(place: Place, layout: Layout, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the tiles at (``rows``, ``columns``) of the tile grid have a commit mark. Raises StoreError."""
+    found_rows, found_columns = place.list_objects(DATA_MASK)
+    mark_rows, mark_columns = layout.marks(rows, columns)
+    width = -(-layout.shape[1] // layout.object_px)
+    return np.isin(mark_rows * width + mark_columns, found_rows * width + found_columns)
 
 
 def known_states(plan: CubePlan, cube: CubeStore, ledger: Ledger | LedgerSummary) -> NDArray[np.uint8]:
-    """`TileState` of every tile of the plan, by tile index, from what is on disk and what the ledger says.
+    """`TileState` of every tile of the plan, by tile index, from what is stored and what the ledger says.
 
     A tile is WRITTEN where its commit mark stands, EMPTY or FAILED where its last row says so; a row that
     says written of a tile that is not there counts for nothing.

@@ -1,4 +1,4 @@
-"""An empty cube on disk: groups, arrays, coordinates and attributes, and no pixel.
+"""An empty cube: groups, arrays, coordinates and attributes, and no pixel.
 
 Refuses to know what already stands there; `store` decides whether to create.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,8 +27,8 @@ from shdask.assemble.conventions import (
     tile_state_attributes,
     zarr_conventions,
 )
-from shdask.assemble.disk import open_zarr_store
 from shdask.assemble.layout import Layout
+from shdask.assemble.place import Place
 from shdask.model import Band
 from shdask.plan.cube import CubePlan
 
@@ -43,7 +42,7 @@ _CODEC = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle")
 
 
 def make_layout(plan: CubePlan) -> Layout:
-    """How the plan's arrays are cut on disk. Pure."""
+    """How the plan's arrays are cut into objects. Pure."""
     return Layout(
         shape=plan.grid.shape,
         tile_px=plan.store.tile_px,
@@ -52,12 +51,12 @@ def make_layout(plan: CubePlan) -> Layout:
     )
 
 
-def create_template(plan: CubePlan, path: Path) -> None:
-    """Write the whole hierarchy at ``path``; the root's ``identity``, written last, says that it is whole.
+def create_template(plan: CubePlan, place: Place) -> None:
+    """Write the whole hierarchy at ``place``; the root's ``identity``, written last, says that it is whole.
 
     What an earlier call left behind when it was killed is written over.
     """
-    store = open_zarr_store(path)
+    store = place.zarr_store()
     root = zarr.open_group(store, mode="a", zarr_format=3)
     root.update_attributes({"shdask_version": __version__})
     for band in plan.layer.bands:
@@ -70,7 +69,9 @@ def create_template(plan: CubePlan, path: Path) -> None:
     _create_coordinate(root, GRID_MAPPING, np.asarray(0, np.int64), (), grid_mapping(plan.grid))
     with expected_zarr_warnings():
         zarr.consolidate_metadata(store, zarr_format=3)
+    place.settle()
     zarr.open_group(store, mode="r+").update_attributes(_root_attributes(plan))
+    place.settle(["zarr.json"])
 
 
 @contextmanager

@@ -12,11 +12,15 @@ from shdask.errors import StoreError
 from shdask.model import Band, Tile, TileData
 
 
+class UnfitPixels(StoreError):
+    """Pixels that the cube cannot hold, however often they are written."""
+
+
 def check_tile_data(tile: Tile, data: TileData, bands: tuple[Band, ...]) -> None:
-    """Raise StoreError unless ``data`` holds the tile's extent for every band."""
+    """Raise UnfitPixels unless ``data`` holds the tile's extent for every band."""
     expected = (len(bands), *tile.extent.shape)
     if data.values.shape != expected or data.data_mask.shape != expected[1:]:
-        raise StoreError(
+        raise UnfitPixels(
             f"tile {tile.index} takes values of shape {expected} (band, y, x), "
             f"got {data.values.shape} and a mask of shape {data.data_mask.shape}"
         )
@@ -25,7 +29,7 @@ def check_tile_data(tile: Tile, data: TileData, bands: tuple[Band, ...]) -> None
 def make_stored_values(band: Band, values: NDArray[np.generic], data_mask: NDArray[np.bool_]) -> NDArray[np.generic]:
     """``values`` (y, x) in the band's type: scaled where it has a scale, fill where ``data_mask`` is False. Pure.
 
-    Raises StoreError when a valid value does not survive the change of type.
+    Raises UnfitPixels when a valid value does not survive the change of type.
     """
     dtype = np.dtype(band.dtype)
     if band.scale is None:
@@ -44,7 +48,7 @@ def _cast(band: Band, values: NDArray[np.generic], data_mask: NDArray[np.bool_])
     lost = data_mask & (stored != values)
     if lost.any():
         y, x = np.argwhere(lost)[0]
-        raise StoreError(
+        raise UnfitPixels(
             f"band {band.name} is stored as {band.dtype}, which cannot hold {values[y, x]} "
             f"(row {y}, column {x} of the tile); the collection's band list and what the service sends differ"
         )

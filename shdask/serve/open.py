@@ -1,4 +1,4 @@
-"""Opening a cube: a lazy xarray.Dataset over what is on disk.
+"""Opening a cube: a lazy xarray.Dataset over what is stored.
 
 Refuses to know how the cube came to be there.
 """
@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shdask.assemble.conventions import GRID_MAPPING
-from shdask.assemble.disk import cube_path, disk_errors
-from shdask.assemble.store import read_root_attributes
+from shdask.assemble.place import open_place
+from shdask.assemble.store import read_cube_attributes
 from shdask.assemble.template import DATA_MASK
 from shdask.errors import WrongStore
 
@@ -39,10 +38,12 @@ def open_cube(
     masked: bool = False,
     bbox: tuple[float, float, float, float] | None = None,
 ) -> xr.Dataset:
-    """The cube on disk at ``store`` as a lazy Dataset: its bands and ``data_mask`` (uint8, 1 = valid), dims (y, x).
+    """The cube at ``store`` as a lazy Dataset: its bands and ``data_mask`` (uint8, 1 = valid), dims (y, x).
+
+    ``store`` is a folder, or ``s3://bucket/prefix`` with keys and endpoint from the environment.
 
     Coordinates ``y`` (descending) and ``x`` are pixel centres in the cube's CRS, which ``ds.rio.crs`` gives.
-    A Dask block is a tile of one band: one read takes one object from the disk, and no two blocks share one.
+    A Dask block is a tile of one band: one read takes one object from the store, and no two blocks share one.
     ``layer`` may name the layer that the cube holds. ``masked`` gives floats with NaN where ``data_mask``
     is 0: float32 for types of up to 16 bits, float64 above. ``bbox`` (left, bottom, right, top; in the
     cube's CRS) keeps the pixels whose centre lies in it.
@@ -58,8 +59,8 @@ def open_cube(
             f"{type(store).__name__} is no cube; build it first, then open the folder: "
             f"shdask.build_cube(..., 'cube.zarr')"
         )
-    path = cube_path(store)
-    attributes = _cube_attributes(os.fspath(store), path / "zarr.json")
+    place = open_place(store)
+    attributes = read_cube_attributes(place)
     if layer is not None and layer != attributes["layer"]:
         raise WrongStore(f"{store} has no layer {layer!r}; it holds {attributes['layer']!r}")
     if not attributes["complete"]:
@@ -69,8 +70,8 @@ def open_cube(
             IncompleteCubeWarning,
             stacklevel=2,
         )
-    with disk_errors(path):
-        cube = xr.open_zarr(path, chunks=None, consolidated=True)
+    with place.errors():
+        cube = xr.open_zarr(place.zarr_store(read_only=True), chunks=None, consolidated=True)
     cube = cube[[*attributes["bands"], DATA_MASK]]
     first = dict.fromkeys(_AXES, 0)
     if bbox is not None:
@@ -81,19 +82,6 @@ def open_cube(
     side = attributes["layout"]["tile_px"]
     cube = cube.chunk({axis: _tile_blocks(first[axis], cube.sizes[axis], side) for axis in _AXES})
     return _mask(cube) if masked else cube
-
-
-def _cube_attributes(store: str, metadata: os.PathLike[str]) -> Mapping[str, Any]:
-    path = cube_path(metadata).parent
-    if not cube_path(metadata).exists():
-        what = "is not a cube" if path.exists() else "does not exist"
-        raise WrongStore(f"{store} {what}; give the folder that `shdask build JOB STORE` wrote")
-    attributes = read_root_attributes(path)
-    if "shdask_version" not in attributes:
-        raise WrongStore(f"{store} is a Zarr store that shdask did not make; open it with xarray.open_zarr")
-    if "identity" not in attributes:
-        raise WrongStore(f"{store} was cut short while it was created; run its build again")
-    return attributes
 
 
 def _select(cube: xr.Dataset, bbox: tuple[float, float, float, float]) -> dict[str, slice]:

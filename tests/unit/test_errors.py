@@ -26,6 +26,7 @@ PLAIN_ERRORS = [
     errors.TransportError,
     errors.DecodeError,
     errors.StoreError,
+    errors.StoreUnavailable,
     errors.WrongStore,
     errors.BudgetExceeded,
 ]
@@ -88,6 +89,7 @@ def test_exactly_these_errors_are_worth_another_try():
         "TokenRejected",
         "TransportError",
         "DecodeError",
+        "StoreUnavailable",
     }
 
 
@@ -99,6 +101,7 @@ def test_exactly_these_errors_stop_a_build():
         "TokenRejected",
         "QuotaExhausted",
         "StoreError",
+        "StoreUnavailable",
         "WrongStore",
         "BudgetExceeded",
     }

@@ -20,7 +20,7 @@ def tally(tmp_path) -> Iterator[Tally]:
     """The tally of a build of seven tiles that has just begun."""
     plan = shdask.make_plan(earth_spec())
     cube = create_or_open(plan, tmp_path / "cube")
-    with Ledger.open(cube.path) as ledger:
+    with Ledger.open(cube.place) as ledger:
         yield Tally.begin(plan, cube, ledger)
 
 
@@ -52,11 +52,11 @@ def test_tile_that_was_written_after_all_gets_a_row(tmp_path) -> None:
     """A tile that was given up and is there when the next run begins is no failure any more."""
     plan = shdask.make_plan(earth_spec())
     cube, tile = create_or_open(plan, tmp_path / "cube"), plan.tile(2)
-    with Ledger.open(cube.path) as ledger:
+    with Ledger.open(cube.place) as ledger:
         Tally.begin(plan, cube, ledger).add([TileEvent(tile=2, state=TileState.FAILED, error="lost", finished=1.0)])
     pixels = np.ones((2, *tile.extent.shape), np.uint16)
     cube.write_tile(tile, TileData(values=pixels, data_mask=pixels[0] > 0))
-    with Ledger.open(cube.path) as ledger:
+    with Ledger.open(cube.place) as ledger:
         Tally.begin(plan, cube, ledger)
-    ledger_now = read_ledger(cube.path)
+    ledger_now = read_ledger(cube.place)
     assert (ledger_now.states[2], ledger_now.errors) == (TileState.WRITTEN, {})

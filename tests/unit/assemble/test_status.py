@@ -12,7 +12,18 @@ from shdask.errors import WrongStore
 def status(**changes: object) -> CubeStatus:
     fields = dict.fromkeys(("tiles", "written", "empty", "failed", "untried", "requests"), 0)
     texts = {"store": "/cubes/a", "next": "build again"}
-    rest = {"complete": False, "pu_spent": 0.0, "owner": None, "running": False, "last_row_s": None, "errors": {}}
+    rest = {
+        "complete": False,
+        "pu_spent": 0.0,
+        "owner": None,
+        "running": False,
+        "heartbeat_s": None,
+        "note": {},
+        "in_flight": 0,
+        "pu_in_flight": 0.0,
+        "last_row_s": None,
+        "errors": {},
+    }
     return CubeStatus(**{**fields, **texts, **rest, **changes})
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from shdask.assemble.lease import Lease
 from shdask.assemble.ledger import Ledger, read_ledger
+from shdask.assemble.place import Place, open_place
 from shdask.assemble.store import CubeStore, create_or_open, known_states, read_root_attributes
 from shdask.errors import StoreError, WrongStore
 from shdask.model import TileData, TileEvent, TileState
@@ -51,13 +52,15 @@ def empty(data: TileData) -> TileData:
 
 def test_a_new_cube_holds_no_pixels(cube: CubeStore):
     """Creating writes metadata, coordinates and tile states, and no shard."""
-    shards = [name for name in files(cube.path) if "/c/" in name and name.split("/")[0] in {"B04", "SCL", "data_mask"}]
+    shards = [
+        name for name in files(cube.place.path) if "/c/" in name and name.split("/")[0] in {"B04", "SCL", "data_mask"}
+    ]
     assert shards == []
 
 
 def test_arrays_are_cut_into_shards_of_tiles(cube: CubeStore):
     """One shard is one tile, in every band and in the mask; its chunks are the ones asked for."""
-    arrays = [zarr.open_array(cube.path, path=name, mode="r") for name in ("B04", "SCL", "data_mask")]
+    arrays = [zarr.open_array(cube.place.path, path=name, mode="r") for name in ("B04", "SCL", "data_mask")]
     assert [(array.shards, array.chunks, str(array.dtype)) for array in arrays] == [
         ((32, 32), (16, 16), "uint16"),
         ((32, 32), (16, 16), "uint8"),
@@ -74,7 +77,7 @@ def test_an_unsharded_cube_has_chunks_only(make_small_plan: PlanMaker, tmp_path:
 
 def test_the_root_says_what_built_it(plan: CubePlan, cube: CubeStore):
     """Spec, identity, time and conventions stand in the root, and that the cube is not complete."""
-    attributes = read_root_attributes(cube.path)
+    attributes = read_root_attributes(cube.place.path)
     assert attributes["complete"] is False
     assert attributes["identity"] == json.loads(json.dumps(plan.identity()))
     assert attributes["spec"] == json.loads(json.dumps(plan.describe()))
@@ -87,29 +90,29 @@ def test_the_root_says_what_built_it(plan: CubePlan, cube: CubeStore):
 
 def test_a_cube_made_again_is_continued(plan: CubePlan, cube: CubeStore):
     """Opening a cube for its own plan changes nothing on disk."""
-    before = files(cube.path)
-    create_or_open(plan, cube.path)
-    assert files(cube.path) == before
+    before = files(cube.place.path)
+    create_or_open(plan, cube.place.path)
+    assert files(cube.place.path) == before
 
 
 def test_another_cube_is_refused_with_the_difference_named(cube: CubeStore, make_small_plan: PlanMaker):
     """A store is never continued with another plan; the message has key and both values."""
     other = make_small_plan(mosaicking_order="leastRecent")
     with pytest.raises(StoreError, match=r'mosaicking_order is "mostRecent" there and "leastRecent" in this plan'):
-        create_or_open(other, cube.path)
+        create_or_open(other, cube.place.path)
 
 
 def test_other_bands_are_named_in_brief(cube: CubeStore, make_small_plan: PlanMaker):
     """By name alone where the names differ."""
     other = make_small_plan(bands=("B04", "B08"))
     with pytest.raises(StoreError, match=r"another cube: layer\.bands is B04, SCL there and B04, B08 in this plan\."):
-        create_or_open(other, cube.path)
+        create_or_open(other, cube.place.path)
 
 
 def test_other_units_of_a_band_are_named_at_that_band(cube: CubeStore, make_small_plan: PlanMaker):
     """The rest of the bands is passed over."""
     with pytest.raises(StoreError, match=r'another cube: layer\.bands\.B04\.dtype is "uint16" there and "float32"'):
-        create_or_open(make_small_plan(units="REFLECTANCE"), cube.path)
+        create_or_open(make_small_plan(units="REFLECTANCE"), cube.place.path)
 
 
 def test_a_file_in_the_cubes_place_is_a_wrong_argument(plan: CubePlan, tmp_path: Path):
@@ -123,7 +126,7 @@ def test_a_file_in_the_cubes_place_is_a_wrong_argument(plan: CubePlan, tmp_path:
 def test_another_layout_is_refused(cube: CubeStore, make_small_plan: PlanMaker):
     """The layout is part of a cube's identity."""
     with pytest.raises(StoreError, match=r"sharded is true there and false in this plan"):
-        create_or_open(make_small_plan(sharded=False), cube.path)
+        create_or_open(make_small_plan(sharded=False), cube.place.path)
 
 
 def test_a_folder_with_other_things_is_left_alone(plan: CubePlan, tmp_path: Path):
@@ -141,12 +144,6 @@ def test_a_zarr_store_of_others_is_left_alone(plan: CubePlan, tmp_path: Path):
     with pytest.raises(StoreError, match="a Zarr store that shdask did not make"):
         create_or_open(plan, tmp_path / "a.zarr")
     assert files(tmp_path) == before
-
-
-def test_a_url_is_refused(plan: CubePlan):
-    """Cubes live on disk."""
-    with pytest.raises(StoreError, match=r"s3://bucket/cube: .*give a path"):
-        create_or_open(plan, "s3://bucket/cube")
 
 
 @pytest.mark.parametrize("killed_at", ["SCL", "data_mask", "tile_state", "x", "spatial_ref"])
@@ -172,7 +169,10 @@ def test_a_creation_killed_half_way_is_done_again(
 
 def test_a_creation_in_progress_is_not_disturbed(plan: CubePlan, tmp_path: Path):
     """While one process creates, another is told so."""
-    with Lease.acquire(tmp_path / "cube.zarr"), pytest.raises(StoreError, match="is being built by process"):
+    with (
+        Lease.acquire(open_place(tmp_path / "cube.zarr")),
+        pytest.raises(StoreError, match="is being built by process"),
+    ):
         create_or_open(plan, tmp_path / "cube.zarr")
 
 
@@ -182,7 +182,7 @@ def test_a_cube_that_another_process_has_just_made_is_not_made_again(
     """Between looking and owning, another process may have created the cube and written to it."""
     acquire = Lease.acquire
 
-    def acquire_too_late(path: Path) -> Lease:
+    def acquire_too_late(path: Place) -> Lease:
         monkeypatch.undo()
         write_all(create_or_open(plan, path), pixels)
         return acquire(path)
@@ -200,11 +200,11 @@ def test_a_full_disk_is_a_store_error_with_a_cure(plan: CubePlan, tmp_path: Path
 
 def test_old_partial_files_are_swept_and_young_ones_kept(plan: CubePlan, cube: CubeStore):
     """What a killed writer left goes; what may still be written stays."""
-    old, young = (cube.path / "B04" / f"{name}.partial" for name in ("old", "young"))
+    old, young = (cube.place.path / "B04" / f"{name}.partial" for name in ("old", "young"))
     young.write_bytes(b"")
     old.write_bytes(b"")
     os.utime(old, (0, 0))
-    create_or_open(plan, cube.path)
+    create_or_open(plan, cube.place.path)
     assert (old.exists(), young.exists()) == (False, True)
 
 
@@ -214,7 +214,7 @@ def test_old_partial_files_are_swept_and_young_ones_kept(plan: CubePlan, cube: C
 def test_what_is_written_reads_back_as_masked_pixels(cube: CubeStore, pixels: Pixels):
     """Every valid pixel of every tile, edge tiles included, is on disk; all others are fill."""
     write_all(cube, pixels)
-    root = zarr.open_group(cube.path, mode="r")
+    root = zarr.open_group(cube.place.path, mode="r")
     np.testing.assert_array_equal(root["B04"][:], np.where(pixels.mask, pixels.values[0], 0))
     np.testing.assert_array_equal(root["SCL"][:], np.where(pixels.mask, pixels.values[1], 0))
     np.testing.assert_array_equal(root["data_mask"][:], pixels.mask)
@@ -224,7 +224,7 @@ def test_an_unsharded_cube_reads_back_the_same(make_small_plan: PlanMaker, tmp_p
     """The layout does not change a pixel."""
     cube = create_or_open(make_small_plan(sharded=False), tmp_path / "cube.zarr")
     write_all(cube, pixels)
-    root = zarr.open_group(cube.path, mode="r")
+    root = zarr.open_group(cube.place.path, mode="r")
     np.testing.assert_array_equal(root["B04"][:], np.where(pixels.mask, pixels.values[0], 0))
     np.testing.assert_array_equal(root["data_mask"][:], pixels.mask)
     assert cube.durable_tiles().all()
@@ -234,7 +234,7 @@ def test_reflectance_is_stored_as_scaled_floats(make_small_plan: PlanMaker, tmp_
     """DN x 0.0001 where valid, NaN elsewhere; classes keep their type."""
     cube = create_or_open(make_small_plan(units="REFLECTANCE"), tmp_path / "cube.zarr")
     write_all(cube, pixels)
-    root = zarr.open_group(cube.path, mode="r")
+    root = zarr.open_group(cube.place.path, mode="r")
     expected = np.where(pixels.mask, (pixels.values[0] * np.float64(0.0001)).astype(np.float32), np.float32("nan"))
     np.testing.assert_array_equal(root["B04"][:], expected)
     assert (root["B04"].dtype, root["SCL"].dtype) == (np.float32, np.uint8)
@@ -243,7 +243,7 @@ def test_reflectance_is_stored_as_scaled_floats(make_small_plan: PlanMaker, tmp_
 def test_a_tile_is_durable_once_written(cube: CubeStore, pixels: Pixels):
     """Only the tile that was written counts."""
     first, second = cube.plan.tile(0), cube.plan.tile(1)
-    assert cube.write_tile(first, pixels.of(first)) is TileState.WRITTEN
+    assert cube.write_tile(first, pixels.of(first)).state is TileState.WRITTEN
     assert (cube.is_durable(first), cube.is_durable(second)) == (True, False)
 
 
@@ -280,10 +280,10 @@ def test_a_tile_cut_short_anywhere_is_not_durable(
 def test_an_empty_tile_stores_nothing(make_small_plan: PlanMaker, tmp_path: Path, pixels: Pixels, *, sharded: bool):
     """A tile without a valid pixel costs no file."""
     cube = create_or_open(make_small_plan(sharded=sharded), tmp_path / "cube.zarr")
-    before = files(cube.path)
+    before = files(cube.place.path)
     tile = cube.plan.tile(0)
-    assert cube.write_tile(tile, empty(pixels.of(tile))) is TileState.EMPTY
-    assert files(cube.path) == before
+    assert cube.write_tile(tile, empty(pixels.of(tile))).state is TileState.EMPTY
+    assert files(cube.place.path) == before
     assert not cube.is_durable(tile)
 
 
@@ -307,8 +307,8 @@ def test_a_band_of_zeros_stores_no_shard_but_the_tile_is_durable(cube: CubeStore
     values = data.values.copy()
     values[1] = 0
     cube.write_tile(tile, TileData(values=values, data_mask=data.data_mask))
-    assert (cube.path / "B04/c/0/0").exists()
-    assert not (cube.path / "SCL/c/0/0").exists()
+    assert (cube.place.path / "B04/c/0/0").exists()
+    assert not (cube.place.path / "SCL/c/0/0").exists()
     assert cube.is_durable(tile)
 
 
@@ -318,24 +318,24 @@ def test_leftovers_of_a_killed_attempt_do_not_outlive_an_empty_one(
 ):
     """When the second attempt finds no data, nothing of the first stays."""
     cube = create_or_open(make_small_plan(sharded=sharded), tmp_path / "cube.zarr")
-    before = files(cube.path)
+    before = files(cube.place.path)
     tile = cube.plan.tile(0)
     cube.write_tile(tile, pixels.of(tile))
     row, column = cube.layout.mark(tile)
-    (cube.path / "data_mask" / "c" / str(row) / str(column)).unlink()
+    (cube.place.path / "data_mask" / "c" / str(row) / str(column)).unlink()
     cube.write_tile(tile, empty(pixels.of(tile)))
-    assert files(cube.path) == before
+    assert files(cube.place.path) == before
 
 
 def test_a_durable_tile_is_not_written_again(cube: CubeStore, pixels: Pixels):
     """What is committed stays as it is."""
     tile = cube.plan.tile(0)
     cube.write_tile(tile, pixels.of(tile))
-    before = files(cube.path)
+    before = files(cube.place.path)
     data = pixels.of(tile)
     again = TileData(values=data.values + np.uint16(1), data_mask=~data.data_mask)
-    assert cube.write_tile(tile, again) is TileState.WRITTEN
-    assert files(cube.path) == before
+    assert cube.write_tile(tile, again).state is TileState.WRITTEN
+    assert files(cube.place.path) == before
 
 
 def test_a_value_that_cannot_be_stored_leaves_the_tile_uncommitted(cube: CubeStore, pixels: Pixels):
@@ -371,7 +371,7 @@ def test_any_order_and_any_interruption_give_the_same_bytes(
     write_tiles(first, pixels, order[:killed_after])
     second = create_or_open(plan, folder / "parts.zarr")
     write_tiles(second, pixels, np.flatnonzero(~second.durable_tiles()).tolist())
-    assert files(second.path) == files(whole.path)
+    assert files(second.place.path) == files(whole.place.path)
 
 
 def write_tiles(cube: CubeStore, pixels: Pixels, indices: list[int]) -> None:
@@ -384,7 +384,7 @@ def test_threads_may_write_different_tiles_at_once(cube: CubeStore, pixels: Pixe
     threads = [threading.Thread(target=write_tiles, args=(cube, pixels, [index])) for index in range(8)]
     list(map(threading.Thread.start, threads))
     list(map(threading.Thread.join, threads))
-    np.testing.assert_array_equal(zarr.open_array(cube.path, path="data_mask", mode="r")[:], pixels.mask)
+    np.testing.assert_array_equal(zarr.open_array(cube.place.path, path="data_mask", mode="r")[:], pixels.mask)
 
 
 def test_a_pickled_cube_writes_to_the_same_place(cube: CubeStore, pixels: Pixels):
@@ -399,7 +399,7 @@ def test_a_pickled_cube_writes_to_the_same_place(cube: CubeStore, pixels: Pixels
 
 
 def tile_state(cube: CubeStore) -> list[list[int]]:
-    return zarr.open_array(cube.path, path="tile_state", mode="r")[:].tolist()
+    return zarr.open_array(cube.place.path, path="tile_state", mode="r")[:].tolist()
 
 
 def test_a_new_cube_marks_tiles_untried_and_the_rest_as_outside(cube: CubeStore):
@@ -415,16 +415,16 @@ def test_states_stand_at_their_tiles(cube: CubeStore):
 
 def test_flags_name_every_state(cube: CubeStore):
     """The numbers are explained as CF has it."""
-    attributes = zarr.open_array(cube.path, path="tile_state", mode="r").attrs
+    attributes = zarr.open_array(cube.place.path, path="tile_state", mode="r").attrs
     assert attributes["flag_values"] == [0, 1, 2, 3, 255]
     assert attributes["flag_meanings"] == "untried written empty failed outside_area"
 
 
 def test_completion_stands_in_the_root_and_keeps_consolidated_metadata(cube: CubeStore):
     """Marking a cube changes two attributes and nothing else."""
-    before = json.loads((cube.path / "zarr.json").read_text())
+    before = json.loads((cube.place.path / "zarr.json").read_text())
     cube.mark_complete(pu_spent=12.5)
-    after = json.loads((cube.path / "zarr.json").read_text())
+    after = json.loads((cube.place.path / "zarr.json").read_text())
     before["attributes"].update(complete=True, pu_spent=12.5)
     assert after == before
     assert set(after["consolidated_metadata"]["metadata"]) == {
@@ -441,7 +441,7 @@ def test_completion_stands_in_the_root_and_keeps_consolidated_metadata(cube: Cub
 def test_known_states_come_from_disk_and_ledger(cube: CubeStore, pixels: Pixels):
     """Durable is written whatever the ledger says; written without its shard is untried; empty and failed stand."""
     write_tiles(cube, pixels, [0, 1])
-    with Ledger.open(cube.path) as ledger:
+    with Ledger.open(cube.place.path) as ledger:
         ledger.append(
             [
                 TileEvent(tile=1, state=TileState.FAILED, error="TransportError: cut"),
@@ -450,16 +450,16 @@ def test_known_states_come_from_disk_and_ledger(cube: CubeStore, pixels: Pixels)
                 TileEvent(tile=4, state=TileState.FAILED, error="DecodeError: short"),
             ]
         )
-    with Ledger.open(cube.path) as ledger:
+    with Ledger.open(cube.place.path) as ledger:
         states = known_states(cube.plan, cube, ledger)
     assert states.tolist() == [1, 1, 0, 2, 3, 0, 0, 0]
-    assert known_states(cube.plan, cube, read_ledger(cube.path)).tolist() == states.tolist()
+    assert known_states(cube.plan, cube, read_ledger(cube.place.path)).tolist() == states.tolist()
 
 
 def test_a_tile_whose_mark_was_deleted_is_untried(cube: CubeStore, pixels: Pixels):
     """Deleting a mask shard asks for its tile again."""
     write_all(cube, pixels)
-    (cube.path / "data_mask" / "c" / "1" / "2").unlink()
+    (cube.place.path / "data_mask" / "c" / "1" / "2").unlink()
     assert np.flatnonzero(~cube.durable_tiles()).tolist() == [4]
 
 

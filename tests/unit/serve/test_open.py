@@ -46,12 +46,12 @@ def build(plan: CubePlan, pixels: Pixels, path: Path) -> CubeStore:
 
 @pytest.fixture(scope="module")
 def cube(plan: CubePlan, pixels: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(plan, pixels, tmp_path_factory.mktemp("dn") / "cube.zarr").path
+    return build(plan, pixels, tmp_path_factory.mktemp("dn") / "cube.zarr").place.path
 
 
 @pytest.fixture(scope="module")
 def reflectance(pixels: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(small_plan(units="REFLECTANCE"), pixels, tmp_path_factory.mktemp("float") / "cube.zarr").path
+    return build(small_plan(units="REFLECTANCE"), pixels, tmp_path_factory.mktemp("float") / "cube.zarr").place.path
 
 
 # Readers that know nothing of us

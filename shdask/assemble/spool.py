@@ -1,0 +1,98 @@
+"""Pixels that were paid for and that the store refuses, kept on the worker's own disk until it takes them.
+
+Refuses to know why the store refuses, and how pixels are bought.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import uuid
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shdask.assemble.disk import PARTIAL_SUFFIX
+from shdask.assemble.store import CubeStore
+from shdask.model import Tile, TileData
+
+logger = logging.getLogger(__name__)
+
+CAP_NBYTES = 8 << 30
+_KEY_CHARS = 16
+
+
+def spool_name(cube: CubeStore, tile: Tile, request: str) -> str:
+    """A file's name that only the same tile of the same cube, bought by the same ``request`` digest, has. Pure."""
+    identity = json.dumps([cube.place.name, cube.plan.identity()], sort_keys=True)
+    return f"{hashlib.sha256(identity.encode()).hexdigest()[:_KEY_CHARS]}-{tile.index}-{request}.npz"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spool:
+    """A private folder with a file per tile. What goes wrong here is logged and told, never raised."""
+
+    folder: Path
+    cap_nbytes: int = CAP_NBYTES
+    """No file is added beyond this."""
+
+    @classmethod
+    def of_this_user(cls) -> Spool:
+        """``SHDASK_SPOOL``, else ``shdask/spool`` in the user's cache folder; made when it is needed."""
+        cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111  # Path.expanduser() fails without a home
+        return cls(folder=Path(os.environ.get("SHDASK_SPOOL") or Path(cache, "shdask", "spool")))
+
+    def keep(self, name: str, data: TileData) -> str:
+        """Put a tile here, whole or not at all; says where, or why not, and what that means."""
+        file = self.folder / name
+        partial = file.with_name(f"{name}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.chmod(0o700)
+            nbytes = data.values.nbytes + data.data_mask.nbytes
+            if self._used_nbytes() + nbytes > self.cap_nbytes:
+                return self._lost(f"{self.folder} holds its {self.cap_nbytes} bytes already")
+            with os.fdopen(
+                os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb"
+            ) as target:
+                np.savez(target, values=data.values, data_mask=data.data_mask)
+                target.flush()
+                os.fsync(target.fileno())
+            partial.replace(file)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            return self._lost(f"{error.filename or self.folder}: {error.strerror or error}")
+        return f"its pixels are kept in {file}; a build of the same cube on this machine takes them from there"
+
+    def _lost(self, why: str) -> str:
+        logger.warning("a tile's pixels are given up: %s", why)
+        return f"its pixels could not be kept ({why}); the next build buys them again"
+
+    def take(self, name: str, *, shape: tuple[int, int, int]) -> TileData | None:
+        """The tile that was kept under ``name``; None where there is none, or a damaged one. It stays here."""
+        file = self.folder / name
+        try:
+            with np.load(file, allow_pickle=False) as found:
+                data = TileData(values=found["values"], data_mask=found["data_mask"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            logger.warning("%s is damaged and is not used: %s", file, error)
+            return None
+        if data.values.shape != shape or data.data_mask.shape != shape[1:] or data.data_mask.dtype != np.bool_:
+            return None
+        return data
+
+    def drop(self, name: str) -> None:
+        """Forget the tile: it is durable elsewhere."""
+        with contextlib.suppress(OSError):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _used_nbytes(self) -> int:
+        return sum(entry.stat().st_size for entry in os.scandir(self.folder) if entry.is_file())
