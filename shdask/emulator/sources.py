@@ -13,6 +13,8 @@ from shdask.emulator.config import EmulatorConfig
 from shdask.emulator.pattern import PatternSource
 from shdask.emulator.source import Source
 from shdask.emulator.world.earth import Earth, EarthSource
+from shdask.emulator.world.truth import NAME as TRUTH
+from shdask.emulator.world.truth import TruthSource
 
 
 def make_sources(config: EmulatorConfig) -> Mapping[str, Source]:
@@ -27,6 +29,7 @@ def make_sources(config: EmulatorConfig) -> Mapping[str, Source]:
         "S2L2A": surface,
         "sentinel-2-l1c": top,
         "S2L1C": top,
+        TRUTH: TruthSource(earth),
         "pattern": PatternSource(),
     }
     for collection, folder in config.archives.items():

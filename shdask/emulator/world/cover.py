@@ -16,31 +16,43 @@ DAYS = 365.25
 
 
 class Cover(IntEnum):
-    """What covers a pixel."""
+    """What covers a pixel; the values of band ``cover`` of the collection ``emulator-truth``."""
 
     SEA = 0
     SHALLOWS = 1
+    """Sea with a light ground."""
     LAKE = 2
     RIVER = 3
+    """Brooks too."""
     SAND = 4
+    """Beaches."""
     CONIFER = 5
     BROADLEAF = 6
+    """Woods that lose their leaves; both kinds stand mixed in parts."""
     PASTURE = 7
     WHEAT = 8
+    """And other winter cereals."""
     MAIZE = 9
     RAPESEED = 10
     GREENS = 11
+    """Vegetables and beets."""
     FALLOW = 12
     TRACK = 13
+    """Between fields."""
     ALPINE = 14
+    """Meadows above the woods."""
     ROCK = 15
     STREET = 16
+    """In settlements."""
     RED_ROOF = 17
     GREY_ROOF = 18
     HALL = 19
+    """Of metal."""
     GARDEN = 20
     ROAD = 21
+    """Between settlements."""
     SNOW = 22
+    """Of a day, as the next; never the truth of a place."""
     SNOWY_WOOD = 23
 
 

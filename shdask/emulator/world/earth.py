@@ -40,8 +40,10 @@ BASELINE_OFFSET_DN = 1000
 """Added to every reflectance by processing baseline 04.00; harmonised values are without."""
 CLEAN_AIR = 0.12
 """Optical depth of the aerosols that surface reflectance is corrected for."""
-LEFT_OVER = 1.5
-"""Haze that the correction leaves, per optical depth."""
+LEFT_OVER = 0.6
+"""Share of the haze that the correction leaves, per optical depth."""
+CLEAN_SHARE, MURKY_SHARE = 0.7, 2.5
+"""Share of the haze at the top of the atmosphere: of the air itself, and per optical depth of aerosols."""
 TRANSMITTANCE = 0.92
 CIRRUS_B10 = 2500.0
 
@@ -158,10 +160,10 @@ class EarthSource:
         haze, white = float(haze_spectrum()[index]), float(cloud_spectrum()[index])
         state_spectra(scene.day)[index].take(view.state, out=seen, mode="clip")
         seen *= view.lit
-        air = view.haze * F(haze * (LEFT_OVER if self._surface else 1.0 / CLEAN_AIR))
         if self._surface:
-            air -= F(haze * LEFT_OVER * CLEAN_AIR)
+            air = (view.haze - F(CLEAN_AIR)) * F(haze * LEFT_OVER)
         else:
+            air = (view.haze * F(MURKY_SHARE) + F(CLEAN_SHARE)) * F(haze)
             seen *= F(TRANSMITTANCE)
         seen += air
         if view.cloud is not None:

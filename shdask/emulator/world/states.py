@@ -14,12 +14,14 @@ from shdask.emulator.world.cover import BANDS, DAYS, SPECTRA, Cover, spectra_on
 
 STATES = 256
 """Of each cover: eight shifts of the season, times four vigours, times eight patches."""
-SHIFTS = (-17.0, -11.0, -6.0, -2.0, 2.0, 6.0, 11.0, 17.0)
+SHIFTS = (-19.0, -12.0, -7.0, -2.0, 2.0, 7.0, 12.0, 19.0)
 """Days by which a parcel is ahead of the others."""
 VIGOURS = (0.72, 0.9, 1.04, 1.18)
 """Green share of a parcel, against the usual."""
 SOILS = (1.12, 0.84, 1.2, 0.94)
 """Brightness of the soil of the four."""
+MIXED = (0.4, 0.0, 0.12, 0.25)
+"""Share of the other trees in a wood of the four."""
 CROPS = (Cover.WHEAT, Cover.MAIZE, Cover.RAPESEED, Cover.GREENS, Cover.FALLOW)
 LAZY = 0.4
 """Share of the shifts that what nobody sows takes part in."""
@@ -29,7 +31,7 @@ UNLIKENESS = {
     **dict.fromkeys((Cover.RED_ROOF, Cover.GREY_ROOF, Cover.HALL), 2.0),
 }
 """How much parcels of a cover differ beyond season and vigour, against parcels of crops."""
-PARCEL_DEVIATION, PATCH_DEVIATION = 0.06, 0.05
+PARCEL_DEVIATION, PATCH_DEVIATION = 0.08, 0.06
 EVEN = 0.6
 """Share of a deviation that all bands have in common."""
 GRANULARITY = 4096
@@ -62,11 +64,13 @@ def _grow(day: float, shift: float) -> Table:
     sown = spectra_on((day + shift) % DAYS)
     soil = np.array(SPECTRA["soil"], dtype=np.float64)
     grown = np.repeat(lazy[None], len(VIGOURS), axis=0)
-    for number, (vigour, brightness) in enumerate(zip(VIGOURS, SOILS, strict=True)):
+    needles, leaves = lazy[Cover.CONIFER], lazy[Cover.BROADLEAF]
+    for number, (vigour, brightness, mixed) in enumerate(zip(VIGOURS, SOILS, MIXED, strict=True)):
         for cover in CROPS:
             grown[number, cover] = brightness * soil + vigour * (sown[cover] - soil)
-        pasture = spectra_on((day + shift) % DAYS)[Cover.PASTURE]
-        grown[number, Cover.PASTURE] = soil + (0.35 + 0.65 * vigour) * (pasture - soil)
+        grown[number, Cover.PASTURE] = soil + (0.35 + 0.65 * vigour) * (sown[Cover.PASTURE] - soil)
+        grown[number, Cover.CONIFER] = needles + mixed * (leaves - needles)
+        grown[number, Cover.BROADLEAF] = leaves + mixed * (needles - leaves)
     return np.asarray(np.maximum(grown, 1.0))
 
 
