@@ -24,6 +24,7 @@ from starlette.routing import Route
 
 from shdask.emulator.account import AccountRoutes
 from shdask.emulator.body import read_body
+from shdask.emulator.catalog import CatalogRoutes
 from shdask.emulator.config import EmulatorConfig
 from shdask.emulator.faults import FaultBook
 from shdask.emulator.faults_routes import FaultRoutes
@@ -151,6 +152,18 @@ class Emulator:
                 self._setups.popitem(last=False)
         return self._setups[job.script]
 
+    def catalog_routes(self) -> list[Route]:
+        """The routes of the Catalog."""
+        return CatalogRoutes(
+            config=self._config,
+            sources=self._sources,
+            issuer=self._issuer,
+            limits=self._limits,
+            journal=self._journal,
+            clock=self._clock,
+            timer=self._timer,
+        ).routes()
+
     def account_routes(self) -> list[Route]:
         """The routes by which an account asks about its limits."""
         return AccountRoutes(issuer=self._issuer, limits=self._limits, clock=self._clock, timer=self._timer).routes()
@@ -199,6 +212,7 @@ def make_app(config: EmulatorConfig, *, timer: Callable[[], float] = time.monoto
     routes = [
         *(Route(path, emulator.token, methods=["POST"]) for path in TOKEN_PATHS),
         *(Route(path, emulator.process, methods=every_method) for path in PROCESS_PATHS),
+        *emulator.catalog_routes(),
         *emulator.account_routes(),
         *emulator.own_routes(),
     ]
