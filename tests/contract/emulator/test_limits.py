@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import subprocess
 import sys
 
 import psutil
 import pytest
+import requests
 
-from .conftest import make_body
+from .conftest import Client, make_body
 
 # slow enough that no bucket refills by one within a test
 SLOW = 0.1
 BIG = {"output.width": 512, "output.height": 512}
+
+
+def user_of(client: Client) -> str:
+    """The account that the client's token names."""
+    payload = client.token.split(".")[1]
+    subject: str = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"]
+    return subject
+
+
+def ask(client: Client, path: str) -> requests.Response:
+    """The answer to a question about the account's limits."""
+    headers = {"Authorization": f"Bearer {client.token}"}
+    return client.session.get(f"{client.emulator.base_url}/aux/ratelimit/{path}", headers=headers, timeout=10)
 
 
 def test_empty_request_bucket_answers_429_with_milliseconds(launched):
@@ -58,6 +74,92 @@ def test_call_beyond_the_bucket_never_passes(launched):
     assert answer.status_code == 429
     assert answer.json()["error"]["code"] == "RATE_LIMIT_TOKEN_COUNT_EXCEEDS_CAPACITY"
     assert "Retry-After" not in answer.headers
+
+
+def test_a_used_up_month_answers_403(launched):
+    """The call beyond the month's units is 403 in the words that clients have met, and costs nothing."""
+    client = launched(pu_per_month=0.5, pu_per_minute=1000)
+    assert client.process(make_body(**BIG)).status_code == 200
+    answer = client.process(make_body(**BIG))
+    assert (answer.status_code, "Retry-After" in answer.headers) == (403, False)
+    assert answer.json()["error"] == {
+        "status": 403,
+        "reason": "Forbidden",
+        "message": "Insufficient processing units or requests available in your account.",
+        "code": "ACCESS_INSUFFICIENT_PROCESSING_UNITS",
+    }
+    assert client.emulator.stats()["pu_charged"] == pytest.approx(1 / 3)
+
+
+def test_a_used_up_month_may_answer_429(launched):
+    """By choice it is a 429 like any other, with a long wait."""
+    client = launched(requests_per_month=1, month_status=429)
+    statuses = [client.process(make_body()).status_code]
+    answer = client.process(make_body())
+    assert [*statuses, answer.status_code] == [200, 429]
+    assert int(answer.headers["Retry-After"]) > 31 * 86_400_000 - 60_000
+
+
+def test_a_429_may_be_written_as_in_the_documentation(launched):
+    """The documentation's sample has no error wrapper."""
+    client = launched(requests_per_minute=SLOW, request_burst=1, rate_limit_body="bare")
+    client.process(make_body())
+    assert client.process(make_body()).json()["code"] == "RATE_LIMIT_EXCEEDED"
+
+
+@pytest.mark.parametrize(("takes", "left"), [(True, 297), (False, 299)])
+def test_failed_calls_cost_requests_by_choice(launched, takes, left):
+    """Of a trial's 300 requests, one 200 and two 400s leave 297 or 299, as the account is configured."""
+    client = launched(plan="trial", failed_takes_request=takes)
+    statuses = [
+        client.process(make_body(evalscript=script)).status_code for script in ("", make_body()["evalscript"], "")
+    ]
+    counts = ask(client, f"statistics/tokenCounts/{user_of(client)}").json()["data"]["REQUESTS"]
+    assert statuses == [400, 200, 400]
+    assert counts["PT744H"] == pytest.approx(30_000 - 300 + left, abs=0.1)
+
+
+@pytest.mark.parametrize("taken", ["before", "after"])
+def test_units_are_taken_once_whenever_that_is(launched, taken):
+    """A third of a unit is gone when the answer is there."""
+    client = launched(pu_per_month=10, pu_taken=taken)
+    client.process(make_body(**BIG))
+    counts = ask(client, f"statistics/tokenCounts/{user_of(client)}").json()
+    assert counts["data"]["PROCESSING_UNITS"]["PT744H"] == pytest.approx(10 - 1 / 3, abs=1e-3)
+
+
+def test_an_account_can_ask_for_its_contract(launched):
+    """A plan's policies are told as the service tells them, to the user whom the token names."""
+    client = launched(plan="enterprise-s")
+    contract = ask(client, f"contract?userId=eq%3A{user_of(client)}").json()
+    policies = {entry["type"]["name"]: entry["policies"] for entry in contract["data"]}
+    assert {entry["userId"] for entry in contract["data"]} == {user_of(client)}
+    assert policies["PROCESSING_UNITS"] == [
+        {"capacity": 1000, "samplingPeriod": "PT1M", "nanosBetweenRefills": 60000000, "niceSamplindPeriod": "1 minute"},
+        {
+            "capacity": 400000,
+            "samplingPeriod": "PT744H",
+            "nanosBetweenRefills": 6696000000,
+            "niceSamplindPeriod": "31 days",
+        },
+    ]
+    assert [policy["capacity"] for policy in policies["REQUESTS"]] == [600, 8_000_000]
+
+
+def test_an_account_can_ask_what_is_left(launched):
+    """A fresh account has all of its plan, by kind and sampling period; asking costs nothing."""
+    client = launched(plan="cdse-general")
+    counts = [ask(client, f"statistics/tokenCounts/{user_of(client)}").json() for _ in range(2)]
+    full = {"PT1M": 300.0, "PT744H": 10_000.0}
+    assert counts == [{"data": {"REQUESTS": full, "PROCESSING_UNITS": full}}] * 2
+
+
+@pytest.mark.parametrize("path", ["contract?userId=eq:someone", "statistics/tokenCounts/someone"])
+def test_nobody_can_ask_about_others(client, path):
+    """Another user's limits are 403, and nobody's without a token 401."""
+    answers = [ask(client, path), requests.get(f"{client.emulator.base_url}/aux/ratelimit/{path}", timeout=10)]
+    assert [answer.status_code for answer in answers] == [403, 401]
+    assert answers[0].json()["error"]["code"] == "COMMON_INSUFFICIENT_PERMISSIONS"
 
 
 def test_stats_count_calls_and_reset_forgets(launched):

@@ -10,12 +10,16 @@ import requests
 
 from .conftest import make_body
 
-TOKEN_PATHS = ["/auth/realms/main/protocol/openid-connect/token", "/oauth/token"]
+TOKEN_PATHS = [
+    "/auth/realms/main/protocol/openid-connect/token",
+    "/oauth/token",
+    "/auth/realms/CDSE/protocol/openid-connect/token",
+]
 
 
 @pytest.mark.parametrize("path", TOKEN_PATHS)
 def test_client_credentials_buy_a_token(client, path):
-    """Both token paths answer a form with the fields observed at the service."""
+    """Every token path answers a form with the fields observed at the service."""
     answer = client.login(path)
     fields = {key: value for key, value in answer.json().items() if key != "access_token"}
     assert answer.status_code == 200
@@ -74,3 +78,28 @@ def test_token_expires(launched):
     """A token whose lifetime is over when it arrives is refused."""
     client = launched(token_lifetime_s=0.0)
     assert client.process(make_body()).status_code == 401
+
+
+def test_one_token_too_many_is_429(launched):
+    """Tokens have a rate of their own: the third in a row of two a minute must wait, told in milliseconds."""
+    client = launched(tokens_per_minute=2)
+    statuses = [client.login().status_code]
+    answer = client.login()
+    assert [*statuses, answer.status_code] == [200, 429]
+    assert answer.json()["error"]["code"] == "RATE_LIMIT_EXCEEDED"
+    assert 20_000 < int(answer.headers["Retry-After"]) <= 30_000
+
+
+def test_wrong_secrets_cost_no_token(launched):
+    """Only tokens that are issued count against the rate."""
+    client = launched(tokens_per_minute=2)
+    statuses = [client.login(client_secret="guess").status_code for _ in range(3)]
+    assert [*statuses, client.login().status_code] == [401, 401, 401, 200]
+
+
+def test_a_reset_allows_tokens_again(launched):
+    """Filling the buckets fills that of tokens too."""
+    client = launched(tokens_per_minute=1)
+    statuses = [client.login().status_code]
+    client.emulator.reset()
+    assert [*statuses, client.login().status_code] == [429, 200]
