@@ -19,7 +19,7 @@ from rasterio.io import MemoryFile
 
 from shdask.emulator.lattice import Lattice
 from shdask.emulator.mosaic import transform_of
-from shdask.emulator.refusal import Refusal
+from shdask.emulator.refusal import Refusal, not_emulated
 from shdask.emulator.reply import Rendition
 
 STRIP_ROWS = 128
@@ -66,7 +66,12 @@ def encode_multipart(files: Mapping[str, bytes], renditions: Sequence[Rendition]
 
 
 def encode_tiff(image: NDArray[Any], lattice: Lattice, compression: str, nodata: float | None) -> bytes:
-    """A striped GeoTIFF of ``image`` (band, y, x) in the lattice's CRS. Raises nothing of ours; touches memory only."""
+    """A striped GeoTIFF of ``image`` (band, y, x) in the lattice's CRS.
+
+    Raises Refusal (400) for a nodata value that its type cannot hold; touches memory only.
+    """
+    if nodata is not None and not _fits(nodata, image.dtype):
+        raise not_emulated(f"the nodataValue {nodata} in an image of {image.dtype.name}")
     options: dict[str, Any] = {"compress": compression} if compression != "none" else {}
     if compression == "deflate":
         options["zlevel"] = 1
@@ -86,6 +91,13 @@ def encode_tiff(image: NDArray[Any], lattice: Lattice, compression: str, nodata:
         **options,
     }
     return _write(image, profile)
+
+
+def _fits(value: float, dtype: np.dtype[Any]) -> bool:
+    if dtype.kind == "f":
+        return True
+    info = np.iinfo(dtype)
+    return value.is_integer() and info.min <= value <= info.max
 
 
 def encode_png(image: NDArray[Any]) -> bytes:

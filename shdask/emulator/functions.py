@@ -64,6 +64,19 @@ globalThis.decodeL8C2Qa = (value) => {
 };
 """
 
+# Bits 31 to 21 by name, then one for the saturation of each of the 21 bands, the first the highest: the product's own
+# "quality_flags" of OLCI level 1.
+OLCI = """
+globalThis.decodeS3OLCIQualityFlags = (value) => {
+  const names = [
+    "land", "coastline", "fresh_inland_water", "tidal_region", "bright", "straylight_risk", "invalid", "cosmetic",
+    "duplicated", "sun_glint_risk", "dubious"
+  ];
+  for (let band = 1; band <= 21; band++) names.push(`saturatedB${String(band).padStart(2, "0")}`);
+  return Object.fromEntries(names.map((name, i) => [name, (value >>> (31 - i)) & 1]));
+};
+"""
+
 # As the documented examples have it, colours between two pairs are cut to whole 255ths by a ramp (127.5 -> 127) and
 # rounded by a gradient (178.5 -> 179); a ramp made of a constant takes its colours in the order written and its values
 # in ascending order, a gradient takes 1 - value.
@@ -151,10 +164,19 @@ COLORS = """
       if (this.maxValue > 0 && this.maxValue < 1 && v > KNEE) v = KNEE + (v - KNEE) * SLOPE;
       return Math.max(0, Math.min(1, v));
     }
+    processList(values) {
+      return values.map((value) => this.process(value));
+    }
+  };
+  // names of the first version that still work, though no page has them
+  globalThis.DefaultVisualizer = globalThis.HighlightCompressVisualizer;
+  globalThis.Identity = class {
+    process(value) { return value; }
+    processList(values) { return values; }
   };
 })();
 1
 """
 
-PRELUDE = CONSTANTS + FUNCTIONS + LANDSAT + COLORS
+PRELUDE = CONSTANTS + FUNCTIONS + LANDSAT + OLCI + COLORS
 """All of it, to be run before a script."""

@@ -17,7 +17,7 @@ from typing import Any
 from shdask.emulator.config import EmulatorConfig
 from shdask.emulator.messages import Describe, Phase, Survey, Surveyed
 from shdask.emulator.process import RenderJob
-from shdask.emulator.refusal import Refusal
+from shdask.emulator.refusal import Refusal, script_failed
 from shdask.emulator.setup import ScriptSetup
 
 
@@ -122,13 +122,11 @@ def _receive(connection: Connection, in_script: bool) -> Any:
         return connection.recv()
     except (EOFError, ConnectionError):
         if in_script:
-            message = "Failed to evaluate script!\nError: the script took too much memory"
-            raise Refusal(400, "RENDERER_EXCEPTION", message) from None
+            raise script_failed("Error: the script took too much memory") from None
         raise Refusal(500, "RENDERER_EXCEPTION", "The renderer ended unexpectedly.") from None
 
 
 def _late(in_script: bool, timeout_s: float) -> Refusal:
     if in_script:
-        message = f"Failed to evaluate script!\nError: the script ran longer than {timeout_s:g} s"
-        return Refusal(400, "RENDERER_EXCEPTION", message)
+        return script_failed(f"Error: the script ran longer than {timeout_s:g} s")
     return Refusal(500, "RENDERER_EXCEPTION", f"Rendering took longer than {timeout_s:g} s.")

@@ -50,3 +50,11 @@ def bad_payload(message: str, parameter: str | None = None) -> Refusal:
 def not_emulated(what: str) -> Refusal:
     """A 400 for a feature of the service that this emulator does not have. Pure."""
     return Refusal(400, "COMMON_EXCEPTION", f"This emulator does not serve {what}.")
+
+
+def script_failed(error: str) -> Refusal:
+    """A 400 for a script that does not load, throws, or takes too much. Pure; ``error`` such as ``Error: no luck``.
+
+    The text is what the service's own request builder looks for; status and code are not documented.
+    """
+    return Refusal(400, "RENDERER_EXCEPTION", f"Failed to evaluate script!\n {error}")

@@ -11,8 +11,8 @@ import sys
 import threading
 import time
 import traceback
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from shdask.emulator.loop import Feed
 from shdask.emulator.messages import Describe, Phase, Survey, Surveyed
 from shdask.emulator.mosaic import find_inside, render_samples
 from shdask.emulator.process import RenderJob, check_bands
-from shdask.emulator.refusal import Refusal
+from shdask.emulator.refusal import Refusal, not_emulated
 from shdask.emulator.reply import BOUNDARY
 from shdask.emulator.script import Script
 from shdask.emulator.setup import ScriptOutput, ScriptSetup
@@ -34,22 +34,21 @@ from shdask.emulator.source import Source
 from shdask.emulator.sources import make_sources
 from shdask.emulator.stack import Stack, describe_scenes, make_stacks
 
-WARM_SCRIPTS = 4
 FEW_PLANES = 16
 """As many planes of a whole image are made at once; more of them strip by strip."""
 STRIP_VALUES = 2**24
 """Input values of a strip."""
-WATCH_S = 0.5
+WATCH_S = 0.05
 
 
 class Renderer:
-    """Answers one question after another; keeps the latest scripts warm."""
+    """Answers one question after another, each script in a context of its own."""
 
-    def __init__(self, connection: Connection, sources: Mapping[str, Source], compression: str) -> None:
+    def __init__(self, connection: Connection, sources: Mapping[str, Source], config: EmulatorConfig) -> None:
         self._connection = connection
         self._sources = sources
-        self._compression = compression
-        self._scripts: OrderedDict[str, Script] = OrderedDict()
+        self._compression = config.compression
+        self._max_nbytes = config.script_memory_mb * 2**20 // 2
 
     def serve(self) -> None:
         """Answer until the other end closes the pipe. An answer is bytes, a ScriptSetup, or the error that arose."""
@@ -62,9 +61,11 @@ class Renderer:
             content = b""
             try:
                 if isinstance(question, Describe):
-                    answer = self._load(question.script).setup
+                    with self._load(question.script) as script:
+                        answer = script.setup
                 elif isinstance(question, Survey):
-                    setup, stacks = self._survey(question.job, self._open(question.job))
+                    with self._load(question.job.script) as script:
+                        setup, stacks = self._survey(question.job, script)
                     answer = Surveyed(setup=setup, samples=tuple(len(stack.samples) for stack in stacks))
                 else:
                     content = self._render(question)
@@ -83,13 +84,13 @@ class Renderer:
         return encode_tar(files) if job.reply.tar else next(iter(files.values()))
 
     def _make_files(self, job: RenderJob) -> dict[str, bytes]:
-        script = self._open(job)
-        setup, stacks = self._survey(job, script)
-        outputs = [setup.output(image.identifier) for image in job.reply.images]
-        images = self._run(job, script, stacks, outputs)
-        userdata = b""
-        if job.reply.userdata:
+        with self._load(job.script) as script:
+            setup, stacks = self._survey(job, script)
+            outputs = [setup.output(image.identifier) for image in job.reply.images]
+            _check_memory(job, outputs, self._max_nbytes)
+            images = self._run(job, script, stacks, outputs)
             self._connection.send(Phase(script=True))
+            # it may throw, whether or not it is listened to
             userdata = script.finish().encode()
             self._connection.send(Phase(script=False))
         files = dict.fromkeys((rendition.file_name for rendition in job.reply.renditions), userdata)
@@ -146,25 +147,22 @@ class Renderer:
             return strips[0]
         return [np.concatenate(parts, axis=1) for parts in zip(*strips, strict=True)]
 
-    def _open(self, job: RenderJob) -> Script:
-        script = self._load(job.script)
-        if not (job.reply.userdata or script.setup.varies):
-            return script
-        # what a script gathers over the pixels or scenes of other requests must not be seen in this one
-        self._scripts.pop(job.script).close()
-        return self._load(job.script)
-
-    def _load(self, source: str) -> Script:
-        if source in self._scripts:
-            self._scripts.move_to_end(source)
-            return self._scripts[source]
+    @contextmanager
+    def _load(self, source: str) -> Iterator[Script]:
         self._connection.send(Phase(script=True))
         script = Script.load(source)
-        self._connection.send(Phase(script=False))
-        self._scripts[source] = script
-        if len(self._scripts) > WARM_SCRIPTS:
-            self._scripts.popitem(last=False)[1].close()
-        return script
+        try:
+            self._connection.send(Phase(script=False))
+            yield script
+        finally:
+            script.close()
+
+
+def _check_memory(job: RenderJob, outputs: Sequence[ScriptOutput], max_nbytes: int) -> None:
+    size = job.lattice.width * job.lattice.height
+    nbytes = size * sum(output.bands * output.dtype.itemsize for output in outputs)
+    if nbytes > max_nbytes:
+        raise not_emulated(f"images of {nbytes} bytes, only up to {max_nbytes}")
 
 
 def _strips(job: RenderJob, planes: int) -> Iterator[slice]:
@@ -192,7 +190,7 @@ def main() -> None:
     config = EmulatorConfig.from_json(connection.recv())
     # a busy script must not outlive the emulator: V8 releases the GIL, so this thread still runs
     threading.Thread(target=_watch, args=(os.getppid(), config.script_memory_mb), daemon=True).start()
-    Renderer(connection, make_sources(config), config.compression).serve()
+    Renderer(connection, make_sources(config), config).serve()
     os._exit(0)  # V8 contexts left open may hang at exit
 
 

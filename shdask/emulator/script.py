@@ -11,15 +11,29 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from py_mini_racer import JSEvalException, JSOOMException, JSParseException, MiniRacer
+from py_mini_racer import JSEvalException, MiniRacer
 
 from shdask.emulator.functions import PRELUDE
-from shdask.emulator.loop import Feed, choose_chunk, make_loop
-from shdask.emulator.refusal import Refusal
+from shdask.emulator.loop import Feed, buffer_names, choose_chunk, make_loop
+from shdask.emulator.refusal import script_failed
 from shdask.emulator.setup import ScriptOutput, ScriptSetup, read_setup
 
+TOLD_LINES = 2
+TOLD_CHARACTERS = 300
+
+HOST = """
+Object.defineProperty(globalThis, "__host", {value: Object.freeze({
+  isArray: Array.isArray,
+  stringify: JSON.stringify,
+  // JSON has no NaN and Infinity, which a nodataValue may be
+  tell: ((stringify) => (value) => stringify(
+    value, (_, part) => (typeof part === "number" && part - part !== 0 ? `${part}` : part)
+  ))(JSON.stringify),
+})});
+1
+"""
 SURVEY = """
-globalThis.__survey = function (inputs, outputs) {
+(function (inputs, outputs) {
   const put = (target, input, entry) => {
     if (input.key === null) Object.assign(target, entry); else target[input.key] = entry;
   };
@@ -45,22 +59,21 @@ globalThis.__survey = function (inputs, outputs) {
     put(known, input, {scenes: kept[number].map((index) => ({date: new Date(input.dates[index])}))});
   });
   if (typeof updateOutput === "function") updateOutput(outputs, known);
-  return JSON.stringify({kept, bands: Object.fromEntries(Object.entries(outputs).map(([id, o]) => [id, o.bands]))});
-};
-1
+  const bands = Object.fromEntries(Object.entries(outputs).map(([id, output]) => [id, output.bands]));
+  return __host.stringify({kept, bands});
+})
 """
 
 
 class Script:
-    """An evalscript loaded into a V8 context of its own, with its loops compiled and warm after the first run.
+    """An evalscript loaded into a V8 context of its own, for one request: what it gathers is seen in no other.
 
-    For each request: ``survey`` where the setup varies, ``begin``, ``run`` for as many pixels as there are, ``finish``.
+    ``survey`` where the setup varies, ``begin``, ``run`` for as many pixels as there are, ``finish``.
     """
 
     def __init__(self, context: MiniRacer, setup: ScriptSetup) -> None:
         self._context = context
         self.setup = setup
-        self._shape: tuple[tuple[Feed, ...], tuple[ScriptOutput, ...]] | None = None
         self._source: NDArray[np.float32] | None = None
         self._targets: list[NDArray[Any]] = []
 
@@ -70,13 +83,13 @@ class Script:
         context = MiniRacer()
         try:
             _evaluate(context, PRELUDE)
-            _evaluate(context, SURVEY)
-            _evaluate(context, source)
-            _evaluate(
-                context, "if (typeof evaluatePixel !== 'function') throw new Error('evaluatePixel is missing'); 1"
-            )
-            returned = json.loads(_evaluate(context, "JSON.stringify(setup())") or "null")
-            updates = bool(_evaluate(context, "typeof updateOutput === 'function'"))
+            _evaluate(context, HOST)
+            # whatever a script ends in, what it comes to is a number
+            _evaluate(context, f"{source}\n;0")
+            for name in ("setup", "evaluatePixel"):
+                _demand(context, name)
+            returned = _read(_evaluate(context, "__host.tell(setup())"))
+            updates = _evaluate(context, "typeof updateOutput") == "function"
             return cls(context, read_setup(returned, updates_output=updates))
         except BaseException:
             context.close()
@@ -84,7 +97,7 @@ class Script:
 
     def close(self) -> None:
         """Free the context; the script must not be run again."""
-        self._source, self._targets, self._shape = None, [], None
+        self._source, self._targets = None, []
         self._context.close()
 
     def survey(self, described: Sequence[Mapping[str, Any]]) -> tuple[list[list[int]], ScriptSetup]:
@@ -94,19 +107,36 @@ class Script:
         Refusal (400).
         """
         outputs = {output.id: {"bands": output.bands} for output in self.setup.outputs}
-        answer = json.loads(_evaluate(self._context, f"__survey({json.dumps(described)}, {json.dumps(outputs)})"))
-        return answer["kept"], self.setup.with_bands(answer["bands"])
+        call = f"({SURVEY.strip()})({json.dumps(described)}, {json.dumps(outputs)})"
+        answer = _read(_evaluate(self._context, call))
+        # a script may have changed what arrays and objects do
+        kept, bands = (answer.get("kept"), answer.get("bands")) if isinstance(answer, dict) else (None, None)
+        known = [range(len(one["dates"])) for one in described]
+        if not isinstance(bands, dict) or not isinstance(kept, list) or len(kept) != len(known):
+            raise script_failed("Error: the script changed the language")
+        if not all(index in indices for chosen, indices in zip(kept, known, strict=True) for index in chosen):
+            raise script_failed("Error: preProcessScenes() must return collections of the scenes it was given")
+        return kept, self.setup.with_bands(bands)
 
     def begin(self, feeds: Sequence[Feed], outputs: Sequence[ScriptOutput], scenes: Mapping[str, Any]) -> None:
-        """Get ready for the pixels of a request: what goes in, what comes out, and the script's ``scenes``."""
-        shape = (tuple(feeds), tuple(outputs))
-        if self._shape != shape:
-            self._allocate(*shape)
-            self._shape = shape
-        _evaluate(self._context, f"__loop.begin({json.dumps(scenes)})")
+        """Get ready for the pixels: what goes in, what comes out, and the script's ``scenes``. Raises Refusal (400)."""
+        # numpy reads no empty buffer
+        count, chunk = max(1, sum(feed.planes for feed in feeds)), choose_chunk(feeds, outputs)
+        # these names are memory of V8 itself: numpy reads and writes it without a copy
+        nbytes = [4 * count * chunk, *(output.dtype.itemsize * output.bands * chunk for output in outputs)]
+        source, *targets = (
+            self._allocate(name, size) for name, size in zip(buffer_names(outputs), nbytes, strict=True)
+        )
+        self._source = np.frombuffer(source, np.float32).reshape(count, chunk)
+        self._targets = [
+            np.frombuffer(target, output.dtype).reshape(output.bands, chunk)
+            for target, output in zip(targets, outputs, strict=True)
+        ]
+        sole = len(self.setup.outputs) == 1
+        _evaluate(self._context, make_loop(feeds, outputs, scenes, sole=sole, chunk=chunk))
 
     def run(self, planes: Sequence[NDArray[np.float32]], shape: tuple[int, int]) -> list[NDArray[Any]]:
-        """evaluatePixel() over planes in DN, by input, band and sample, each (y, x) of this shape.
+        """evaluatePixel() over planes in DN, by input, band and sample, each (y, x) of this shape, row by row.
 
         Returns a (band, y, x) per output.
         Integers are rounded half up and clamped, AUTO is stretched from [0, 1]. Raises Refusal (400) with the script's
@@ -131,23 +161,29 @@ class Script:
         """The JSON of what the script left in ``outputMetadata.userData``; an empty object where it left nothing."""
         return str(_evaluate(self._context, "__loop.finish()"))
 
-    def _allocate(self, feeds: tuple[Feed, ...], outputs: tuple[ScriptOutput, ...]) -> None:
-        # numpy reads no empty buffer
-        count, chunk = max(1, sum(feed.planes for feed in feeds)), choose_chunk(feeds, outputs)
-        # these names are memory of V8 itself: numpy reads and writes it without a copy
-        source: Any = self._context.eval(f"globalThis.__in = new ArrayBuffer({4 * count * chunk})")
-        self._source = np.frombuffer(source, np.float32).reshape(count, chunk)
-        self._targets = []
-        for number, output in enumerate(outputs):
-            nbytes = output.dtype.itemsize * output.bands * chunk
-            target: Any = self._context.eval(f"globalThis.__out{number} = new ArrayBuffer({nbytes})")
-            self._targets.append(np.frombuffer(target, output.dtype).reshape(output.bands, chunk))
-        _evaluate(self._context, make_loop(feeds, outputs, sole=len(self.setup.outputs) == 1, chunk=chunk))
+    def _allocate(self, name: str, nbytes: int) -> Any:
+        buffer: Any = _evaluate(self._context, f"globalThis.{name} = new ArrayBuffer({nbytes})")
+        if not isinstance(buffer, memoryview) or buffer.nbytes != nbytes:
+            raise script_failed("Error: the script changed the language")
+        return buffer
 
 
 def _evaluate(context: MiniRacer, source: str) -> Any:
     try:
         return context.eval(source)
-    except (JSEvalException, JSParseException, JSOOMException) as error:
-        first_line = str(error).strip().partition("\n")[0]
-        raise Refusal(400, "RENDERER_EXCEPTION", f"Failed to evaluate script!\n{first_line}") from None
+    except JSEvalException as error:
+        # V8 tells the place and the error, then the line, then the stack
+        lines = str(error).replace("<anonymous>", "evalscript.js").splitlines()[:TOLD_LINES]
+        raise script_failed("\n".join(line[:TOLD_CHARACTERS] for line in lines)) from None
+
+
+def _demand(context: MiniRacer, name: str) -> None:
+    if _evaluate(context, f"typeof {name}") != "function":
+        raise script_failed(f"Error: the function {name}() is missing")
+
+
+def _read(told: Any) -> Any:
+    try:
+        return json.loads(told) if isinstance(told, str) else None
+    except (ValueError, RecursionError):
+        raise script_failed("Error: the script changed the language") from None

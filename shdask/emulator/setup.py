@@ -5,13 +5,13 @@ Refuses to run scripts; reads only the plain object that setup() returned.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from shdask.emulator.refusal import Refusal, not_emulated
+from shdask.emulator.refusal import Refusal
 from shdask.emulator.source import DATA_MASK
 
 SAMPLE_TYPES = {
@@ -22,9 +22,10 @@ SAMPLE_TYPES = {
     "FLOAT32": "float32",
     "AUTO": "uint8",
 }
-
-
 MOSAICKINGS = ("SIMPLE", "ORBIT", "TILE")
+MAX_BANDS = 2000
+"""Of one output; the service's own limit is not documented."""
+BOUNDS = "bounds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,8 @@ class ScriptInput:
     mosaicking: str
     """SIMPLE, ORBIT or TILE."""
     bands: tuple[InputBand, ...]
+    bounds: bool = False
+    """Whether scenes come with their footprints."""
 
     @property
     def priced_bands(self) -> int:
@@ -95,10 +98,10 @@ class ScriptSetup:
         outputs = [
             replace(output, bands=count)
             for output, count in zip(self.outputs, counts, strict=True)
-            if isinstance(count, int) and count >= 1
+            if type(count) is int and 1 <= count <= MAX_BANDS
         ]
         if len(outputs) < len(self.outputs):
-            raise _bad("Every output must have at least one band after updateOutput().")
+            raise _bad(f"Every output must have 1 to {MAX_BANDS} bands after updateOutput().")
         return replace(self, outputs=tuple(outputs))
 
 
@@ -109,32 +112,34 @@ def read_setup(returned: Any, *, updates_output: bool = False) -> ScriptSetup:
     """
     if not isinstance(returned, dict):
         raise _bad("Function setup() must return an object.")
-    declared = returned.get("input")
-    inputs = _read_inputs(declared if isinstance(declared, list) else [declared], returned.get("mosaicking", "SIMPLE"))
-    raw_outputs = returned.get("output")
-    outputs = tuple(_read_output(raw) for raw in (raw_outputs if isinstance(raw_outputs, list) else [raw_outputs]))
+    declared, written = returned.get("input"), returned.get("output")
+    inputs = _read_inputs(declared, returned.get("mosaicking", "SIMPLE"))
+    outputs = tuple(_read_output(raw) for raw in (written if isinstance(written, list) else [written]))
+    if not inputs or not outputs:
+        raise _bad("Function setup() must return at least one input and one output.")
     if len({output.id for output in outputs}) < len(outputs):
         raise _bad("Output ids in setup() must be unique.")
     return ScriptSetup(inputs=inputs, outputs=outputs, updates_output=updates_output)
 
 
-def _read_inputs(declared: Sequence[Any], mosaicking: Any) -> tuple[ScriptInput, ...]:
-    if all(isinstance(item, str) for item in declared):
-        declared = [{"bands": declared}]
-    return tuple(_read_input(item, mosaicking) for item in declared)
+def _read_inputs(declared: Any, mosaicking: Any) -> tuple[ScriptInput, ...]:
+    items = declared if isinstance(declared, list) else [declared]
+    if items is declared and items and all(isinstance(item, str) for item in items):
+        items = [{"bands": items}]
+    return tuple(_read_input(item, mosaicking) for item in items)
 
 
 def _read_input(item: Any, mosaicking: Any) -> ScriptInput:
     if not isinstance(item, dict):
-        raise _bad("An input in setup() must be an object with bands.")
+        raise _bad("An input in setup() must be an object with bands, or all must be names of bands.")
     own = item.get("mosaicking", mosaicking)
     if own not in MOSAICKINGS:
         raise _bad(f"The mosaicking {own} in setup() is not one of {', '.join(MOSAICKINGS)}.")
-    if item.get("metadata"):
-        raise not_emulated("the bounds of scenes as metadata")
-    datasource = item.get("datasource")
+    metadata = item.get("metadata", [])
+    if not isinstance(metadata, list) or any(part != BOUNDS for part in metadata):
+        raise _bad(f'The metadata in setup() must be ["{BOUNDS}"] or left out.')
     return ScriptInput(
-        datasource=None if datasource is None else str(datasource), mosaicking=own, bands=_read_bands(item)
+        datasource=_read_name(item, "datasource"), mosaicking=own, bands=_read_bands(item), bounds=bool(metadata)
     )
 
 
@@ -147,23 +152,40 @@ def _read_bands(item: Mapping[str, Any]) -> tuple[InputBand, ...]:
         units = [units] * len(bands)
     if not isinstance(units, list) or len(units) != len(bands):
         raise _bad("The units in setup() must be one for all bands or one per band.")
+    if not all(unit is None or isinstance(unit, str) for unit in units):
+        raise _bad("The units in setup() must be names.")
     unique = dict(zip(bands, units, strict=True))
-    return tuple(InputBand(name=name, unit=unit and str(unit).upper()) for name, unit in unique.items())
+    return tuple(InputBand(name=name, unit=unit and unit.upper()) for name, unit in unique.items())
 
 
 def _read_output(raw: Any) -> ScriptOutput:
-    if not isinstance(raw, dict) or not isinstance(raw.get("bands"), int) or raw["bands"] < 1:
-        raise _bad("An output in setup() must be an object with a number of bands.")
+    if not isinstance(raw, dict) or type(raw.get("bands")) is not int or not 1 <= raw["bands"] <= MAX_BANDS:
+        raise _bad(f"An output in setup() must be an object with a number of bands, 1 to {MAX_BANDS}.")
     sample_type = str(raw.get("sampleType", "AUTO")).upper()
     if sample_type not in SAMPLE_TYPES:
         raise _bad(f"The sampleType {sample_type} in setup() is not supported.")
-    nodata = raw.get("nodataValue")
     return ScriptOutput(
-        id=str(raw.get("id", "default")),
+        id=_read_name(raw, "id") or "default",
         bands=raw["bands"],
         sample_type=sample_type,
-        nodata=None if nodata is None else float(nodata),
+        nodata=_read_nodata(raw.get("nodataValue")),
     )
+
+
+def _read_name(raw: Mapping[str, Any], key: str) -> str | None:
+    name = raw.get(key)
+    if name is not None and not isinstance(name, str):
+        raise _bad(f"The {key} in setup() must be a text.")
+    return name
+
+
+def _read_nodata(value: Any) -> float | None:
+    if value is None:
+        return None
+    # what JSON cannot hold comes as text
+    if value in {"NaN", "Infinity", "-Infinity"} or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return float(value)
+    raise _bad("The nodataValue in setup() must be a number.")
 
 
 def _bad(message: str) -> Refusal:

@@ -5,19 +5,28 @@ Refuses to know pixels and JavaScript.
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+import shapely
+from pyproj import Transformer
+from shapely.geometry.base import BaseGeometry
+
 from shdask.emulator.mosaic import order_scenes
 from shdask.emulator.process import DataInput, RenderJob, pair_inputs
+from shdask.emulator.refusal import not_emulated
 from shdask.emulator.setup import ScriptInput, ScriptSetup
-from shdask.emulator.source import Scene, Source
+from shdask.emulator.source import CataloguedSource, Scene, Source
 
 SCENES = {"SIMPLE": None, "ORBIT": "orbits", "TILE": "tiles"}
 """Mosaicking -> the member of ``scenes`` that describes the samples."""
+DENSE_DEGREES = 0.1
+"""Edges of footprints are cut this fine before they are projected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +42,8 @@ class Stack:
     """Its name in the script; None where it is the only input."""
     samples: tuple[tuple[Scene, ...], ...]
     """Each the scenes it is a mosaic of, best first."""
+    footprints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Scene id -> dataGeometry and dataEnvelope, where the script asks for them."""
 
     @property
     def count(self) -> int | None:
@@ -63,7 +74,9 @@ class Stack:
     def _describe_samples(self) -> list[dict[str, Any]]:
         described = []
         for index, sample in enumerate(self.samples):
-            tiles = [_describe_tile(scene, self.data.collection) for scene in sample]
+            tiles = [
+                {**_describe_tile(scene, self.data.collection), **self.footprints.get(scene.id, {})} for scene in sample
+            ]
             if self.item.mosaicking == "TILE":
                 described.append({**tiles[0], "__idx": index})
                 continue
@@ -86,7 +99,8 @@ def make_stacks(job: RenderJob, setup: ScriptSetup, sources: Mapping[str, Source
         samples = _group(scenes, item.mosaicking)
         if key is None and not samples and item.mosaicking == "SIMPLE":
             samples = ((),)
-        stacks.append(Stack(data=data, item=item, key=key, samples=samples))
+        footprints = _find_footprints(scenes, sources[data.collection], job.lattice.crs) if item.bounds else {}
+        stacks.append(Stack(data=data, item=item, key=key, samples=samples, footprints=footprints))
     return stacks
 
 
@@ -98,6 +112,32 @@ def describe_scenes(stacks: Sequence[Stack]) -> dict[str, Any]:
     if stacks[0].key is None:
         return stacks[0].scenes()
     return {str(stack.key): {"scenes": stack.scenes()} for stack in stacks}
+
+
+def _find_footprints(scenes: Sequence[Scene], source: Source, crs: str) -> dict[str, dict[str, Any]]:
+    if not isinstance(source, CataloguedSource):
+        raise not_emulated(f"the bounds of scenes of {source.name}")
+    project = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform
+    found = {}
+    for scene in scenes:
+        outline = shapely.segmentize(source.footprint(scene), DENSE_DEGREES)
+        geometry = shapely.transform(outline, lambda points: np.stack(project(*points.T), axis=1))
+        found[scene.id] = {
+            "dataGeometry": _to_geojson(geometry, crs),
+            "dataEnvelope": _to_geojson(geometry.envelope, crs),
+        }
+    return found
+
+
+def _to_geojson(geometry: BaseGeometry, crs: str) -> dict[str, Any]:
+    # as in the items of the Catalog; the object is documented as "GeoJSON like" alone
+    name = f"urn:ogc:def:crs:{crs.replace(':', '::')}"
+    return {"type": geometry.geom_type, "crs": {"type": "name", "properties": {"name": name}}, **_coordinates(geometry)}
+
+
+def _coordinates(geometry: BaseGeometry) -> dict[str, Any]:
+    coordinates: dict[str, Any] = json.loads(shapely.to_geojson(geometry))
+    return {"coordinates": coordinates["coordinates"]}
 
 
 def _group(scenes: Sequence[Scene], mosaicking: str) -> tuple[tuple[Scene, ...], ...]:

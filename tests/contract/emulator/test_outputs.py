@@ -113,7 +113,7 @@ def test_metadata_does_not_grow_from_request_to_request(client):
 def test_metadata_may_come_from_pixels(client):
     """evaluatePixel() may set the metadata, and return nothing where no image is asked for."""
     source = (
-        "function setup() { return {input: [{bands: ['B02'], units: 'REFLECTANCE'}], output: {bands: 1}}; }"
+        "//VERSION=3\nfunction setup() { return {input: [{bands: ['B02'], units: 'REFLECTANCE'}], output: {bands: 1}}; }"
         "function evaluatePixel(s, scenes, meta, custom, out) { out.userData = [meta.normalizationFactor]; }"
     )
     body = make_body(evalscript=source, **{"output.responses": respond(userdata="json")})

@@ -10,7 +10,7 @@ EARTH = {"input.data.0.type": "sentinel-2-l2a"}
 WHOLE = {"output.width": None, "output.height": None}
 UNCLOSED = {"type": "Polygon", "coordinates": [[[500000, 5099900], [500100, 5099900], [500050, 5100000]]]}
 
-FOOTPRINTS = """function setup() {
+FOOTPRINTS = """//VERSION=3\nfunction setup() {
   return {input: [{bands: ["B02"], metadata: ["bounds"]}], output: {bands: 1}, mosaicking: "TILE"};
 }
 function evaluatePixel(samples) { return [samples.length]; }
@@ -43,7 +43,10 @@ COVERED = [
         "Output ndvi requested but missing from function setup()",
     ),
     (
-        {**EARTH, "evalscript": "function setup(){return {input:['SMA'],output:{bands:1}}}function evaluatePixel(){}"},
+        {
+            **EARTH,
+            "evalscript": "//VERSION=3\nfunction setup(){return {input:['SMA'],output:{bands:1}}}function evaluatePixel(){}",
+        },
         "RENDERER_EXCEPTION",
         "S2L2A has no band SMA",
     ),
@@ -117,16 +120,19 @@ def test_absent_feature_says_so(client, changes):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("function setup() {", "SyntaxError"),
-        ("function setup(){return {input:['B02'],output:{bands:1}}}", "evaluatePixel is missing"),
+        ("//VERSION=3\nfunction setup() {", "SyntaxError"),
+        ("//VERSION=3\nfunction setup(){return {input:['B02'],output:{bands:1}}}", "evaluatePixel() is missing"),
         (
             (
-                "function setup(){return {input:['B02'],output:{bands:1}}}"
+                "//VERSION=3\nfunction setup(){return {input:['B02'],output:{bands:1}}}"
                 "function evaluatePixel(){throw new Error('no luck')}"
             ),
             " Error: no luck",
         ),
-        ("function setup(){return {input:['B02'],output:{bands:2}}}function evaluatePixel(){return [1]}", "2 values"),
+        (
+            "//VERSION=3\nfunction setup(){return {input:['B02'],output:{bands:2}}}function evaluatePixel(){return [1]}",
+            "2 values",
+        ),
     ],
 )
 def test_failing_script_is_told_its_own_error(client, source, message):
@@ -139,7 +145,9 @@ def test_failing_script_is_told_its_own_error(client, source, message):
 
 def test_runaway_script_ends_alone(client):
     """An endless script is ended at its deadline, and the emulator goes on answering."""
-    source = "function setup(){return {input:['B02'],output:{bands:1}}}function evaluatePixel(){while(true){}}"
+    source = (
+        "//VERSION=3\nfunction setup(){return {input:['B02'],output:{bands:1}}}function evaluatePixel(){while(true){}}"
+    )
     answer = client.process(make_body(evalscript=source))
     assert answer.status_code == 400
     assert "longer than 2 s" in answer.json()["error"]["message"]
@@ -150,7 +158,7 @@ def test_greedy_script_ends_alone(launched):
     """A script that takes all memory is ended with its process, and the emulator goes on answering."""
     client = launched(script_memory_mb=700, script_timeout_s=60.0)
     source = (
-        "var kept = []; function setup(){return {input:['B02'],output:{bands:1}}}"
+        "//VERSION=3\nvar kept = []; function setup(){return {input:['B02'],output:{bands:1}}}"
         "function evaluatePixel(){for(;;) kept.push(new Float64Array(1e6).fill(1))}"
     )
     answer = client.process(make_body(evalscript=source))
