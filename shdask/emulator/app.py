@@ -13,18 +13,21 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
 import numpy as np
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from shdask.emulator.account import AccountRoutes
 from shdask.emulator.body import read_body
-from shdask.emulator.catalog import CatalogRoutes
+from shdask.emulator.catalog import CATALOG_PREFIXES, CatalogRoutes
 from shdask.emulator.config import EmulatorConfig
 from shdask.emulator.faults import FaultBook
 from shdask.emulator.faults_routes import FaultRoutes
@@ -34,6 +37,7 @@ from shdask.emulator.inspection import Inspection, describe_buckets
 from shdask.emulator.journal import Journal
 from shdask.emulator.limits import Limited, Limits, make_token_bucket
 from shdask.emulator.oauth import OAuthError, TokenIssuer, TooManyTokens
+from shdask.emulator.openapi import make_description
 from shdask.emulator.own import OwnRoutes
 from shdask.emulator.payload import collect, read_payload
 from shdask.emulator.pool import RendererPool
@@ -176,7 +180,12 @@ class Emulator:
             self._issuer.refill(self._clock())
             self._faults.restart(self._timer())
 
-        own = OwnRoutes(journal=self._journal, issuer=self._issuer, faults=self._faults, refill=refill)
+        describe = partial(
+            make_description, token_paths=TOKEN_PATHS, process_paths=PROCESS_PATHS, catalog_paths=CATALOG_PREFIXES
+        )
+        own = OwnRoutes(
+            journal=self._journal, issuer=self._issuer, faults=self._faults, refill=refill, describe=describe
+        )
         faults = FaultRoutes(self._faults, timer=self._timer)
         return own.routes() + faults.routes() + Inspection(journal=self._journal, totals=self._totals).routes()
 
@@ -216,12 +225,16 @@ def make_app(config: EmulatorConfig, *, timer: Callable[[], float] = time.monoto
         *emulator.account_routes(),
         *emulator.own_routes(),
     ]
-    missing = Refusal(404, "COMMON_NOT_FOUND", "HTTP 404 Not Found")
+    handlers = {404: _refuse_route, 405: _refuse_route}
+    return emulator.watch(Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers))
 
-    async def not_found(_: Request, __: Exception) -> Response:
-        return _json(missing.body(), missing.status)
 
-    return emulator.watch(Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: not_found}))
+async def _refuse_route(_: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        refusal = Refusal(405, "COMMON_METHOD_NOT_ALLOWED", "HTTP 405 Method Not Allowed")
+        return Response(json.dumps(refusal.body()), 405, error.headers, "application/json")
+    refusal = Refusal(404, "COMMON_NOT_FOUND", "HTTP 404 Not Found")
+    return _json(refusal.body(), refusal.status)
 
 
 def _json(body: Any, status: int = 200) -> Response:
