@@ -35,7 +35,6 @@ class Choices:
     orthorectify: bool = False
     lee_window_px: tuple[int, int] | None = None
     """(x, y) of the LEE speckle filter; None does not filter."""
-    terrain_oversampling: float = 2.0
 
     def admit(self, traits: Mapping[str, str]) -> bool:
         """Whether a scene of these traits will do. Pure."""

@@ -30,10 +30,12 @@ def render_samples(  # noqa: PLR0917  # all of them are needed
     """One (y, x) plane in DN per band and sample, all samples of a band together.
 
     A sample is the mosaic of its scenes, the first with data wins each pixel. ``dataMask`` is 1 where there is data;
-    elsewhere, and outside of ``inside`` (y, x), all are 0.
+    elsewhere, and outside of ``inside`` (y, x), it is 0 and the bands are ``absent``.
     """
     names = [band for band in bands if band != DATA_MASK]
-    values = np.zeros((len(names), len(samples), *lattice.shape), dtype=np.float32)
+    values = np.empty((len(names), len(samples), *lattice.shape), dtype=np.float32)
+    for name, planes in zip(names, values, strict=True):
+        planes.fill(source.bands[name].absent)
     data_mask = np.zeros((len(samples), *lattice.shape), dtype=np.bool_)
     for rows, columns in lattice.blocks():
         block = lattice.part(rows, columns)

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from shdask.emulator.choices import BackCoeff, Choices, Resampling
-from shdask.emulator.refusal import bad_payload
+from shdask.emulator.refusal import Refusal, bad_payload
+from shdask.emulator.setup import ScriptInput
 
 RESAMPLING = frozenset({"upsampling", "downsampling"})
 OPTICAL = frozenset({"timeRange", "mosaickingOrder", "maxCloudCoverage"})
@@ -42,6 +43,8 @@ PROCESSING = {
     "dem": RESAMPLING | {"egm", "clampNegative"},
     "own": RESAMPLING,
 }
+MOSAICKINGS = {"sentinel-1": ("SIMPLE", "ORBIT"), "dem": ("SIMPLE",)}
+"""Kinds that have not every mosaicking. For the DEM this is not documented: it has no scenes and no dates."""
 KINDS = {"S2L1C": "sentinel-2", "S2L2A": "sentinel-2", "S1GRD": "sentinel-1", "dem": "dem", "DEM": "dem"}
 """Old names; the others start as their kind does."""
 WITHOUT_CLOUDS = ("sentinel-1", "byoc-", "batch-", "zarr-", "S1GRD")
@@ -140,6 +143,7 @@ class Processing(_Part):
     )
     speckle_filter: SpeckleFilter | None = Field(None, alias="speckleFilter")
     terrain_oversampling: float = Field(2.0, alias="radiometricTerrainOversampling", ge=1, le=4)
+    """Checked, and without effect: the synthetic Earth's heights are exact everywhere."""
     egm: Flag = False
     clamp_negative: Flag = Field(default=False, alias="clampNegative")
 
@@ -165,6 +169,23 @@ class DataItem(_Part):
             else member
             for name, member in value.items()
         }
+
+
+def check_use(collection: str, choices: Choices, item: ScriptInput) -> None:
+    """Raise Refusal (400) for a mosaicking or a band of setup() that a collection does not have with these choices.
+
+    Pure. Code and words are not documented.
+    """
+    kind = kind_of(collection)
+    if item.mosaicking not in MOSAICKINGS.get(kind, (item.mosaicking,)):
+        raise bad_payload(f"The mosaicking {item.mosaicking} is not supported by {collection}.")
+    if kind != "sentinel-1":
+        return
+    for band in item.bands:
+        if band.name in {"scatteringArea", "shadowMask"} and not choices.terrain_corrected:
+            raise Refusal(400, "RENDERER_EXCEPTION", f"Band {band.name} requires radiometric terrain correction.")
+        if band.name == "localIncidenceAngle" and not choices.orthorectify:
+            raise Refusal(400, "RENDERER_EXCEPTION", f"Band {band.name} requires orthorectification.")
 
 
 def read_choices(item: DataItem, place: str) -> Choices:
@@ -203,5 +224,4 @@ def read_choices(item: DataItem, place: str) -> Choices:
         back_coeff=processing.back_coeff,
         orthorectify=processing.orthorectify,
         lee_window_px=(speckle.window_x or 1, speckle.window_y or 1) if speckle and speckle.type == "LEE" else None,
-        terrain_oversampling=processing.terrain_oversampling,
     )

@@ -16,8 +16,8 @@ from shdask.emulator.body import ProcessBody
 from shdask.emulator.choices import Choices
 from shdask.emulator.config import EmulatorConfig
 from shdask.emulator.lattice import Lattice
-from shdask.emulator.options import DataItem, read_choices
-from shdask.emulator.quota import Priced, price_pu
+from shdask.emulator.options import DataItem, check_use, kind_of, read_choices
+from shdask.emulator.price import ELSEWHERE, FLOAT32_FACTOR, LOCAL, Priced, PricedInput, price_pu, processing_factor
 from shdask.emulator.refusal import Refusal, bad_payload
 from shdask.emulator.reply import Reply
 from shdask.emulator.setup import ScriptInput, ScriptSetup
@@ -39,6 +39,8 @@ class DataInput:
     max_cloud_cover: float
     """Percent, inclusive."""
     choices: Choices
+    weight: int = LOCAL
+    """What it counts in data fusion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,9 @@ def make_job(
         check_resolution(lattice, source)
     return RenderJob(
         script=body.evalscript or "",
-        inputs=tuple(_read_input(item, f"input->data->{number}", now) for number, item in enumerate(body.input.data)),
+        inputs=tuple(
+            _read_input(item, f"input->data->{number}", now, config) for number, item in enumerate(body.input.data)
+        ),
         lattice=lattice,
         geometry_wkb=None if geometry is None else shapely.to_wkb(geometry),
         reply=reply,
@@ -95,6 +99,13 @@ def pair_inputs(job: RenderJob, setup: ScriptSetup) -> list[tuple[DataInput, Scr
     if len(setup.inputs) != len(job.inputs):
         message = f"The request has {len(job.inputs)} inputs, function setup() has {len(setup.inputs)}."
         raise bad_payload(message, "input->data")
+    pairs = _pair(job, setup)
+    for data, item in pairs:
+        check_use(data.collection, data.choices, item)
+    return pairs
+
+
+def _pair(job: RenderJob, setup: ScriptSetup) -> list[tuple[DataInput, ScriptInput]]:
     if len(job.inputs) == 1 or any(item.datasource is None for item in setup.inputs):
         return list(zip(job.inputs, setup.inputs, strict=True))
     known = {data.id: data for data in job.inputs}
@@ -129,17 +140,29 @@ def price_job(job: RenderJob, setup: ScriptSetup, samples: Sequence[int]) -> flo
     documented; here the dearest format counts for all.
     """
     images = [(setup.output(image.identifier), image.format) for image in job.reply.images]
+    float32 = any(output.sample_type == "FLOAT32" and kind == "image/tiff" for output, kind in images)
     return price_pu(
         Priced(
             width_px=job.lattice.width,
             height_px=job.lattice.height,
-            inputs=tuple((item.priced_bands, count) for item, count in zip(setup.inputs, samples, strict=True)),
-            float32=any(output.sample_type == "FLOAT32" and kind == "image/tiff" for output, kind in images),
+            inputs=tuple(
+                PricedInput(
+                    bands=item.priced_bands,
+                    samples=count,
+                    factor=processing_factor(data.choices),
+                    weight=data.weight,
+                )
+                for (data, item), count in zip(pair_inputs(job, setup), samples, strict=True)
+            ),
+            format_factor=FLOAT32_FACTOR if float32 else 1.0,
         )
     )
 
 
-def _read_input(item: DataItem, place: str, now: datetime) -> DataInput:
+def _read_input(item: DataItem, place: str, now: datetime, config: EmulatorConfig) -> DataInput:
+    choices = read_choices(item, place)
+    if kind_of(item.type) == "dem" and (choices.dem_instance or config.dem_default) in config.forbidden_dems:
+        raise Refusal(403, "COMMON_INSUFFICIENT_PERMISSIONS", "You are not authorized to perform this action.")
     when = item.data_filter.time_range
     return DataInput(
         id=item.id,
@@ -148,5 +171,6 @@ def _read_input(item: DataItem, place: str, now: datetime) -> DataInput:
         end=(when and when.end) or now.replace(hour=23, minute=59, second=59, microsecond=0),
         mosaicking_order=item.data_filter.mosaicking_order,
         max_cloud_cover=item.data_filter.max_cloud_coverage,
-        choices=read_choices(item, place),
+        choices=choices,
+        weight=ELSEWHERE if item.type in config.elsewhere else LOCAL,
     )

@@ -14,11 +14,6 @@ MINUTE_S = 60.0
 MONTH_S = 744 * 3600.0
 """The service's month, as its contracts show it: 31 days."""
 
-AREA_UNIT_PX = 512 * 512
-MINIMUM_AREA = 0.01
-BANDS_UNIT = 3
-FLOAT32_FACTOR = 2.0
-MINIMUM_PU = 0.005
 
 Kind = Literal["REQUESTS", "PROCESSING_UNITS"]
 
@@ -118,27 +113,3 @@ class CalendarBucket(Bucket):
         today = datetime.fromtimestamp(now + self._ahead_s, UTC)
         month = today.year * 12 + today.month  # of the next month, counted from 0
         return datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC).timestamp() - self._ahead_s
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Priced:
-    """What the price of a Process request depends on."""
-
-    width_px: int
-    height_px: int
-    inputs: tuple[tuple[int, int], ...]
-    """Per input of setup(): its bands (``dataMask`` counts only where it stands alone) and the samples of a pixel."""
-    float32: bool
-    """A TIFF of 32-bit floats."""
-
-
-def price_pu(request: Priced) -> float:
-    """Processing units of one Process request: area x bands x samples x format x fusion, at least 0.005. Pure.
-
-    Source: documentation page "Processing Unit", with the published examples. How bands and samples of several inputs
-    go together is not documented; here each input's product is added up, then multiplied by the number of inputs.
-    """
-    area = max(request.width_px * request.height_px / AREA_UNIT_PX, MINIMUM_AREA)
-    bands = sum(count * samples for count, samples in request.inputs) / BANDS_UNIT
-    factor = len(request.inputs) * (FLOAT32_FACTOR if request.float32 else 1.0)
-    return max(area * bands * factor, MINIMUM_PU)

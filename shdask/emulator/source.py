@@ -26,6 +26,8 @@ class BandInfo:
 
     units: Mapping[str, float]
     """Unit -> how many DN make one of it; the first is the default."""
+    absent: float = 0.0
+    """What a pixel without data holds; Landsat has NaN."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,14 +14,14 @@ from shdask.emulator.lattice import make_lattice
 from shdask.emulator.mosaic import find_inside, order_scenes, render_samples
 from shdask.emulator.process import RenderJob
 from shdask.emulator.reply import Reply
-from shdask.emulator.source import Pixels, Scene
+from shdask.emulator.source import BandInfo, Pixels, Scene
 
 
 class Stripes:
     """Three scenes; scene n holds the value n in every pixel whose absolute column is not a multiple of n + 1."""
 
     name = "STRIPES"
-    bands = ()
+    bands: ClassVar = {"A": BandInfo(units={"DN": 1.0})}
     max_metres_per_px = None
 
     def scenes(self, lattice, start, end):

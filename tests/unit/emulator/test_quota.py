@@ -1,4 +1,4 @@
-"""Buckets as state machines, and the price of a request."""
+"""Buckets as state machines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shdask.emulator.quota import Bucket, CalendarBucket, Policy, Priced, price_pu
+from shdask.emulator.quota import Bucket, CalendarBucket, Policy
 
 JANUARY_31 = datetime(2026, 1, 31, 23, 0, tzinfo=UTC).timestamp()
 HOUR_S = 3600.0
@@ -124,26 +124,3 @@ def test_no_more_is_spent_than_capacity_and_rate_allow(steps):
     """Over any time the honoured amounts are at most capacity + rate x time."""
     now, spent = _spend(make_bucket(120, 4), steps)
     assert spent <= 4 + 2 * now + 1e-6
-
-
-@pytest.mark.parametrize(
-    ("width", "height", "bands", "float32", "pu"),
-    [
-        (631, 1047, 3, False, 2.520206451416015625),
-        (20, 20, 2, False, 0.01 * 2 / 3),
-        (100, 24, 2, True, 0.01 * 2 / 3 * 2),
-        (1, 1, 1, False, 0.005),
-        (6000, 4000, 2, True, 122.0703125),
-    ],
-)
-def test_price_follows_the_published_examples(width, height, bands, float32, pu):
-    """Area x bands x format with the minimum area and price of the documentation."""
-    priced = Priced(width_px=width, height_px=height, inputs=((bands, 1),), float32=float32)
-    assert price_pu(priced) == pytest.approx(pu, rel=1e-12)
-
-
-def test_price_counts_samples_and_inputs():
-    """The documentation's 1024 x 1024 FLOAT32 image of 4 bands and 2 samples costs 21.333; a second input doubles."""
-    size = {"width_px": 1024, "height_px": 1024, "float32": True}
-    assert price_pu(Priced(**size, inputs=((4, 2),))) == pytest.approx(64 / 3)
-    assert price_pu(Priced(**size, inputs=((2, 2), (4, 1)))) == pytest.approx(2 * 64 / 3)
