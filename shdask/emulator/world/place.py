@@ -65,9 +65,16 @@ class Mesh:
         step, (row0, column0), (height, width) = self.step_px, self.first, self.shape
         if step == 1:
             return nodes
-        t = np.arange(step).astype(nodes.dtype) / nodes.dtype.type(step)
-        wide = _ramp(nodes, t, 1)[:, column0 : column0 + width]
-        return _ramp(wide, t, 0)[row0 : row0 + height]
+        # along the rows by index, for runs of a few pixels are slow to repeat; down the columns whole rows at once
+        columns = np.arange(column0, column0 + width)
+        index, t = columns // step, ((columns % step) / step).astype(nodes.dtype)
+        wide = (nodes[:, 1:] - nodes[:, :-1]).take(index, 1)
+        wide *= t
+        wide += nodes.take(index, 1)
+        rise = (wide[1:] - wide[:-1])[:, None, :]
+        down = rise * (np.arange(step).astype(nodes.dtype) / nodes.dtype.type(step))[:, None]
+        down += wide[:-1, None, :]
+        return np.asarray(down.reshape(-1, width)[row0 : row0 + height])
 
     def mark(self, nodes: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(y, x): True where one of the four nodes around is. Pure."""
@@ -101,6 +108,8 @@ class Place:
         step = NODE_PX
         while step > 1 and step * self.resolution_m > reach * FINE_UNIT_M:
             step //= 2
+        if step == 1:
+            return Mesh(u=self.u, v=self.v, step_px=1, first=(0, 0), shape=self.lattice.shape)
         return _make_mesh(self.lattice, self.nodes, step)
 
 
@@ -170,20 +179,6 @@ def _blend(nodes: Coordinates, pixels: NDArray[np.int64], node0: int, axis: int)
     step = far - near
     step -= np.round(step / AROUND) * AROUND
     return np.asarray(near + step * (t[None, :] if axis else t[:, None]))
-
-
-def _ramp(nodes: NDArray[_Number], t: NDArray[_Number], axis: int) -> NDArray[_Number]:
-    # from each node to the next along an axis, len(t) values each, without the last node
-    rows, columns = nodes.shape
-    if axis:
-        near, step = nodes[:, :-1, None], np.diff(nodes)[:, :, None]
-        ramps = step * t
-        ramps += near
-        return ramps.reshape(rows, -1)
-    near, step = nodes[:-1, None, :], np.diff(nodes, axis=0)[:, None, :]
-    ramps = step * t[:, None]
-    ramps += near
-    return ramps.reshape(-1, columns)
 
 
 @lru_cache(maxsize=64)
