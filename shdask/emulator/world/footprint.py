@@ -17,7 +17,7 @@ from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
 from shdask.emulator.world.orbit import EarthScene, Orbit, cut_scenes, find_passes
-from shdask.emulator.world.place import AROUND, EDGE_LATITUDE, UNIT_M, v_of
+from shdask.emulator.world.place import AROUND, EDGE_LATITUDE, UNIT_M, latitude_of, v_of
 
 RADIUS_M = 6378137.0
 PIECES = 8
@@ -71,7 +71,9 @@ def search_scenes(orbit: Orbit, area: BaseGeometry, start: datetime, end: dateti
             for scene in cut_scenes(flight, columns, rows, start=first, end=last)
         ]
         for scene in sorted(found, key=lambda scene: scene.time, reverse=True):
-            if area.intersects(footprint_of(scene)):
+            square = _square_of(scene)
+            # most squares lie wholly in the area or wholly outside; every square holds a part of its swath
+            if area.contains(square) or (area.intersects(square) and area.intersects(footprint_of(scene))):
                 yield scene
         last = first - timedelta(seconds=1)
 
@@ -101,6 +103,17 @@ def _square(units: float, size: int) -> int:
 
 def _v_within(latitude: float) -> float:
     return v_of(min(max(latitude, -EDGE_LATITUDE), EDGE_LATITUDE))
+
+
+def _square_of(scene: EarthScene) -> BaseGeometry:
+    around = AROUND // scene.size
+    top, bottom = latitude_of(scene.row * scene.size), latitude_of((scene.row + 1) * scene.size)
+    return box(
+        scene.column * 360 / around,
+        -90.0 if bottom < -EDGE_LATITUDE else bottom,
+        (scene.column + 1) * 360 / around,
+        90.0 if top > EDGE_LATITUDE else top,
+    )
 
 
 def _polar_part(scene: EarthScene, edge_v: float) -> BaseGeometry:
