@@ -112,6 +112,8 @@ class Strike:
     """A fault that hits one call."""
 
     fault: Fault
+    service: str
+    """Whose call it is."""
     luck: int
     """A number of 64 bits for what is left open; the same under the same seed."""
 
@@ -185,7 +187,7 @@ class FaultBook:
             return None
         hit.struck += 1
         self._counts[hit.fault.kind] += 1
-        return Strike(fault=hit.fault, luck=hit.luck(self._seed))
+        return Strike(fault=hit.fault, service=service, luck=hit.luck(self._seed))
 
     def rules(self) -> list[dict[str, Any]]:
         """The rules as JSON, each with the ``calls`` it counted and how often it ``struck``."""

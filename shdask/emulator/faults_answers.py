@@ -56,7 +56,7 @@ def make_answer(strike: Strike, posix_s: float) -> Answer | None:
         return _page(refusal[0], f"{refusal[0]} {HTTPStatus(refusal[0]).phrase}")
     retry_after = _retry_after(strike, posix_s) if fault.kind == "429" else None
     headers = () if retry_after is None else ((b"retry-after", retry_after.encode()),)
-    return _json(refusal[0], Refusal(*refusal).body(), headers)
+    return _json(refusal[0], _error_body(strike, *refusal), headers)
 
 
 def spoil_answer(strike: Strike, answer: Answer) -> Answer:
@@ -97,6 +97,15 @@ _REFUSALS: dict[str, tuple[int, str, str]] = {
     "503": (503, "COMMON_EXCEPTION", "Service Unavailable"),
     "504": (504, "COMMON_EXCEPTION", "Gateway Timeout"),
 }
+
+
+def _error_body(strike: Strike, status: int, code: str, message: str) -> dict[str, Any]:
+    """An error in the form of its service: Keycloak and the Catalog have their own."""
+    if strike.service == "token" and status == HTTPStatus.UNAUTHORIZED:
+        return {"error": "invalid_client", "error_description": "Invalid client or Invalid client credentials"}
+    if strike.service == "catalog" and status not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS}:
+        return {"code": code, "description": message}
+    return Refusal(status, code, message).body()
 
 
 def _retry_after(strike: Strike, posix_s: float) -> str | None:

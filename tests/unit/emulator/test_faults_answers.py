@@ -21,7 +21,8 @@ NOON = 1793448000.0  # 2026-10-31T12:00:00Z
 
 
 def make_strike(kind: str, luck: int = 1, **parameters: Any) -> Strike:
-    return Strike(fault=Fault(kind=kind, **parameters), luck=luck)
+    service = parameters.get("service", "process")
+    return Strike(fault=Fault(kind=kind, **parameters), service=service, luck=luck)
 
 
 def make_tiff(bands: int, dtype: str = "uint16") -> bytes:
@@ -50,6 +51,21 @@ def test_a_status_comes_in_the_services_own_form(kind):
     assert (answer.status, error["status"]) == (int(kind), int(kind))
     assert set(error) == {"status", "reason", "message", "code"}
     assert (b"content-type", b"application/json") in answer.headers
+
+
+def test_a_refused_token_is_refused_by_keycloak():
+    """The identity server has its own words for a 401."""
+    answer = make_answer(make_strike("401", service="token"), NOON)
+    assert json.loads(answer.body) == {
+        "error": "invalid_client",
+        "error_description": "Invalid client or Invalid client credentials",
+    }
+
+
+@pytest.mark.parametrize(("kind", "keys"), [("500", {"code", "description"}), ("429", {"error"}), ("401", {"error"})])
+def test_the_catalog_has_a_form_of_its_own(kind, keys):
+    """Its errors are code and description, but for what stands before it."""
+    assert set(json.loads(make_answer(make_strike(kind, service="catalog"), NOON).body)) == keys
 
 
 @pytest.mark.parametrize(("kind", "title"), [("502", b"502 Bad Gateway"), ("504", b"504 Gateway Timeout")])
