@@ -24,10 +24,10 @@ SNOWS = (Cover.SNOW, Cover.SNOWY_WOOD)
 SATURATED, DARK, CLOUD_SHADOW, VEGETATION, BARE, WATER, UNCLASSIFIED = 1, 2, 3, 4, 5, 6, 7
 CLOUD_MEDIUM, CLOUD_HIGH, THIN_CIRRUS, SNOW = 8, 9, 10, 11
 """Classes of SCL as published; 0 is no data."""
-GLARE = 1.5
+GLARE = 1.7
 """Light on snow that saturates the sensor."""
-GLOOM = 0.5
-SHADED, MISTY, VEILED, CLOUDED, COVERED = 0.4, 0.08, 0.06, 0.15, 0.6
+GLOOM = 0.42
+SHADED, MISTY, VEILED, CLOUDED, COVERED = 0.25, 0.08, 0.06, 0.15, 0.6
 """Opacities from which a pixel is cloud shadow, unclassified, cirrus, cloud, and certainly cloud."""
 GREEN_FROM = 0.4
 """Vegetation index."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyproj import Transformer
 
 from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import make_lattice
@@ -18,21 +19,43 @@ from shdask.emulator.world.earth import Earth, EarthSource
 EARTH = Earth(7)
 SURFACE, TOP = EarthSource(EARTH, surface=True), EarthSource(EARTH, surface=False)
 BANDS = ["B02", "B04", "B08", "B12", "SCL", "CLD", "dataMask"]
+LAYERS = ["SNW", "AOT", "sunZenithAngles", "sunAzimuthAngles", "viewZenithMean", "viewAzimuthMean"]
 WIDTH, HEIGHT = 400, 300
+NOTHING = Choices()
+SPECTRAL = ["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"]
+ALPS = ("EPSG:32633", 20.0, 18_000, 261_500)
+WIDE_ALPS = ("EPSG:32633", 150.0, 1_400, 35_500)
+WIDE = ("EPSG:3857", 1400.0, -100, 4_200)
 SOUTH_OF_GRAZ = ("EPSG:32633", 20.0, 25_000, 255_000)
 
 
-def look(grid, window=(0, 0, WIDTH, HEIGHT), *, start=10, end=20, order="mostRecent", source=SURFACE, bands=None):
-    """A mosaic of days of June 2024, (band, y, x); a grid is crs, resolution, indices of left and top edge."""
+def lattice_of(grid, window):
+    """Pixels of a grid: crs, resolution, indices of left and top edge."""
     crs, resolution, column, row = grid
     x, y, width, height = window
     left, top = (column + x) * resolution, (row - y) * resolution
-    bbox = (left, (row - y - height) * resolution, (column + x + width) * resolution, top)
-    lattice = make_lattice(crs, bbox, width, height)
-    first, last = datetime(2024, 6, start, tzinfo=UTC), datetime(2024, 6, end, tzinfo=UTC)
+    return make_lattice(crs, (left, top - height * resolution, left + width * resolution, top), width, height)
+
+
+def look(  # each test says what matters to it
+    grid,
+    window=(0, 0, WIDTH, HEIGHT),
+    *,
+    year=2024,
+    month=6,
+    start=10,
+    end=20,
+    order="mostRecent",
+    source=SURFACE,
+    bands=None,
+    choices=NOTHING,
+):
+    """A mosaic of some days of a month, (band, y, x)."""
+    lattice = lattice_of(grid, window)
+    first, last = datetime(year, month, start, tzinfo=UTC), datetime(year, month, end, tzinfo=UTC)
     scenes = order_scenes(source.scenes(lattice, first, last), order, 100.0)
     inside = np.ones(lattice.shape, dtype=bool)
-    return np.stack(render_samples(lattice, inside, source, [scenes], bands or BANDS, Choices()))
+    return np.stack(render_samples(lattice, inside, source, [scenes], bands or BANDS, choices))
 
 
 GRIDS = {
@@ -49,7 +72,7 @@ GRIDS = {
 @pytest.fixture(scope="module", params=GRIDS)
 def grid_and_whole(request):
     """A grid and its whole image."""
-    return GRIDS[request.param], look(GRIDS[request.param])
+    return GRIDS[request.param], look(GRIDS[request.param], bands=[*BANDS, *LAYERS])
 
 
 @given(data=st.data())
@@ -59,7 +82,7 @@ def test_every_window_shows_the_same_bits(grid_and_whole, data):
     grid, whole = grid_and_whole
     x, y = data.draw(st.integers(0, WIDTH - 1)), data.draw(st.integers(0, HEIGHT - 1))
     width, height = data.draw(st.integers(1, WIDTH - x)), data.draw(st.integers(1, HEIGHT - y))
-    part = look(grid, (x, y, width, height))
+    part = look(grid, (x, y, width, height), bands=[*BANDS, *LAYERS])
     np.testing.assert_array_equal(part, whole[:, y : y + height, x : x + width])
 
 
@@ -127,3 +150,101 @@ def test_vegetation_has_seasons(cover):
         for b in (spectra_on(20.0)[cover], spectra_on(150.0)[cover], spectra_on(200.0)[cover])
     ]
     assert max(index) > index[0] + 0.25
+
+
+def test_another_crs_shows_the_same_ground():
+    """Land cover at the same places, asked in UTM and much finer in Mercator, is alike but at a few edges."""
+    utm = lattice_of(SOUTH_OF_GRAZ, (0, 0, 200, 200))
+    x, y = np.meshgrid(utm.x_centres(), utm.y_centres())
+    east, north = Transformer.from_crs("EPSG:32633", "EPSG:3857", always_xy=True).transform(x, y)
+    column0, row0 = int(east.min() // 5) - 1, int(north.max() // 5) + 2
+    width, height = int(np.ptp(east) // 5) + 4, int(np.ptp(north) // 5) + 4
+    mercator = EARTH.ground(lattice_of(("EPSG:3857", 5.0, column0, row0), (0, 0, width, height))).cover
+    columns, rows = np.floor(east / 5).astype(int) - column0, row0 - 1 - np.floor(north / 5).astype(int)
+    assert (mercator[rows, columns] == EARTH.ground(utm).cover).mean() > 0.95
+
+
+@pytest.mark.parametrize(
+    ("source", "spectral", "layers"),
+    [
+        (SURFACE, SPECTRAL, {"AOT": "OPTICAL_DEPTH", "SCL": "DN", "SNW": "PERCENT", "CLD": "PERCENT"}),
+        (TOP, [*SPECTRAL, "B10"], {}),
+    ],
+    ids=["L2A", "L1C"],
+)
+def test_bands_and_default_units_are_those_of_the_service(source, spectral, layers):
+    """The published table of the collection, no more and no less."""
+    angles = dict.fromkeys(["sunAzimuthAngles", "sunZenithAngles", "viewAzimuthMean", "viewZenithMean"], "DEGREES")
+    defaults = {band: next(iter(info.units)) for band, info in source.bands.items()}
+    assert defaults == {**dict.fromkeys(spectral, "REFLECTANCE"), **layers, **angles}
+
+
+def test_optical_depth_is_a_thousandth_of_dn():
+    """AOT as documented, and plausible: between very clean and murky air."""
+    assert SURFACE.bands["AOT"].units == {"OPTICAL_DEPTH": 1000.0, "DN": 1.0}
+    depth = look(SOUTH_OF_GRAZ, bands=["AOT"])[0] / 1000
+    assert 0.02 < depth.min() < depth.max() < 0.7
+
+
+@pytest.mark.parametrize(("year", "offset"), [(2021, 0.0), (2024, 1000.0)])
+def test_values_that_are_not_harmonised_carry_the_offset_of_baseline_4(year, offset):
+    """From 2022-01-25 on reflectances are 1000 DN higher, in both levels; classes never are."""
+    bands = ["B02", "B12", "SCL"]
+    raw = look(SOUTH_OF_GRAZ, year=year, bands=bands, choices=Choices(harmonize_values=False))
+    added = raw - look(SOUTH_OF_GRAZ, year=year, bands=bands)
+    assert [np.unique(band).tolist() for band in added] == [[offset], [offset], [0.0]]
+
+
+def test_hills_are_lit_from_where_the_sun_angles_say():
+    """Brightness of rock follows the cosine of the incidence that zenith and azimuth of the sun give."""
+    ground = EARTH.ground(lattice_of(ALPS, (0, 0, WIDTH, HEIGHT)))
+    red, scl, zenith, azimuth = look(ALPS, month=8, bands=["B04", "SCL", "sunZenithAngles", "sunAzimuthAngles"])
+    zenith, azimuth = np.radians(zenith), np.radians(azimuth)
+    uphill = np.sin(azimuth) * ground.slope_east - np.cos(azimuth) * ground.slope_south
+    incidence = np.cos(zenith) - np.sin(zenith) * uphill
+    light = incidence / np.sqrt(1 + ground.slope_east**2 + ground.slope_south**2)
+    rock = (ground.cover == Cover.ROCK) & (scl == 5)
+    assert rock.sum() > 1000
+    assert np.corrcoef(light[rock], red[rock])[0, 1] > 0.8
+
+
+def test_the_sun_stands_lower_in_winter():
+    """By twice the tilt of the Earth's axis, 46.8 degrees, from solstice to solstice."""
+    summer = look(SOUTH_OF_GRAZ, month=6, start=18, end=24, bands=["sunZenithAngles"])[0]
+    winter = look(SOUTH_OF_GRAZ, month=12, start=18, end=24, bands=["sunZenithAngles"])[0]
+    np.testing.assert_allclose(winter - summer, 46.8, atol=0.3)
+
+
+def test_angles_change_smoothly():
+    """From pixel to pixel the sun moves by less than a thousandth of a degree, 20 m being 0.0002 degrees."""
+    zenith = look(SOUTH_OF_GRAZ, bands=["sunZenithAngles"])[0]
+    assert np.abs(np.diff(zenith, axis=0)).max() < 1e-3
+    assert np.abs(np.diff(zenith, axis=1)).max() < 1e-3
+
+
+def test_the_view_opens_from_the_middle_of_the_swath():
+    """From 0 to half of the field of view, 10.3 degrees; the satellite stands in the east for half of the swath."""
+    bands = ["viewZenithMean", "viewAzimuthMean", "dataMask"]
+    zenith, azimuth, mask = look(WIDE, (0, 0, 1500, 100), start=10, end=11, bands=bands)
+    seen = mask == 1
+    assert zenith[seen].min() < 0.1
+    assert 10.2 < zenith[seen].max() <= 10.3
+    east, west = azimuth[seen] < 180, azimuth[seen] > 180
+    assert 0.3 < east.mean() < 0.7
+    np.testing.assert_allclose(azimuth[seen][west].mean() - azimuth[seen][east].mean(), 180, atol=3)
+
+
+def test_scene_classes_agree_with_probabilities():
+    """Clouds have a cloud percentage over 6, high ones over 60; snow one of 50, if no cloud hides it."""
+    scl, cld, snw = look(WIDE_ALPS, month=10, start=1, end=6, bands=["SCL", "CLD", "SNW"])
+    assert cld[np.isin(scl, [8, 9, 10])].min() >= 6
+    assert cld[scl == 9].min() >= 60
+    assert cld[np.isin(scl, [2, 3, 4, 5, 6, 11])].max() <= 8
+    clear = cld == 0
+    np.testing.assert_array_equal(snw[clear] >= 50, np.isin(scl[clear], [1, 11]))
+
+
+def test_scene_classes_use_the_published_legend():
+    """A cloudy October in the Alps shows every class: 1 saturated to 11 snow; 0 is what no scene holds."""
+    scl = look(WIDE_ALPS, month=10, start=1, end=6, bands=["SCL"])
+    assert set(np.unique(scl).astype(int)) == set(range(1, 12))
