@@ -32,6 +32,12 @@ class Layout:
         """Side of the pixels that one object holds: a tile, or a chunk where tiles are no shards."""
         return self.tile_px if self.sharded else self.chunk_px
 
+    def extent(self, row: int, column: int) -> Window:
+        """The pixels of the tile at (``row``, ``column``) of the tile grid, clipped at the array's edge. Pure."""
+        side, (height, width) = self.tile_px, self.shape
+        y, x = row * side, column * side
+        return Window(y0=y, y1=min(y + side, height), x0=x, x1=min(x + side, width))
+
     def objects(self, tile: Tile) -> list[tuple[int, int]]:
         """(row, column) of every object of one array that the tile owns. Pure."""
         side, extent = self.object_px, tile.extent

@@ -24,6 +24,7 @@ from shdask.assemble.rows import (
     LedgerSummary,
     RunHeader,
     event_line,
+    forgotten_line,
     given_out_line,
     read_rows,
     run_line,
@@ -92,6 +93,11 @@ class Ledger:
     def settle(self) -> None:
         """Say that nothing which was given out is in flight any more."""
         self._write(settled_line())
+
+    def forget(self, tiles: Sequence[int]) -> None:
+        """Make durable that the pixels of ``tiles`` are given up."""
+        if tiles:
+            self._write(forgotten_line(tiles))
 
     def append(self, events: Sequence[TileEvent]) -> None:
         """Make one row per event durable before returning. A skipped tile has none: nothing was sent for it.

@@ -120,8 +120,11 @@ class ConditionalObjects(Protocol):
     def replace(self, key: str, data: bytes, tag: str) -> str | None:
         """Put an object in place of the one with ``tag``; its tag, or None where that is no longer there."""
 
-    def read_tagged(self, key: str) -> tuple[bytes, str, float] | None:
-        """An object, its tag, and its age in seconds by the store's own clock; None where there is none."""
+    def read_tagged(self, key: str) -> tuple[bytes, str] | None:
+        """An object and its tag; None where there is none."""
+
+    def age_s(self, key: str) -> float:
+        """Seconds since an object was put, by the store's own clock; 0 where there is none."""
 
 
 class ObjectLock:
@@ -143,11 +146,13 @@ class ObjectLock:
             found = place.read_tagged(key)
             if found is None:
                 raise LockHeld(b"", 0.0)
-            held, held_tag, age_s = found
+            held, held_tag = found
             if held == text:  # our own: the answer to the first try was lost
                 return cls(place, key, held_tag, text)
-            if held and not is_dead(held, age_s):
-                raise LockHeld(held, age_s)
+            if held:  # an empty one was given back
+                silent_s = place.age_s(key)
+                if not is_dead(held, silent_s):
+                    raise LockHeld(held, silent_s)
             tag = place.replace(key, text, held_tag)
             if tag is None:
                 raise LockHeld(held, 0.0)

@@ -72,6 +72,11 @@ def settled_line() -> bytes:
     return _line({"settled": True})
 
 
+def forgotten_line(tiles: Sequence[int]) -> bytes:
+    """The row of tiles whose pixels were given up: nothing is known of them any more. Pure."""
+    return _line({"forgotten": [[first, last] for first, last in _ranges(sorted(tiles))]})
+
+
 def event_line(event: TileEvent) -> bytes:
     """The row of a tile: what differs from the defaults. Pure."""
     row = {name: getattr(event, name) for name in _DEFAULTS}
@@ -94,6 +99,10 @@ def _ranges(tiles: Sequence[int]) -> Iterator[tuple[int, int]]:
         last = tile
     if first is not None and last is not None:
         yield first, last
+
+
+def _tiles_of(ranges: Sequence[tuple[int, int]]) -> list[int]:
+    return [tile for first, last in ranges for tile in range(first, last + 1)]
 
 
 def read_rows(parts: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
@@ -176,8 +185,13 @@ class Fold:
             self._runs.append(RunHeader(**row["run"]))
         elif "settled" in row:
             self._in_flight.clear()
+        elif "forgotten" in row:
+            for tile in _tiles_of(row["forgotten"]):
+                self._checksums.pop(tile, None)
+                if tile < len(self._states):
+                    self._states[tile] = TileState.UNTRIED
         else:
-            tiles = [tile for first, last in row["out"] for tile in range(first, last + 1)]
+            tiles = _tiles_of(row["out"])
             self._in_flight.update(dict.fromkeys(tiles, row["pu"] / len(tiles)))
             for tile in tiles:  # whatever is written of it from now on, its row will tell
                 self._checksums.pop(tile, None)

@@ -222,19 +222,29 @@ class S3Place:
             except (PreconditionError, FileNotFoundError):
                 return None
 
-    def read_tagged(self, key: str) -> tuple[bytes, str, float] | None:
-        """Get, and compare with the time stamp of an object that is put just now."""
+    def read_tagged(self, key: str) -> tuple[bytes, str] | None:
+        """Get; see `ConditionalObjects`."""
         import obstore
 
         with self.errors():
             try:
                 found = obstore.get(self._store, key)
-                data, meta = bytes(found.bytes()), found.meta
+                return bytes(found.bytes()), str(found.meta["e_tag"])
             except FileNotFoundError:
                 return None
+
+    def age_s(self, key: str) -> float:
+        """Compare with the time stamp of an object that is put just now."""
+        import obstore
+
+        with self.errors():
             obstore.put(self._store, CLOCK, b"")
             now = obstore.head(self._store, CLOCK)["last_modified"]
-        return data, str(meta["e_tag"]), max(0.0, (now - meta["last_modified"]).total_seconds())
+            try:
+                then = obstore.head(self._store, key)["last_modified"]
+            except FileNotFoundError:
+                return 0.0
+        return max(0.0, (now - then).total_seconds())
 
 
 def _open_store(bucket: str, prefix: str, environ: Mapping[str, str]) -> S3Store:

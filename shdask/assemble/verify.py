@@ -1,0 +1,187 @@
+"""Reading every tile of a cube back, to tell whether its pixels are still those that were stored.
+
+Refuses to buy anything, and to take a store that does not answer for one that is broken.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from shdask.assemble.checksum import add_to_checksum
+from shdask.assemble.conventions import OUTSIDE_AREA
+from shdask.assemble.layout import Layout, object_key
+from shdask.assemble.ledger import Ledger, read_ledger
+from shdask.assemble.place import Place, open_place
+from shdask.assemble.store import find_marked, read_cube_attributes
+from shdask.assemble.template import DATA_MASK, TILE_STATE
+from shdask.errors import StoreError
+from shdask.model import TileState
+
+READERS = 8
+_AT_ONCE = 256
+SHOWN_TILES = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """What a cube's tiles are worth; lists hold tile indices. Its text is for people."""
+
+    store: str
+    tiles: int
+    """Of the cube."""
+    sound: int
+    """Tiles that read back as they were stored."""
+    broken: dict[int, str] = field(default_factory=dict)
+    """Tile index -> why: it reads back otherwise than it was stored, or not at all."""
+    missing: tuple[int, ...] = ()
+    """Tiles of which the ledger says written, and that are not there; a build fetches them again."""
+    unrecorded: tuple[int, ...] = ()
+    """Tiles that are there and can be read, and of which no row tells a checksum."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing that was stored is broken or missing."""
+        return not self.broken and not self.missing
+
+    def as_dict(self) -> dict[str, object]:
+        """The report as JSON-able values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [f"{self.store}: {self.sound} of {self.tiles} tiles read back as they were stored"]
+        lines += [f"tile {tile} is broken: {why}" for tile, why in list(self.broken.items())[:SHOWN_TILES]]
+        if len(self.broken) > SHOWN_TILES:
+            lines.append(f"... and {len(self.broken) - SHOWN_TILES} more are broken")
+        if self.missing:
+            lines.append(f"missing    {_shown(self.missing)}; the next build fetches them again")
+        if self.unrecorded:
+            lines.append(f"no record  {_shown(self.unrecorded)}; they can be read, and nothing tells their checksum")
+        return "\n".join(lines)
+
+
+def _shown(tiles: Sequence[int]) -> str:
+    more = f", ... ({len(tiles)} in all)" if len(tiles) > SHOWN_TILES else ""
+    return f"tiles {', '.join(map(str, tiles[:SHOWN_TILES]))}{more}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Tiles:
+    """Where the tiles of a cube lie, read from the cube alone."""
+
+    layout: Layout
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, place: Place, attributes: dict[str, Any]) -> _Tiles:
+        with place.errors():
+            cells = np.asarray(zarr.open_array(place.zarr_store(read_only=True), path=TILE_STATE, mode="r")[...])
+        rows, columns = np.nonzero(cells != OUTSIDE_AREA)  # the n-th such cell is tile n
+        found = attributes["layout"]
+        layout = Layout(
+            shape=(attributes["spatial:shape"][0], attributes["spatial:shape"][1]),
+            tile_px=found["tile_px"],
+            chunk_px=found["chunk_px"],
+            sharded=found["sharded"],
+        )
+        return cls(layout=layout, rows=rows, columns=columns)
+
+
+def verify_cube(
+    store: str | os.PathLike[str] | Place, *, on_progress: Callable[[int, int], None] | None = None
+) -> VerifyReport:
+    """Read every tile of the cube at ``store`` back and compare it with its checksum. Changes nothing.
+
+    ``on_progress`` hears, in this thread, how many tiles of how many are read.
+    Raises StoreError where there is no cube of ours, or where the store does not answer.
+    """
+    place = open_place(store)
+    attributes = read_cube_attributes(place)
+    tiles, ledger = _Tiles.of(place, attributes), read_ledger(place)
+    stands = find_marked(place, tiles.layout, tiles.rows, tiles.columns)
+    said = np.zeros(stands.size, np.uint8)
+    checksums = np.full(stands.size, -1, np.int64)
+    known = min(stands.size, ledger.states.size)
+    said[:known], checksums[:known] = ledger.states[:known], ledger.checksums[:known]
+    todo = np.flatnonzero(stands)
+    names = [*attributes["bands"], DATA_MASK]
+    with place.errors():
+        zarr_store = place.zarr_store(read_only=True)
+        arrays = [zarr.open_array(zarr_store, path=name, mode="r") for name in names]
+    broken: dict[int, str] = {}
+    unrecorded: list[int] = []
+    read = _read_all(place, arrays, tiles, todo)
+    for done, (tile, found) in enumerate(read, start=1):
+        if isinstance(found, str):
+            broken[tile] = found
+        elif checksums[tile] < 0:
+            unrecorded.append(tile)
+        elif found != checksums[tile]:
+            broken[tile] = "it holds other pixels than were stored"
+        if on_progress is not None:
+            on_progress(done, todo.size)
+    return VerifyReport(
+        store=place.name,
+        tiles=stands.size,
+        sound=todo.size - len(broken) - len(unrecorded),
+        broken=broken,
+        missing=tuple(np.flatnonzero((said == TileState.WRITTEN) & ~stands).tolist()),
+        unrecorded=tuple(unrecorded),
+    )
+
+
+def _read_all(
+    place: Place, arrays: Sequence[zarr.Array[Any]], tiles: _Tiles, todo: NDArray[np.intp]
+) -> Iterator[tuple[int, int | str]]:
+    """(tile, its checksum, or why it cannot be read), in order, some read side by side."""
+
+    def read(tile: int) -> int | str:
+        return _read_checksum(place, arrays, tiles, tile)
+
+    with ThreadPoolExecutor(READERS, thread_name_prefix="shdask-verify") as pool:
+        for start in range(0, todo.size, _AT_ONCE):
+            some = todo[start : start + _AT_ONCE].tolist()
+            yield from zip(some, pool.map(read, some), strict=True)
+
+
+def _read_checksum(place: Place, arrays: Sequence[zarr.Array[Any]], tiles: _Tiles, tile: int) -> int | str:
+    extent = tiles.layout.extent(int(tiles.rows[tile]), int(tiles.columns[tile]))
+    checksum = 0
+    try:
+        with place.errors():
+            for array in arrays:
+                checksum = add_to_checksum(checksum, np.asarray(array[extent.slices]))
+    except StoreError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EIO:  # a bad sector
+            return str(error)
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever a codec says of bytes that it cannot decode
+        return f"{type(error).__name__}: {error}"
+    return checksum
+
+
+def forget(store: str | os.PathLike[str] | Place, tiles: Sequence[int]) -> None:
+    """Take away the commit marks of ``tiles``, by index, so that the next build fetches them, and only them, again.
+
+    Raises StoreError where there is no cube of ours, or while another process builds it; IndexError for no tile.
+    """
+    place = open_place(store)
+    found = _Tiles.of(place, read_cube_attributes(place))
+    picked = np.asarray(tiles, np.intp)
+    mark_rows, mark_columns = found.layout.marks(found.rows[picked], found.columns[picked])
+    with Ledger.open(place) as ledger:
+        ledger.forget(picked.tolist())
+        for row, column in zip(mark_rows.tolist(), mark_columns.tolist(), strict=True):
+            place.remove(object_key(DATA_MASK, row, column))
+        if picked.size:
+            with place.errors():
+                zarr.open_group(place.zarr_store(), mode="r+").update_attributes({"complete": False})
