@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import shapely
 from pyproj import Transformer
+from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
+from shdask.emulator.globe import to_degrees
 from shdask.emulator.mosaic import order_scenes
 from shdask.emulator.process import DataInput, RenderJob, pair_inputs
 from shdask.emulator.refusal import not_emulated
@@ -92,14 +94,17 @@ def make_stacks(job: RenderJob, setup: ScriptSetup, sources: Mapping[str, Source
     several = len(setup.inputs) > 1
     stacks = []
     for number, (data, item) in enumerate(pair_inputs(job, setup)):
-        found = sources[data.collection].scenes(job.lattice, data.start, data.end)
+        source = sources[data.collection]
+        found = source.scenes(job.lattice, data.start, data.end)
+        if SCENES[item.mosaicking] and isinstance(source, CataloguedSource):
+            found = _keep_meeting(found, source, job)
         admitted = [scene for scene in found if data.choices.admit(scene.traits)]
         scenes = order_scenes(admitted, data.mosaicking_order, data.max_cloud_cover)
         key = (item.datasource or str(number)) if several else None
         samples = _group(scenes, item.mosaicking)
         if key is None and not samples and item.mosaicking == "SIMPLE":
             samples = ((),)
-        footprints = _find_footprints(scenes, sources[data.collection], job.lattice.crs) if item.bounds else {}
+        footprints = _find_footprints(scenes, source, job.lattice.crs) if item.bounds else {}
         stacks.append(Stack(data=data, item=item, key=key, samples=samples, footprints=footprints))
     return stacks
 
@@ -138,6 +143,13 @@ def _to_geojson(geometry: BaseGeometry, crs: str) -> dict[str, Any]:
 def _coordinates(geometry: BaseGeometry) -> dict[str, Any]:
     coordinates: dict[str, Any] = json.loads(shapely.to_geojson(geometry))
     return {"coordinates": coordinates["coordinates"]}
+
+
+def _keep_meeting(scenes: Sequence[Scene], source: CataloguedSource, job: RenderJob) -> list[Scene]:
+    # samples are the scenes that the Catalog finds for the same area
+    area = box(*job.lattice.bounds()) if job.geometry_wkb is None else shapely.from_wkb(job.geometry_wkb)
+    asked = to_degrees(area, job.lattice.crs)
+    return [scene for scene in scenes if asked.intersects(source.footprint(scene))]
 
 
 def _group(scenes: Sequence[Scene], mosaicking: str) -> tuple[tuple[Scene, ...], ...]:
