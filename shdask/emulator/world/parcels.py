@@ -29,7 +29,8 @@ CROPS = np.array(
 WIDTHS = np.array([2.5, 3.5, 5.0, 8.0])
 LENGTHS = np.array([2.0, 3.0, 4.0, 5.5])
 """In widths."""
-GRAIN = np.random.default_rng(5).integers(0, 8, (128, 128), dtype=np.uint8).reshape(-1)
+PATCHES = 128
+GRAIN = np.random.default_rng(5).integers(0, 8, (PATCHES, PATCHES), dtype=np.uint8).reshape(-1)
 """Patches of half a unit, a parish wide; each parcel turns them into others."""
 
 F = np.float32
@@ -50,9 +51,10 @@ def lay_parcels(place: Place, m: Floats, f: Floats) -> Parcels:
     """The parcels of a place; the noises ``m`` and ``f`` bend the borders of parishes. Pure."""
     column, x = _split(place.u)
     row, y = _split(place.v)
-    patch = (y * F(2)).astype(np.intp)
-    patch <<= 7
-    patch |= (x * F(2)).astype(np.intp)
+    # a hair before the next parish rounds to its first patch
+    patch = (y * F(2)).astype(np.intp) & (PATCHES - 1)
+    patch *= PATCHES
+    patch |= (x * F(2)).astype(np.intp) & (PATCHES - 1)
     # parishes have crooked borders, the strips in them are straight
     bent_x = np.floor((x + F(14) * m + F(3.5) * f) * F(1 / CELL))
     bent_y = np.floor((y - F(11) * m - F(3.5) * f) * F(1 / CELL))
