@@ -35,14 +35,16 @@ class Policy:
 
         Pure; raises ValueError for a rate that never fills a bucket.
         """
-        if rate <= 0:
-            raise ValueError(f"a rate must be above 0 a minute, not {rate}")
         capacity = rate if burst is None else burst
+        if rate <= 0 or capacity <= 0:
+            raise ValueError(f"a rate and its burst must be above 0, not {rate:g} a minute and {capacity:g} at once")
         return cls(capacity=capacity, period_s=MINUTE_S * capacity / rate)
 
     @classmethod
     def per_month(cls, capacity: float, *, calendar: bool) -> Policy:
-        """``capacity`` tokens a month. Pure."""
+        """``capacity`` tokens a month; 0 is a month used up for good. Pure; raises ValueError for fewer."""
+        if capacity < 0:
+            raise ValueError(f"a month's quota cannot be {capacity:g}")
         return cls(capacity=capacity, period_s=MONTH_S, monthly=True, calendar=calendar)
 
     @property

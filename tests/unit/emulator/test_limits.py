@@ -102,11 +102,18 @@ def test_the_month_trickles_or_comes_on_the_1st():
 
 
 def test_all_policies_must_hold():
-    """One short bucket turns the call away, and the wait is the longest of all."""
-    limits = make_limits(requests_per_minute=60, request_burst=1, requests_per_month=26784, month_status=429)
+    """One short bucket turns the call away, and costs the others nothing."""
+    limits = make_limits(requests_per_minute=60, request_burst=1, requests_per_month=100)
     limits.admit(0.0)
     assert limits.admit(0.0).retry_after == 1000
-    assert left(limits) == {"REQUESTS": {"PT1S": 0.0, "PT744H": 26783.0}, "PROCESSING_UNITS": {}}
+    assert left(limits) == {"REQUESTS": {"PT1S": 0.0, "PT744H": 99.0}, "PROCESSING_UNITS": {}}
+
+
+def test_the_wait_is_the_longest_of_all():
+    """Where a minute of 1 s and a month are both short, to wait a second would not help."""
+    limits = make_limits(requests_per_minute=60, request_burst=1, requests_per_month=1, month_status=429)
+    limits.admit(0.0)
+    assert limits.admit(0.0).retry_after == 744 * 3600 * 1000
 
 
 @pytest.mark.parametrize(("takes", "level"), [(False, 10.0), (True, 9.0)])
@@ -149,9 +156,11 @@ def test_units_are_taken_before_or_after_the_work(taken, levels):
 def test_failed_work_costs_no_units(taken):
     """Only answers with 2xx cost, whenever units are taken."""
     limits = make_limits(pu_per_minute=10, pu_taken=taken)
+    limits.charge(5.0, 0.0)
+    limits.settle(5.0, 0.0)
     limits.charge(4.0, 0.0)
     limits.refund(4.0, 0.0)
-    assert left(limits)["PROCESSING_UNITS"] == {"PT1M": 10.0}
+    assert left(limits)["PROCESSING_UNITS"] == {"PT1M": 5.0}
 
 
 def test_refill_fills_every_bucket():

@@ -44,10 +44,17 @@ def test_a_burst_changes_the_capacity_and_not_the_rate():
     assert (policy.capacity, policy.period_s, policy.rate_per_s) == (10, 10.0, 1.0)
 
 
-def test_a_rate_of_nothing_is_refused():
-    """A bucket that never fills up is a mistake."""
-    with pytest.raises(ValueError, match="above 0 a minute"):
-        Policy.per_minute(0)
+@pytest.mark.parametrize(("rate", "burst"), [(0, None), (-1, 5), (5, 0)])
+def test_a_rate_of_nothing_is_refused(rate, burst):
+    """A bucket that never fills up, or holds nothing, is a mistake."""
+    with pytest.raises(ValueError, match="must be above 0"):
+        Policy.per_minute(rate, burst)
+
+
+def test_a_month_of_less_than_nothing_is_refused():
+    """A quota may be used up, and no more than that."""
+    with pytest.raises(ValueError, match="cannot be -1"):
+        Policy.per_month(-1, calendar=False)
 
 
 def test_bucket_is_full_at_the_start():
