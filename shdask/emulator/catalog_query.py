@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import shapely
 from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, ValidationError
-from shapely.geometry import MultiPoint, box, shape
+from shapely.geometry import LineString, Point, box, shape
 from shapely.geometry.base import BaseGeometry
 
 from shdask.emulator.catalog_error import invalid
@@ -219,8 +219,11 @@ def _read_bbox(numbers: list[int | float]) -> BaseGeometry:
         raise invalid("bbox must have its lower edge first.")
     if west > east:
         return shapely.union(box(west, south, 180.0, north), box(-180.0, south, east, north))
-    # a box without an area is a line or a point
-    return MultiPoint([(west, south), (east, north)]).envelope
+    if (west, south) == (east, north):
+        return Point(west, south)
+    if west == east or south == north:
+        return LineString([(west, south), (east, north)])
+    return box(west, south, east, north)
 
 
 def _read_geometry(geojson: dict[str, Any]) -> BaseGeometry:
