@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench emulator clean
+.PHONY: demo test check bench fuzz emulator clean
 
 demo: .venv/ready
 	$(BIN)/shdask demo
@@ -18,6 +18,9 @@ check: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks $(ONLY)
+
+fuzz: .venv/ready
+	EMULATOR_FUZZ_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/python -m pytest -q --timeout=3600 tests/contract/emulator/test_fuzz.py
 
 emulator: .venv/ready
 	$(BIN)/shdask emulator

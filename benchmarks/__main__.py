@@ -7,7 +7,16 @@ import sys
 
 from benchmarks.record import write_result
 
-NAMES = ("imports", "million_tiles", "slovenia", "engine_overhead", "rate_limit", "seed_downloads", "oracle")
+NAMES = (
+    "imports",
+    "million_tiles",
+    "slovenia",
+    "engine_overhead",
+    "rate_limit",
+    "seed_downloads",
+    "oracle",
+    "evalscripts",
+)
 
 
 def main() -> None:

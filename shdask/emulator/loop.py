@@ -20,7 +20,7 @@ CHUNK_VALUES = 2**24
 """Values per run at most, over all planes."""
 MIN_CHUNK_PX = 4096
 SPELT_OUT = 32
-"""Samples of a pixel that are written one by one, which V8 runs three times as fast as a loop."""
+"""Samples of a pixel that are written one by one, which V8 runs at least twice as fast as a loop."""
 ROUNDABLE = 1e9
 """Numbers this large in size are outside of every integer type, and still 32-bit integers."""
 
