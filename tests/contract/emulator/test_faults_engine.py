@@ -216,6 +216,19 @@ def test_the_units_of_lost_answers_are_counted(engine):
     assert engine.emulator.stats()["pu_charged"] == pytest.approx(3 * PU)
 
 
+def test_a_run_among_many_faults_buys_what_a_quiet_one_does(engine):
+    """Forty pictures among resets, cuts, limits and revocations: every pixel comes, and both books agree."""
+    engine.client._policy = RetryPolicy()
+    whole = engine.buy()
+    engine.emulator.set_faults("503:0.1,reset:0.05,cut:0.1,reset-body:0.05,garbled:0.05,429=absurd:0.1,revoke@every15")
+    pictures = [engine.buy() for _ in range(40)]
+    stats = engine.emulator.stats()
+    np.testing.assert_array_equal(pictures, [whole] * 40)
+    assert set(stats["faults"]) == {"503", "reset", "cut", "reset-body", "garbled", "429", "revoke"}
+    assert engine.spent.pu == pytest.approx(stats["pu_charged"])
+    assert engine.spent.rejected == stats["rate_limited"]
+
+
 def test_a_body_that_says_which_tile_can_be_sought_out(engine):
     """A rule for one body leaves the client's other requests alone."""
     bbox = json.dumps(make_body()["input"]["bounds"]["bbox"]).replace(" ", "")
