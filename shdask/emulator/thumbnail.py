@@ -35,7 +35,7 @@ def make_thumbnail(content: bytes, media_type: str) -> bytes | None:
         if kind in MEDIA_TYPES.values():
             return _shrink(content)
     # a fault may have garbled the file in any way
-    except (RasterioError, OSError, ValueError, SyntaxError, EOFError, tarfile.TarError):
+    except (RasterioError, OSError, ValueError, SyntaxError, EOFError, tarfile.TarError, Image.DecompressionBombError):
         return None
     return None
 
