@@ -91,6 +91,7 @@ def run_tile(work: TileWork, index: int) -> TileOutcome:
         requests=spent.requests,
         rejected=spent.rejected,
         pu_spent=spent.pu,
+        pu_unknown=spent.pu_unknown,
         nbytes=spent.nbytes,
         seconds=time.monotonic() - started,
         finished=time.time(),

@@ -12,6 +12,7 @@ Knows nothing of HTTP libraries, Dask or Zarr: rooms translate what they meet in
     │  ├─ RateLimited                429
     │  ├─ QuotaExhausted             403: the account's processing units or requests are used up
     │  └─ ServiceUnavailable         5xx
+    │     └─ ServiceDown             for so long that a build gives up
     ├─ TransportError                no answer, or a cut one
     ├─ DecodeError                   an answer that is not the picture that was asked for
     ├─ StoreError                    the cube cannot be created, opened or written
@@ -105,10 +106,25 @@ class RateLimited(ServiceError):
 
 
 class QuotaExhausted(ServiceError):
-    """403: the account has no processing units or requests left this month."""
+    """403: the account has no processing units or requests left this month.
+
+    ``resume_at`` is when there will be some again, ISO 8601 in UTC: what the service said, else the first of the next
+    month.
+    """
 
     stops_build = True
     exit_code = 4
+
+    def __init__(
+        self,
+        message: str,
+        status: int | None = 403,
+        code: str | None = None,
+        resume_at: str | None = None,
+    ) -> None:
+        super().__init__(message, status, code)
+        self.args = (message, status, code, resume_at)
+        self.resume_at = resume_at
 
 
 class ServiceUnavailable(ServiceError):
@@ -117,10 +133,28 @@ class ServiceUnavailable(ServiceError):
     retryable = True
 
 
+class ServiceDown(ServiceUnavailable):
+    """The service has brought nothing for so long, and so often in a row, that a build gives up."""
+
+    retryable = False
+    stops_build = True
+
+
 class TransportError(ShdaskError):
-    """The connection failed, timed out, or ended before the whole answer had come."""
+    """The connection failed, timed out, or ended before the whole answer had come.
+
+    ``may_be_charged`` tells that the request may have been worked on all the same: its answer never came.
+    """
 
     retryable = True
+
+    def __init__(self, message: str, may_be_charged: bool = False) -> None:
+        super().__init__(message, may_be_charged)
+        self.message = message
+        self.may_be_charged = may_be_charged
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class DecodeError(ShdaskError):

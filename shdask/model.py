@@ -117,6 +117,8 @@ class TileEvent:
     """How many of them were answered 429."""
     pu_spent: float = 0.0
     """Processing units as the service's answers stated them."""
+    pu_unknown: float = 0.0
+    """Projected price of the requests whose answer never came: they may have been charged as well."""
     nbytes: int = 0
     """Bytes received."""
     seconds: float = 0.0

@@ -56,6 +56,8 @@ class BuildReport:
     """Bytes received."""
     seconds: float
     store: str
+    pu_unknown: float = 0.0
+    """What may have been charged beyond ``pu_spent`` for requests whose answers never came; as projected."""
     unrecorded: int = 0
     """Tiles that were in flight when an earlier run was killed: what they cost stands in no row."""
     pu_unrecorded: float = 0.0
@@ -92,15 +94,18 @@ class BuildReport:
         return [
             ("tiles", f"{self.tiles}: {states}"),
             ("requests", f"{self.requests} ({self.rejected} answered 429)"),
-            ("PU", f"{self.pu_spent:.2f} spent, {self.pu_projected:.2f} projected{self._unrecorded_text()}"),
+            ("PU", f"{self.pu_spent:.2f} spent, {self.pu_projected:.2f} projected{self._unsure_text()}"),
             ("received", f"{self.nbytes / 1e6:.1f} MB in {self.seconds:.1f} s"),
             ("cube", self.store),
         ]
 
-    def _unrecorded_text(self) -> str:
-        if not self.unrecorded:
-            return ""
-        return f"; up to {self.pu_unrecorded:.2f} more for {self.unrecorded} tiles in flight when a run was killed"
+    def _unsure_text(self) -> str:
+        text = ""
+        if self.pu_unknown:
+            text += f"; up to {self.pu_unknown:.2f} more may have been charged for answers that never came"
+        if self.unrecorded:
+            text += f"; up to {self.pu_unrecorded:.2f} more for {self.unrecorded} tiles in flight when a run was killed"
+        return text
 
     def __str__(self) -> str:
         return "\n".join(f"{label:>9}  {value}" for label, value in self.summary())
@@ -147,6 +152,7 @@ class Tally:
         self._skipped = plan.tile_count - self.remaining.size
         self._done_here = 0
         self._requests = self._rejected = self._nbytes = 0
+        self._pu_unknown = 0.0
         self._failures: dict[int, str] = {}
         self.pu_projected = _projected_pu(plan, self.remaining)
 
@@ -189,6 +195,7 @@ class Tally:
             self._requests += event.requests
             self._rejected += event.rejected
             self.pu_spent += event.pu_spent
+            self._pu_unknown += event.pu_unknown
             self._nbytes += event.nbytes
             self._count(event)
 
@@ -239,6 +246,7 @@ class Tally:
             requests=self._requests,
             rejected=self._rejected,
             pu_spent=self.pu_spent,
+            pu_unknown=self._pu_unknown,
             pu_projected=self.pu_projected,
             nbytes=self._nbytes,
             seconds=time.monotonic() - self._started,

@@ -62,6 +62,7 @@ class AccountDesk(SchedulerPlugin):
             shdask_login=self.login,
             shdask_lease=self.lease,
             shdask_rejected=self.rejected,
+            shdask_failed=self.failed,
             shdask_token=self.token,
             shdask_snapshot=self.snapshot,
         )
@@ -95,9 +96,25 @@ class AccountDesk(SchedulerPlugin):
         self._accounts[account] = _Account(deployment=where, limiter=limiter, tokens=tokens, transport=transport)
         return None
 
-    async def lease(self, account: str, count: int, pu_each: float) -> tuple[float, ...]:
-        """Up to ``count`` permits for requests of ``pu_each`` PU, as delays from now in seconds, ascending."""
-        return tuple(self._known(account).limiter.lease(count, pu_each, time.monotonic()))
+    async def lease(
+        self, account: str, count: int, pu_each: float, answered: bool = False
+    ) -> tuple[float, ...] | bytes:
+        """Up to ``count`` permits for requests of ``pu_each`` PU, as delays from now in seconds, ascending.
+
+        None while the service seems down: ask again in a second. ``answered`` tells that a request has brought
+        something since the last call. A pickled ShdaskError where nothing shall be sent any more.
+        """
+        limiter = self._known(account).limiter
+        if answered:
+            limiter.answered()
+        try:
+            return limiter.lease(count, pu_each, time.monotonic())
+        except ShdaskError as error:
+            return pickle.dumps(error)
+
+    async def failed(self, account: str, text: str) -> bool:
+        """A worker's request brought nothing; True where everyone pauses now."""
+        return self._known(account).limiter.failed(time.monotonic(), text)
 
     async def rejected(self, account: str, retry_after_s: float | None) -> None:
         """A worker was answered 429."""

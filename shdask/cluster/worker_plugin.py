@@ -25,6 +25,7 @@ from shdask.cluster.scheduler_plugin import token_mark
 from shdask.errors import BuildError, ShdaskError, StoreError, TransportError
 from shdask.fetch.auth import AccessToken, renewal_margin_s
 from shdask.fetch.client import RequestsTransport, ServiceClient
+from shdask.fetch.limiter import PROBE_S
 from shdask.model import TileEvent, TileState
 from shdask.plan.cube import CubePlan
 
@@ -55,7 +56,9 @@ class SchedulerGate:
         """PU of the requests that have no permit yet."""
         self._leasing = False
         self._rejections = 0
-        """429s so far; a permit from before one is worth nothing after it."""
+        """429s and pauses so far; a permit from before one is worth nothing after it."""
+        self._answered = False
+        """Whether a request brought something since the scheduler was last asked."""
 
     def acquire(self, pu: float) -> float:
         """Block until a request of ``pu`` PU may be sent; returns the seconds waited."""
@@ -99,16 +102,37 @@ class SchedulerGate:
                     self._changed.notify_all()
 
     def _lease(self, count: int, pu_each: float) -> list[tuple[float, float]]:
-        delays = ask_scheduler(self._worker, "shdask_lease", account=self._account, count=count, pu_each=pu_each)
+        answered, self._answered = self._answered, False
+        delays = ask_scheduler(
+            self._worker, "shdask_lease", account=self._account, count=count, pu_each=pu_each, answered=answered
+        )
+        if isinstance(delays, bytes):
+            error: ShdaskError = pickle.loads(delays)  # noqa: S301  # our own scheduler's error
+            raise error
+        if not delays:
+            time.sleep(PROBE_S)
         received = time.monotonic()
         return [(received + delay, pu_each) for delay in delays]
 
+    def answered(self) -> None:
+        """Tell the scheduler, with the next lease, that the service works."""
+        self._answered = True
+
+    def failed(self, text: str) -> None:
+        """Tell the scheduler that a request brought nothing; permits not used yet are given up if everyone pauses."""
+        with contextlib.suppress(TransportError):  # what failed says more
+            if ask_scheduler(self._worker, "shdask_failed", account=self._account, text=text):
+                self._drop_permits()
+
     def rejected(self, retry_after_s: float | None) -> None:
         """Tell the scheduler of a 429; permits not used yet are given up, for they came from a wrong rate."""
+        self._drop_permits()
+        ask_scheduler(self._worker, "shdask_rejected", account=self._account, retry_after_s=retry_after_s)
+
+    def _drop_permits(self) -> None:
         with self._changed:
             self._permits.clear()
             self._rejections += 1
-        ask_scheduler(self._worker, "shdask_rejected", account=self._account, retry_after_s=retry_after_s)
 
 
 class SchedulerTokens:

@@ -9,8 +9,10 @@ import html
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from shdask.errors import (
@@ -33,7 +35,7 @@ _CURES: Mapping[str, str] = {
     "COMMON_UNAUTHORIZED": "the token was refused",
     "ACCESS_INSUFFICIENT_PROCESSING_UNITS": (
         "this month's processing units or requests are used up; what was fetched is kept, run again after the "
-        "quota resets on the 1st"
+        "quota resets"
     ),
     "COMMON_SENTINEL_ACCOUNT_EXPIRED": "the account has expired; renew it",
     "RATE_LIMIT_TOKEN_COUNT_EXCEEDS_CAPACITY": (
@@ -57,10 +59,12 @@ class Complaint:
     code: str | None = None
 
 
-def service_error(answer: HttpAnswer, deployment: Deployment) -> ServiceError | None:
-    """The error that a whole answer stands for, None for a 2xx. Pure."""
+def service_error(
+    answer: HttpAnswer, deployment: Deployment, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> ServiceError | None:
+    """The error that a whole answer stands for, None for a 2xx. Pure but for ``now``, where no answer is dated."""
     status = answer.status
-    if 200 <= status < 300:  # noqa: PLR2004  # HTTP's own numbers
+    if answer.is_success:
         return None
     complaint = read_complaint(answer)
     message = complaint.text
@@ -68,6 +72,9 @@ def service_error(answer: HttpAnswer, deployment: Deployment) -> ServiceError | 
     if code in _CURES:
         message = f"{message}; {_CURES[code]}"
     error_class = _CODES.get(code) or _class_of(status, complaint)
+    if error_class is QuotaExhausted:
+        resume_at = _resume_at(answer.headers, now)
+        return QuotaExhausted(f"{message} at {resume_at}", status, complaint.code, resume_at)
     if error_class is RateLimited:
         return RateLimited(message, status, complaint.code, retry_after_s(answer.headers, deployment))
     if 300 <= status < 400:  # noqa: PLR2004  # HTTP's own numbers
@@ -86,6 +93,23 @@ def _class_of(status: int, complaint: Complaint) -> type[ServiceError]:
     if 300 <= status < 500:  # noqa: PLR2004  # HTTP's own numbers
         return RequestRejected
     return ServiceUnavailable
+
+
+def _resume_at(headers: Mapping[str, str], now: Callable[[], datetime]) -> str:
+    """When a month's quota is whole again: what ``Retry-After`` dates, else the first of the month after ``Date``."""
+    sent = _http_date(headers.get("date")) or now()
+    advised = _http_date(headers.get("retry-after"))
+    if advised is None or advised <= sent:
+        year, month = divmod(sent.year * 12 + sent.month, 12)
+        advised = datetime(year, month + 1, 1, tzinfo=UTC)
+    return advised.isoformat().replace("+00:00", "Z")
+
+
+def _http_date(text: str | None) -> datetime | None:
+    try:
+        return parsedate_to_datetime(text or "").astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def retry_after_s(headers: Mapping[str, str], deployment: Deployment) -> float | None:

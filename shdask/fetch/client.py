@@ -12,7 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from shdask.errors import RateLimited, ServiceError, ShdaskError, TokenRejected, TransportError
+from shdask.errors import (
+    AuthError,
+    RateLimited,
+    ServiceError,
+    ShdaskError,
+    TokenRejected,
+    TransportError,
+)
 from shdask.fetch.answers import service_error
 from shdask.fetch.auth import AccessToken, TokenSource
 from shdask.fetch.limiter import RateGate
@@ -27,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+MAX_CHARGED = 3
+"""A request is not tried again once it was charged so often: what is lost stays a small factor of its price."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Spent:
@@ -38,6 +48,8 @@ class Spent:
     """Of those, answered 429."""
     pu: float = 0.0
     """As every 2xx answer stated it, those included that turned out unreadable; the price where one states none."""
+    pu_unknown: float = 0.0
+    """Price of the attempts whose answer never came: they may have been charged as well."""
     nbytes: int = 0
     """Received in bodies."""
 
@@ -86,11 +98,11 @@ class ServiceClient:
         """Buys one picture from the Process API and returns what ``decode`` makes of its bytes.
 
         ``pu`` is the projected price of one attempt, in processing units. ``decode`` raises DecodeError for an
-        answer that is not the picture; it is then bought again, few times. What is spent is added to ``spent``
-        as it happens, also where this raises.
+        answer that is not the picture; it is then bought again, few times. Nothing is charged more than three
+        times. What is spent is added to ``spent`` as it happens, also where this raises.
 
         Raises:
-            RequestRejected, AuthError, QuotaExhausted: asking again cannot help.
+            RequestRejected, AuthError, QuotaExhausted, ServiceDown: asking again cannot help.
             RateLimited, ServiceUnavailable, TransportError, DecodeError: asking again did not help.
 
         """
@@ -131,20 +143,18 @@ class ServiceClient:
         with_token: bool = True,
     ) -> T:
         refused: AccessToken | None = None
+        charged = 0
 
         def attempt() -> T:
-            nonlocal refused
-            self._gate.acquire(pu)
+            nonlocal refused, charged
             token: AccessToken | None = None
             if with_token:
                 token = self._tokens.token() if refused is None else self._tokens.renew(refused)
             refused = None
             spent.requests += 1
             bearer = {} if token is None else {"Authorization": f"Bearer {token.value}"}
-            answer = self._transport.send(
-                method, url, headers={**bearer, **headers}, body=payload, timeouts=self._timeouts
-            )
-            _count(answer, pu, spent)
+            answer = self._send(method, url, headers={**bearer, **headers}, payload=payload, pu=pu, spent=spent)
+            charged += answer.is_success
             error = self._error_of(answer)
             if isinstance(error, RateLimited):
                 self._gate.rejected(error.retry_after_s)
@@ -154,7 +164,46 @@ class ServiceClient:
                 raise error
             return read(answer)
 
-        return call_with_retries(attempt, self._policy, clock=self._clock, sleep=self._sleep, on_error=_log_retry)
+        def permitted() -> T:
+            self._gate.acquire(pu)
+            return self._told(attempt)
+
+        return call_with_retries(
+            permitted,
+            self._policy,
+            clock=self._clock,
+            sleep=self._sleep,
+            on_error=_log_retry,
+            is_enough=lambda: charged >= MAX_CHARGED,
+        )
+
+    def _send(
+        self, method: str, url: str, *, headers: Mapping[str, str], payload: bytes | None, pu: float, spent: Spent
+    ) -> HttpAnswer:
+        try:
+            answer = self._transport.send(method, url, headers=headers, body=payload, timeouts=self._timeouts)
+        except TransportError as error:
+            if error.may_be_charged:
+                spent.pu_unknown += pu
+            raise
+        _count(answer, pu, spent)
+        return answer
+
+    def _told(self, attempt: Callable[[], T]) -> T:
+        """``attempt()``, and the gate hears whether the service works."""
+        try:
+            value = attempt()
+        except (RateLimited, AuthError):
+            self._gate.answered()
+            raise
+        except ShdaskError as error:
+            if error.retryable:
+                self._gate.failed(f"{type(error).__name__}: {error}")
+            else:
+                self._gate.answered()
+            raise
+        self._gate.answered()
+        return value
 
     def _error_of(self, answer: HttpAnswer) -> ServiceError | TransportError | None:
         error = service_error(answer, self._deployment)
@@ -171,7 +220,7 @@ def _count(answer: HttpAnswer, pu: float, spent: Spent) -> None:
     spent.nbytes += len(answer.body)
     if answer.status == 429:  # noqa: PLR2004  # HTTP's own number
         spent.rejected += 1
-    if 200 <= answer.status < 300:  # noqa: PLR2004  # only 2xx answers are charged
+    if answer.is_success:  # only these are charged
         spent.pu += _stated_pu(answer.headers, pu)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from shdask.errors import PlanError
+from shdask.fetch.outage import Outage, OutageRule
 from shdask.settings import Deployment
 
 HORIZON_S = 1.0
@@ -22,6 +23,8 @@ SLOWDOWN = 0.95
 RECOVERY_PER_S = 0.01
 BUCKET_S = 60.0
 """The service's buckets hold one minute of their rate and are full at first (documented samplingPeriod PT1M)."""
+PROBE_S = 1.0
+"""While the service seems down, whoever wants a permit asks again so often."""
 BURST_SHARE = 0.5
 """Our burst as a share of the service's bucket; the rest absorbs jitter on the way (measured: no 429 at full rate)."""
 
@@ -72,6 +75,7 @@ class LimiterState:
 
     requests: Bucket
     pu: Bucket
+    outage: Outage = field(default_factory=Outage)
     _requests_per_s: float = field(init=False)
     _pu_per_s: float = field(init=False)
     _share: float = field(init=False, default=1.0)
@@ -89,24 +93,37 @@ class LimiterState:
         self._pu_per_s = self.pu.rate_per_s
 
     @classmethod
-    def for_deployment(cls, deployment: Deployment) -> LimiterState:
+    def for_deployment(cls, deployment: Deployment, outage: OutageRule | None = None) -> LimiterState:
         """The limiter for the deployment's rates. Raises PlanError for a rate that is not positive and finite."""
 
         def bucket(per_minute: float) -> Bucket:
             rate = per_minute / 60
             return Bucket(rate_per_s=rate, burst=BURST_SHARE * rate * BUCKET_S)
 
-        return cls(requests=bucket(deployment.requests_per_minute), pu=bucket(deployment.pu_per_minute))
+        return cls(
+            requests=bucket(deployment.requests_per_minute),
+            pu=bucket(deployment.pu_per_minute),
+            outage=Outage(rule=outage or OutageRule()),
+        )
 
     def lease(self, count: int, pu_each: float, now: float) -> tuple[float, ...]:
         """Timed permits for up to ``count`` requests of ``pu_each`` PU: seconds from ``now``, never decreasing.
 
-        All but the first lie within ``HORIZON_S``; there is always one. Ask again when they are used up, and drop
-        those not yet used when a request is answered 429.
-        Raises ValueError for a count below 1 or a negative price.
+        All but the first lie within ``HORIZON_S``; there is always one, unless the service seems down: then there is
+        none, or a single one to see whether that is over. Ask again when they are used up (when there was none, after
+        ``PROBE_S``), and drop those not yet used when a request is answered 429 or fails.
+        Raises ValueError for a count below 1 or a negative price, ServiceDown when it is time to give up.
         """
         if count < 1 or not 0 <= pu_each < float("inf"):
             raise ValueError(f"cannot lease {count} permits of {pu_each} PU")
+        down = self.outage.stops(now)
+        if down is not None:
+            raise down
+        if self.outage.paused:
+            if self.outage.pause_s(now) > 0:
+                return ()
+            self.outage.probe(now)
+            count = 1
         self._recover(now)
         delays: list[float] = []
         while len(delays) < count:
@@ -140,6 +157,15 @@ class LimiterState:
             bucket.empty(max(self._held_until, self._last_permit))
         return slows
 
+    def failed(self, now: float, text: str) -> bool:
+        """Reports a request that brought nothing; True if everyone pauses now."""
+        self.outage.failed(now, text)
+        return self.outage.paused
+
+    def answered(self) -> None:
+        """Reports that a request brought what it was sent for, or a plain refusal."""
+        self.outage.answered()
+
     def held_s(self, now: float) -> float:
         """Seconds from ``now`` during which the service asked for silence."""
         return max(0.0, self._held_until - now)
@@ -149,8 +175,9 @@ class LimiterState:
 
         ``requests_per_s`` and ``pu_per_s`` are the rates in force and ``rate_share`` their share of the configured
         ones; ``requests_available`` and ``pu_available`` could be taken at once; ``held_s`` is what is left of the
-        service's advice to wait; ``permits``, ``pu_permitted``, ``rejections`` (429s reported) and ``reactions``
-        (those that slowed the rate) count from the start.
+        service's advice to wait; ``failures`` are those in a row, and ``paused`` is 1 while the service seems down;
+        ``permits``, ``pu_permitted``, ``rejections`` (429s reported) and ``reactions`` (those that slowed the rate)
+        count from the start.
         """
         self._recover(now)
         return {
@@ -160,6 +187,8 @@ class LimiterState:
             "requests_available": max(0.0, self.requests.level(now)),
             "pu_available": max(0.0, self.pu.level(now)),
             "held_s": self.held_s(now),
+            "failures": self.outage.failures,
+            "paused": float(self.outage.paused),
             "permits": self._permits,
             "pu_permitted": self._pu_permitted,
             "rejections": self._rejections,
@@ -184,7 +213,18 @@ class RateGate(Protocol):
     """Gives the permit to send one request. Thread-safe."""
 
     def acquire(self, pu: float) -> float:
-        """Blocks until a request of ``pu`` processing units may be sent; returns the seconds waited."""
+        """Blocks until a request of ``pu`` processing units may be sent; returns the seconds waited.
+
+        Raises ServiceDown when the service has brought nothing for too long.
+        """
+        ...
+
+    def answered(self) -> None:
+        """Reports that a request brought what it was sent for, or a plain refusal."""
+        ...
+
+    def failed(self, text: str) -> None:
+        """Reports that a request brought nothing: no answer, 5xx, or no picture; ``text`` says why."""
         ...
 
     def rejected(self, retry_after_s: float | None) -> None:
@@ -209,17 +249,38 @@ class LocalRateGate:
         self._state_lock = threading.Lock()
 
     def acquire(self, pu: float) -> float:
-        """Blocks until a request of ``pu`` processing units may be sent; returns the seconds waited."""
+        """Blocks until a request of ``pu`` processing units may be sent; returns the seconds waited.
+
+        Raises ServiceDown when the service has brought nothing for too long.
+        """
         asked = self._clock()
         # Only the thread whose turn it is holds a permit for later: if a 429 arrives meanwhile, one is late, not all.
         with self._turn:
-            with self._state_lock:
-                (delay,) = self._state.lease(1, pu, self._clock())
+            delay = self._lease(pu)
             while delay > 0:
                 self._sleep(delay)
                 with self._state_lock:
                     delay = self._state.held_s(self._clock())
         return self._clock() - asked
+
+    def _lease(self, pu: float) -> float:
+        """Seconds until the next permit is good; sleeps for as long as the service seems down."""
+        while True:
+            with self._state_lock:
+                delays = self._state.lease(1, pu, self._clock())
+            if delays:
+                return delays[0]
+            self._sleep(PROBE_S)
+
+    def answered(self) -> None:
+        """Reports that a request brought what it was sent for, or a plain refusal."""
+        with self._state_lock:
+            self._state.answered()
+
+    def failed(self, text: str) -> None:
+        """Reports that a request brought nothing: no answer, 5xx, or no picture; ``text`` says why."""
+        with self._state_lock:
+            self._state.failed(self._clock(), text)
 
     def rejected(self, retry_after_s: float | None) -> None:
         """Reports that a request was answered 429, with the service's advice in seconds if it gave one."""

@@ -40,11 +40,13 @@ def call_with_retries(
     sleep: Callable[[float], object] = time.sleep,
     rng: Callable[[], float] = random.random,
     on_error: Callable[[ShdaskError, float], None] | None = None,
+    is_enough: Callable[[], bool] = lambda: False,
 ) -> T:
     """Returns what ``attempt`` returns, calling it again after errors whose class is retryable.
 
     A 429 waits as long as the service advises and is bounded by the total time only; a refused token is tried again
-    at once. ``on_error`` hears each error that is tried again, and the seconds until then. ``rng`` gives [0, 1).
+    at once. ``on_error`` hears each error that is tried again, and the seconds until then. ``is_enough`` is asked after
+    each error whether the attempts have cost enough. ``rng`` gives [0, 1).
     Raises the last error, with a note on how often and how long it was tried.
     """
     started = clock()
@@ -57,7 +59,7 @@ def call_with_retries(
             failures[kind] += 1
             wait_s = _wait_s(error, failures[kind], policy, rng)
             left_s = started + policy.total_s - clock()
-            if not kind.retryable or _used_up(error, failures, policy) or wait_s > left_s:
+            if not kind.retryable or _used_up(error, failures, policy) or wait_s > left_s or is_enough():
                 if kind.retryable:
                     tried = failures.total()
                     error.add_note(f"given up after {tried} attempts in {clock() - started:.1f} s")

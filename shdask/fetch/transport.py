@@ -42,6 +42,11 @@ class HttpAnswer:
     cut: str | None = None
     """Why the body ended early; None if it is whole. The head counts all the same: it names what was charged."""
 
+    @property
+    def is_success(self) -> bool:
+        """Whether the head says 2xx."""
+        return 200 <= self.status < 300  # noqa: PLR2004  # HTTP's own numbers
+
 
 class Transport(Protocol):
     """Sends requests. Thread-safe."""
@@ -55,7 +60,8 @@ class Transport(Protocol):
     ) -> HttpAnswer:
         """Sends one request and returns the answer, whatever its status, without following redirects.
 
-        Raises TransportError when no head of an answer came within the time-outs.
+        Raises TransportError when no head of an answer came within the time-outs; it tells whether the request may
+        have arrived.
         """
         ...
 
@@ -98,7 +104,7 @@ class RequestsTransport:
                 heads = {name.lower(): value for name, value in response.headers.items()}
                 return HttpAnswer(status=response.status_code, headers=heads, body=content, cut=cut)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            failure = TransportError(f"no answer from {_host(url)}: {_reason(error)}")
+            failure = TransportError(f"no answer from {_host(url)}: {_reason(error)}", may_be_charged=_was_sent(error))
         # Raised out here so that it has no context: the caught error holds the request, and with it the secrets.
         raise failure
 
@@ -155,6 +161,14 @@ def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest
 
 def _host(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _was_sent(error: BaseException) -> bool:
+    """False where no connection was made, so that nothing can have arrived."""
+    inner = getattr(error, "reason", None) or next(iter(error.args), None)
+    if isinstance(error, requests.ConnectTimeout | urllib3.exceptions.NewConnectionError):
+        return False
+    return _was_sent(inner) if isinstance(inner, BaseException) else not isinstance(error, ValueError)
 
 
 def _reason(error: BaseException) -> str:

@@ -99,6 +99,12 @@ class _CountingGate:
         """A permit of the shared gate."""
         return self._shared.acquire(pu)
 
+    def answered(self) -> None:
+        """Nothing to tell: each request has its own patience, as sentinelhub-py's have."""
+
+    def failed(self, text: str) -> None:
+        """Nothing to tell: one request's failures pause no other's."""
+
     def rejected(self, retry_after_s: float | None) -> None:
         """Tells the shared gate, then the user."""
         self._shared.rejected(retry_after_s)

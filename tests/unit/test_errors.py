@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from shdask import errors
-from shdask.errors import BuildError, RateLimited, ServiceError, ShdaskError
+from shdask.errors import BuildError, QuotaExhausted, RateLimited, ServiceError, ShdaskError, TransportError
 
 SERVICE_ERRORS = [
     errors.ServiceError,
@@ -18,6 +18,7 @@ SERVICE_ERRORS = [
     errors.TokenRejected,
     errors.QuotaExhausted,
     errors.ServiceUnavailable,
+    errors.ServiceDown,
 ]
 PLAIN_ERRORS = [
     errors.ShdaskError,
@@ -34,6 +35,8 @@ EXAMPLES = [
     *(kind("what happened") for kind in PLAIN_ERRORS),
     *(kind("what happened", 418, "COMMON_TEAPOT") for kind in SERVICE_ERRORS),
     RateLimited("what happened", 429, "RATE_LIMIT_EXCEEDED", 2.5),
+    QuotaExhausted("what happened", 403, "ACCESS_INSUFFICIENT_PROCESSING_UNITS", "2026-12-01T00:00:00Z"),
+    TransportError("what happened", may_be_charged=True),
     BuildError("what happened", {3: "DecodeError: cut"}),
 ]
 
@@ -100,6 +103,7 @@ def test_exactly_these_errors_stop_a_build():
         "AuthError",
         "TokenRejected",
         "QuotaExhausted",
+        "ServiceDown",
         "StoreError",
         "StoreUnavailable",
         "WrongStore",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -170,3 +171,31 @@ def test_a_deployment_may_advise_in_seconds(deploy: Any):
     """The unit is the deployment's, since the sources contradict each other."""
     error = service_error(answer(429, retry_after="30"), deploy(retry_after_unit_s=1.0))
     assert error.retry_after_s == 30.0
+
+
+@pytest.mark.parametrize(
+    ("headers", "resume_at"),
+    [
+        ({"date": "Sun, 22 Nov 2026 15:00:00 GMT"}, "2026-12-01T00:00:00Z"),
+        ({"date": "Thu, 31 Dec 2026 23:59:59 GMT"}, "2027-01-01T00:00:00Z"),
+        ({"date": "Fri, 31 Jul 2026 23:30:00 -0100"}, "2026-09-01T00:00:00Z"),
+        ({"date": "soon"}, "2028-03-01T00:00:00Z"),
+        ({}, "2028-03-01T00:00:00Z"),
+        (
+            {"date": "Sun, 22 Nov 2026 15:00:00 GMT", "retry-after": "Wed, 25 Nov 2026 06:30:00 GMT"},
+            "2026-11-25T06:30:00Z",
+        ),
+        (
+            {"date": "Sun, 22 Nov 2026 15:00:00 GMT", "retry-after": "Sat, 21 Nov 2026 00:00:00 GMT"},
+            "2026-12-01T00:00:00Z",
+        ),
+        ({"date": "Sun, 22 Nov 2026 15:00:00 GMT", "retry-after": "1000"}, "2026-12-01T00:00:00Z"),
+    ],
+)
+def test_a_used_up_month_says_when_to_go_on(deploy: Any, headers: dict[str, str], resume_at: str):
+    """The first of the month after the service's own date, in UTC, or the date it names; as a field and in the text."""
+    refusal = wrapped(403, "ACCESS_INSUFFICIENT_PROCESSING_UNITS", "no")
+    refusal = HttpAnswer(status=403, headers=headers, body=refusal.body)
+    error = service_error(refusal, deploy(), now=lambda: datetime(2028, 2, 29, tzinfo=UTC))
+    assert error.resume_at == resume_at
+    assert str(error).endswith(f"run again after the quota resets at {resume_at}")

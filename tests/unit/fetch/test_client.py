@@ -35,12 +35,21 @@ class Diary:
     """A gate and a token source that write down what they were asked."""
 
     entries: list[object] = field(default_factory=list)
+    health: list[str] = field(default_factory=list)
     tokens: int = 1
 
     def acquire(self, pu: float) -> float:
         """A permit at once."""
         self.entries.append(("permit", pu))
         return 0.0
+
+    def answered(self) -> None:
+        """Heard that the service works."""
+        self.health.append("answered")
+
+    def failed(self, text: str) -> None:
+        """Heard of a request that brought nothing."""
+        self.health.append(text)
 
     def rejected(self, retry_after_s: float | None) -> None:
         """Heard of a 429."""
@@ -155,20 +164,22 @@ def test_a_second_401_ends_it(make_client: Any, serve: Any, reply: Any, diary: D
 
 
 @pytest.mark.parametrize(
-    ("faults", "nbytes"),
+    ("faults", "nbytes", "unknown"),
     [
-        ([{"status": 503}], 2),
-        ([{"status": 500, "body": b"<html>"}], 8),
-        ([{"reset": True}], 2),
-        ([{"reset": True}, {"status": 502}, {"status": 504}], 2),
+        ([{"status": 503}], 2, 0.0),
+        ([{"status": 500, "body": b"<html>"}], 8, 0.0),
+        ([{"reset": True}], 2, 2.0),
+        ([{"reset": True}, {"status": 502}, {"status": 504}], 2, 2.0),
     ],
 )
-def test_trouble_is_outlived(make_client: Any, serve: Any, reply: Any, faults: list[dict[str, Any]], nbytes: int):
-    """5xx and lost connections cost requests, not units."""
+def test_trouble_is_outlived(
+    make_client: Any, serve: Any, reply: Any, faults: list[dict[str, Any]], nbytes: int, unknown: float
+):
+    """5xx cost requests and no units; a request whose answer never came may have cost its price, counted apart."""
     server = serve(*(reply(**fault) for fault in faults), reply(headers={PU_HEADER: "2"}, body=b"ok"))
     fetched = make_client(server).process(BODY, 2.0, bytes.decode)
     assert fetched.value == "ok"
-    assert fetched.spent == Spent(requests=len(faults) + 1, rejected=0, pu=2.0, nbytes=nbytes)
+    assert fetched.spent == Spent(requests=len(faults) + 1, rejected=0, pu=2.0, pu_unknown=unknown, nbytes=nbytes)
 
 
 def test_a_cut_answer_is_bought_again_and_both_are_counted(make_client: Any, serve: Any, reply: Any):
@@ -197,8 +208,8 @@ def test_an_unreadable_answer_is_bought_again_and_both_are_counted(make_client: 
         ({"reset": True}, (TransportError, 4, 0.0)),
         ({"status": 429, "headers": {"Retry-After": "60000"}}, (RateLimited, 16, 0.0)),
         ({"headers": {PU_HEADER: "2"}, "body": b"<html>"}, (DecodeError, 3, 6.0)),
-        ({"headers": {PU_HEADER: "2"}, "body": bytes(99), "sent_nbytes": 1}, (TransportError, 4, 8.0)),
-        ({"headers": {PU_HEADER: "2"}, "body": bytes(500), "drip_s": 0.1}, (TransportError, 4, 8.0)),
+        ({"headers": {PU_HEADER: "2"}, "body": bytes(99), "sent_nbytes": 1}, (TransportError, 3, 6.0)),
+        ({"headers": {PU_HEADER: "2"}, "body": bytes(500), "drip_s": 0.1}, (TransportError, 3, 6.0)),
     ],
     ids=["400", "quota", "503", "reset", "429", "html", "cut", "drip"],
 )
@@ -278,3 +289,38 @@ def test_an_authorization_of_the_callers_own_is_kept(make_client: Any, serve: An
     make_client(server).send("GET", server.url, headers={"authorization": "Basic eA=="})
     assert server.seen[0].headers["authorization"] == "Basic eA=="
     assert diary.entries == [("permit", 0.0)]
+
+
+def test_a_request_that_was_never_sent_is_not_charged(make_client: Any, serve: Any, diary: Diary):
+    """Where no connection was made, nothing can have been worked on."""
+    server, spent = serve(), Spent()
+    server.server_close()
+    with pytest.raises(TransportError):
+        make_client(server).process(BODY, 2.0, bytes.decode, spent=spent)
+    assert (spent.requests, spent.pu, spent.pu_unknown) == (4, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "health"),
+    [
+        ({"status": 503, "body": b"{}"}, ["ServiceUnavailable: 503 (no message)", "answered"]),
+        ({"status": 429}, ["answered", "answered"]),
+        ({"status": 401}, ["answered", "answered"]),
+        ({"body": b"<html>"}, ["DecodeError: 6 bytes are no picture", "answered"]),
+    ],
+    ids=["503", "429", "401", "html"],
+)
+def test_the_gate_hears_whether_the_service_works(
+    make_client: Any, serve: Any, reply: Any, diary: Diary, fault: dict[str, Any], health: list[str]
+):
+    """No picture is a failure, whatever its status; a refusal shows that somebody is there."""
+    decode = Mock(side_effect=lambda body: refuse(body) if body.startswith(b"<") else body)
+    make_client(serve(reply(**fault), reply(body=b"ok"))).process(BODY, 1.0, decode)
+    assert diary.health == health
+
+
+def test_a_refused_request_shows_that_the_service_works(make_client: Any, serve: Any, reply: Any, diary: Diary):
+    """A request that is wrong ends with its first answer, and is nobody else's trouble."""
+    with pytest.raises(RequestRejected):
+        make_client(serve(reply(status=400))).process(BODY, 1.0, bytes.decode)
+    assert diary.health == ["answered"]

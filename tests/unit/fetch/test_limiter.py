@@ -248,3 +248,14 @@ def test_a_local_gate_is_safe_for_threads(clock: Any):
         list(pool.map(gate.acquire, [1.0] * 400))
     assert gate.snapshot()["permits"] == 400
     assert clock() - 1000.0 == pytest.approx((400 - 20) / 5.0)
+
+
+@given(st.integers(1, 200), st.floats(0, 8), st.floats(0, 100))
+def test_a_worker_that_dies_costs_the_others_a_second(count: int, pu: float, spent_before: float):
+    """What it had leased and never used delays the next worker by a second of either rate, or one permit's price."""
+    lost, undisturbed = make_state(), make_state()
+    lost.lease(1, spent_before, 0.0)
+    undisturbed.lease(1, spent_before, 0.0)
+    lost.lease(count, pu, 10.0)
+    delay = lost.lease(1, 1.0, 11.0)[0] - undisturbed.lease(1, 1.0, 11.0)[0]
+    assert delay <= max(1 / 5.0, pu / 4.0, HORIZON_S) + 1e-6
