@@ -22,6 +22,8 @@ from shdask.emulator.world.relief import SEA_LEVEL
 ALWAYS = datetime(2000, 1, 1, tzinfo=UTC)
 DEPTH_M = 1500.0
 """How deep the sea is where the noise of the shore is 1 below its level."""
+COAST = 0.01
+"""How much the fine noise crooks the shore, as it does for the land cover."""
 GEOID_M, GEOID_WAVES = 45.0, 3
 """Sea level over the ellipsoid: up to so much, in so many waves round the globe; made up."""
 
@@ -56,7 +58,7 @@ class ElevationSource:
         model = choices.dem_instance or self._default
         place = locate(lattice)
         relief = self._earth.landscape.shape(place)
-        depth = np.minimum(relief.shore - SEA_LEVEL, F(0)) * F(DEPTH_M)
+        depth = np.minimum(relief.shore + F(COAST) * relief.fine - SEA_LEVEL, F(0)) * F(DEPTH_M)
         deep = model == "MAPZEN" and not choices.clamp_negative
         height = np.where(depth < 0, depth if deep else F(0), relief.height_m)
         if choices.egm:

@@ -22,10 +22,9 @@ from shdask.emulator.source import BandInfo, Pixels, Scene
 from shdask.emulator.world.cells import grow, lay_cells, level_m
 from shdask.emulator.world.earth import Earth, EarthSource
 from shdask.emulator.world.footprint import footprint_of
-from shdask.emulator.world.mission import Mission, of_earth
+from shdask.emulator.world.mission import Mission, of_earth, place_of, see_swath
 from shdask.emulator.world.orbit import EarthScene, Orbit, sun_of
-from shdask.emulator.world.place import AROUND, latitude_of, locate
-from shdask.emulator.world.swath import across_swath, find_inside_scene, misses
+from shdask.emulator.world.place import AROUND, latitude_of
 from shdask.emulator.world.thermal import cover_with_cloud, quality_bits, surface_kelvin
 from shdask.emulator.world.weather import with_cloud_cover
 
@@ -110,11 +109,9 @@ class LandsatSource:
     ) -> Pixels | None:
         """The scene's square of its swath, from the sensor's own cells of 30 m (B08: 15 m) or multiples of two."""
         scene = of_earth(scene)
-        place = locate(lattice)
-        if misses(scene, place):
-            return None
-        data_mask = find_inside_scene(scene, place, across_swath(scene, place))
-        if not (data_mask & wanted).any():
+        place = place_of(lattice)
+        data_mask = see_swath(scene, place, wanted)
+        if data_mask is None:
             return None
         values = np.empty((len(bands), *lattice.shape), dtype=np.float32)
         for pan, pixel_m in ((False, PIXEL_M), (True, PAN_PIXEL_M)):
@@ -188,7 +185,7 @@ class LandsatSource:
             clouds = (seen["SCL"] == F(8)) | (seen["SCL"] == F(9))
             return quality_bits(seen["SCL"], grow(clouds))
         if band == "QA_RADSAT":
-            return (seen["SCL"] == F(1)).astype(np.float32)
+            return np.asarray(seen["SCL"] == F(1), dtype=np.float32)
         if band in ANGLES:
             return np.asarray(seen[ANGLES[band]] * F(VIEW_SCALE if band == "VZA" else 1.0))
         if band in ALIKE:

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 from itertools import groupby
 
+import numpy as np
+from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from shdask.emulator.globe import WORLD
@@ -17,7 +20,9 @@ from shdask.emulator.lattice import Lattice
 from shdask.emulator.source import Scene
 from shdask.emulator.world.footprint import search_scenes, second_of
 from shdask.emulator.world.orbit import EarthScene, Orbit
-from shdask.emulator.world.swath import find_scenes, squares_of
+from shdask.emulator.world.place import Place, locate
+from shdask.emulator.world.swath import across_swath, find_inside_scene, find_scenes, misses, squares_of
+from shdask.emulator.world.view import AIR_REACH
 
 SEARCHES_KEPT = 32
 
@@ -53,6 +58,21 @@ class Mission:
         when = second_of(scene_id)
         found = self.search(WORLD, when, when) if when else iter(())
         return next((scene for scene in found if scene.id == scene_id), None)
+
+
+@lru_cache(maxsize=2)
+def place_of(lattice: Lattice) -> Place:
+    """Where the pixels of a block lie; kept, for each scene asks again. Pure."""
+    return locate(lattice)
+
+
+def see_swath(scene: EarthScene, place: Place, wanted: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """(y, x), True where the scene holds data; None where it holds nothing that is wanted. Pure."""
+    if misses(scene, place):
+        return None
+    mesh = place.mesh(AIR_REACH)
+    data_mask = find_inside_scene(scene, place, mesh.spread(across_swath(scene, mesh)))
+    return data_mask if (data_mask & wanted).any() else None
 
 
 def of_earth(scene: Scene) -> EarthScene:

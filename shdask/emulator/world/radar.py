@@ -34,11 +34,12 @@ from shdask.emulator.world.cover import Cover, snow_line_m
 from shdask.emulator.world.earth import Earth
 from shdask.emulator.world.footprint import footprint_of
 from shdask.emulator.world.ground import Ground
-from shdask.emulator.world.mission import Mission, of_earth
+from shdask.emulator.world.mission import Mission, of_earth, place_of, see_swath
 from shdask.emulator.world.orbit import EarthScene, Orbit
-from shdask.emulator.world.place import AROUND, NODE_PX, UNIT_M, Place, latitude_of, locate
-from shdask.emulator.world.swath import across_swath, find_inside_scene, misses
+from shdask.emulator.world.place import AROUND, NODE_PX, UNIT_M, Mesh, Place, latitude_of, locate
+from shdask.emulator.world.swath import across_swath
 from shdask.emulator.world.texture import hash_cells, unit
+from shdask.emulator.world.view import AIR_REACH
 
 SENTINEL_1 = Orbit(
     satellites=("S1A", "S1B"),
@@ -97,16 +98,17 @@ class RadarSource:
         Raises Refusal (400) for a polarization that the scene lacks.
         """
         scene = of_earth(scene)
-        place = locate(lattice)
-        if misses(scene, place):
+        place = place_of(lattice)
+        data_mask = see_swath(scene, place, wanted)
+        if data_mask is None:
             return None
-        data_mask = find_inside_scene(scene, place, across_swath(scene, place))
-        if not (data_mask & wanted).any():
-            return None
+        if not bands:
+            return Pixels(values=np.empty((0, *lattice.shape), dtype=np.float32), data_mask=data_mask)
         _check_polarizations(scene, bands)
         cells = lay_cells(scene, place, level_m(CELL_M[scene.traits["resolution"]], place.resolution_m))
         ground = self._survey(scene, cells.lattice, shifted=not choices.orthorectify)
-        tangent = tangent_of(_from_near_edge(scene, ground.place))
+        mesh = ground.place.mesh(AIR_REACH)
+        tangent = mesh.spread(tangent_of(_from_near_edge(scene, mesh)))
         sight = see(tangent, ground.slope_east, ground.slope_south, _look(scene))
         cover = _with_snow(ground, scene.day)
         values = np.empty((len(bands), *lattice.shape), dtype=np.float32)
@@ -250,7 +252,7 @@ def _look(scene: EarthScene) -> tuple[float, float]:
     return sense / math.hypot(1.0, slant), -sense * slant / math.hypot(1.0, slant)
 
 
-def _from_near_edge(scene: EarthScene, place: Place) -> Floats:
+def _from_near_edge(scene: EarthScene, place: Place | Mesh) -> Floats:
     across = across_swath(scene, place)
     return across if scene.flight.ascending else -across
 
