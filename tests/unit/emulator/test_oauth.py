@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shdask.emulator.oauth import TokenIssuer, TooManyTokens
+from shdask.emulator.oauth import OAuthError, TokenIssuer, TooManyTokens
 from shdask.emulator.quota import Bucket, Policy
 from shdask.emulator.refusal import Refusal
 
@@ -41,3 +41,11 @@ def test_a_refill_allows_tokens_at_once():
     issuer.issue(FORM, 0.0)
     issuer.refill(0.0)
     assert issuer.issue(FORM, 0.0)["expires_in"] == 600
+
+
+def test_wrong_secrets_cost_no_token():
+    """Only tokens that are issued count against the rate."""
+    issuer = make_issuer(per_minute=1)
+    with pytest.raises(OAuthError, match="invalid_client"):
+        issuer.issue({**FORM, "client_secret": "guess"}, 0.0)
+    assert issuer.issue(FORM, 0.0)["scope"] == "email profile"
