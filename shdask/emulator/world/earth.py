@@ -1,6 +1,6 @@
 """The synthetic Earth as a collection like Sentinel-2: scenes of two satellites, and their pixels.
 
-Refuses to know requests and scripts. Resampling does not apply: every pixel is computed at its own centre.
+Refuses to know requests and scripts. Every pixel is computed at its own centre: all bands are nearest, whatever is asked.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -17,24 +16,23 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from shdask.emulator.choices import Choices
-from shdask.emulator.globe import WORLD
 from shdask.emulator.lattice import Lattice
 from shdask.emulator.source import BandInfo, Pixels, Scene
 from shdask.emulator.world.cover import BANDS, cloud_spectrum, haze_spectrum
-from shdask.emulator.world.footprint import footprint_of, search_scenes, second_of
+from shdask.emulator.world.footprint import footprint_of
 from shdask.emulator.world.ground import Ground, Landscape
 from shdask.emulator.world.layers import aerosol_depth, angle, cloud_percent, scene_class, snow_percent
+from shdask.emulator.world.mission import Mission, of_earth
 from shdask.emulator.world.orbit import SENTINEL_2, EarthScene
 from shdask.emulator.world.place import locate
 from shdask.emulator.world.product import BASELINE_4_FROM, describe_product, name_product
 from shdask.emulator.world.states import state_spectra
-from shdask.emulator.world.swath import across_swath, find_inside_scene, find_scenes, misses, squares_of
+from shdask.emulator.world.swath import across_swath, find_inside_scene, misses
 from shdask.emulator.world.view import AIR_REACH, View, look
 from shdask.emulator.world.weather import sky_of, with_cloud_cover
 
 COARSEST_M = 1500.0
 BLOCKS_KEPT = 2
-SEARCHES_KEPT = 32
 DN_MAX = 16000
 BASELINE_OFFSET_DN = 1000
 """Added to every reflectance by processing baseline 04.00; harmonised values are without."""
@@ -94,23 +92,17 @@ class EarthSource:
         self.bands: Mapping[str, BandInfo] = {**optical, **layers, **dict.fromkeys(ANGLES, DEGREES)}
         self._earth = earth
         self._surface = surface
-        self._found: OrderedDict[tuple[range, range, datetime, datetime], Sequence[EarthScene]] = OrderedDict()
+        self._mission = Mission(SENTINEL_2, self._name)
 
     def scenes(self, lattice: Lattice, start: datetime, end: datetime) -> Sequence[Scene]:
         """Squares of passes that may touch the lattice in [start, end]."""
-        squares = squares_of(SENTINEL_2, lattice)
-        question = (*squares, start, end)
-        if question not in self._found:
-            self._found[question] = self._name(find_scenes(SENTINEL_2, squares, start, end))
-            if len(self._found) > SEARCHES_KEPT:
-                self._found.popitem(last=False)
-        return self._found[question]
+        return self._mission.scenes(lattice, start, end)
 
     def render(
         self, scene: Scene, bands: Sequence[str], lattice: Lattice, choices: Choices, wanted: NDArray[np.bool_]
     ) -> Pixels | None:
         """The scene's square of its swath; reflectances in whole DN, at least 1 where there is data."""
-        scene = _check(scene)
+        scene = of_earth(scene)
         ground = self._earth.ground(lattice)
         if misses(scene, ground.place):
             return None
@@ -133,22 +125,19 @@ class EarthSource:
 
     def search(self, area: BaseGeometry, start: datetime, end: datetime) -> Iterator[Scene]:
         """Squares of passes whose part in the swath meets the area, newest first."""
-        for _, together in groupby(search_scenes(SENTINEL_2, area, start, end), key=lambda scene: scene.time):
-            yield from sorted(self._name(list(together)), key=lambda scene: scene.id, reverse=True)
+        return self._mission.search(area, start, end)
 
     def find(self, scene_id: str) -> Scene | None:
         """The scene of a product id, by the second in it."""
-        when = second_of(scene_id)
-        found = self.search(WORLD, when, when) if when else iter(())
-        return next((scene for scene in found if scene.id == scene_id), None)
+        return self._mission.find(scene_id)
 
     def footprint(self, scene: Scene) -> BaseGeometry:
         """The part of the scene's square that is in its swath."""
-        return footprint_of(_check(scene))
+        return footprint_of(of_earth(scene))
 
     def properties(self, scene: Scene) -> dict[str, Any]:
         """Those of a Sentinel-2 product."""
-        return describe_product(_check(scene))
+        return describe_product(of_earth(scene))
 
     def _name(self, scenes: Sequence[EarthScene]) -> Sequence[EarthScene]:
         level = "L2A" if self._surface else "L1C"
@@ -185,9 +174,3 @@ def _layer(band: str, scene: EarthScene, ground: Ground, view: View) -> Floats:
     if band == "AOT":
         return aerosol_depth(view)
     return angle(band, scene, ground, view)
-
-
-def _check(scene: Scene) -> EarthScene:
-    if not isinstance(scene, EarthScene):
-        raise TypeError(f"{scene.id} is no scene of the synthetic Earth")
-    return scene

@@ -48,6 +48,8 @@ class View:
     """Metres above the snow line, negative below; None where there is no snow in the block."""
     light: Floats
     """Sunlight on the ground against level ground, without clouds, with the limb of the swath."""
+    lit: Floats
+    """``light`` in the shadow of the clouds."""
     across: Floats
     """Position across the swath: -1 its western edge, 1 its eastern."""
     haze: Floats
@@ -59,16 +61,6 @@ class View:
     shadow: Floats | None
     """How much of the sun clouds hide, 0 .. 1."""
 
-    @property
-    def lit(self) -> Floats:
-        """``light`` in the shadow of the clouds. Pure."""
-        if self.shadow is None:
-            return self.light
-        shaded = self.shadow * F(-SHADE)
-        shaded += F(1)
-        shaded *= self.light
-        return shaded
-
 
 def look(scene: EarthScene, ground: Ground, sky: Sky, noise: Texture, across: Floats) -> View:
     """What the scene sees; ``noise`` makes the clouds, ``across`` (y, x) is the place in the swath. Pure."""
@@ -78,11 +70,13 @@ def look(scene: EarthScene, ground: Ground, sky: Sky, noise: Texture, across: Fl
     state *= np.uint16(STATES)
     state |= ground.variant
     cloud, cirrus, shadow = (None, None, None) if sky.clear else _cloud_over(scene, ground, sky, noise, mesh)
+    light = _shine(scene, ground, mesh, across)
     return View(
         cover=cover,
         state=state.astype(np.intp),
         snow=snow,
-        light=_shine(scene, ground, mesh, across),
+        light=light,
+        lit=light if shadow is None else light * (F(1) - F(SHADE) * shadow),
         across=across,
         haze=mesh.spread(haze_depth(sky, noise, mesh.u, mesh.v)),
         cloud=cloud,
@@ -97,8 +91,8 @@ def sun_angles(scene: EarthScene, ground: Ground) -> tuple[Floats, Floats]:
     They change with the latitude as the light on the ground does.
     """
     upper, lower = (_angles_of(sun_of(scene, down)) for down in (0.0, 1.0))
-    down = _down(scene, ground.place.mesh(AIR_REACH))
     mesh = ground.place.mesh(AIR_REACH)
+    down = _down(scene, mesh)
     zenith, azimuth = (mesh.spread(F(first) + F(last - first) * down) for first, last in zip(upper, lower, strict=True))
     return zenith, azimuth
 

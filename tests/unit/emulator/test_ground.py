@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from hypothesis.extra import numpy as arrays
 from shdask.emulator.lattice import make_lattice
 from shdask.emulator.world import settlement
 from shdask.emulator.world.ground import Landscape
+from shdask.emulator.world.parcels import lay_parcels
 from shdask.emulator.world.place import locate
 from shdask.emulator.world.texture import paint
 
@@ -60,6 +63,16 @@ def test_marks_cover_the_cells_around_their_node():
     assert (rows.min() + row0, rows.max() + row0) == (2 * step, 4 * step - 1)
     assert (columns.min() + column0, columns.max() + column0) == (4 * step, 6 * step - 1)
     assert rows.size == (2 * step) ** 2
+
+
+@pytest.mark.parametrize("edge", [0.0, 64.0, 262_144.0])
+def test_a_hair_before_the_next_parish_there_is_a_parcel(edge):
+    """Positions that round up to the edge of a parish of 64 units do not fall out of the tables."""
+    place = locate(SOUTH_OF_GRAZ)
+    corner = np.full(place.u.shape, np.nextafter(edge, -np.inf))
+    nothing = np.zeros(place.u.shape, dtype=np.float32)
+    parcels = lay_parcels(replace(place, u=corner, v=corner), nothing, nothing)
+    assert np.unique(parcels.cover).size == 1
 
 
 @given(target=BYTES, value=st.one_of(BYTES, st.integers(0, 255)), where=FLAGS)
