@@ -19,6 +19,7 @@ FAULT_STATE = "fault"
 """Where in a call's ASGI state the name of the fault stands that was played on it."""
 REQUEST_NBYTES = 8 * 2**20
 """Kept of a request's body; far more than any evalscript needs."""
+READ_AHEAD_NBYTES = 2**20
 CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 
 Message = MutableMapping[str, Any]
@@ -89,7 +90,14 @@ class Watch:
             if self._recorder is not None:
                 await self._recorder.write(exchange)
 
+        # a call that is turned away at the door would be kept without its body
+        ahead = await _read_ahead(scope, receive)
+        for message in ahead:
+            wire.hear(message)
+
         async def hear() -> Message:
+            if ahead:
+                return ahead.pop(0)
             message = await receive()
             wire.hear(message)
             return message
@@ -105,6 +113,17 @@ class Watch:
             if not wire.whole:
                 wire.status = 0
                 await finish()
+
+
+async def _read_ahead(scope: MutableMapping[str, Any], receive: Receive) -> list[Message]:
+    """What the client sends, where it is a small body of known length; else nothing."""
+    length = _headers(scope["headers"]).get("content-length", "")
+    if not length.isdecimal() or int(length) > READ_AHEAD_NBYTES:
+        return []
+    messages = [await receive()]
+    while messages[-1].get("more_body"):
+        messages.append(await receive())
+    return messages
 
 
 def _make_exchange(number: int, scope: Any, wire: _Wire, came: float, duration_s: float) -> Exchange:
