@@ -169,7 +169,8 @@ class DiskPlace:
             if folder in self._settled:
                 continue
             for above in folder.parents:
-                _fsync(above)
+                with suppress(PermissionError):  # a parent that may be passed through and not be read
+                    _fsync(above)
                 if above == self.path.parent or above in self._settled:
                     break
             self._settled.add(folder)

@@ -78,7 +78,7 @@ class Spool:
         """The tile that was kept under ``name``; None where there is none, or a damaged one. It stays here."""
         file = self.folder / name
         try:
-            with np.load(file, allow_pickle=False) as found:
+            with file.open("rb") as source, np.load(source, allow_pickle=False) as found:
                 data = TileData(values=found["values"], data_mask=found["data_mask"])
         except FileNotFoundError:
             return None

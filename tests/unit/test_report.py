@@ -10,6 +10,7 @@ import pytest
 import shdask
 from shdask.assemble.ledger import Ledger, read_ledger
 from shdask.assemble.store import create_or_open
+from shdask.errors import StoreError
 from shdask.model import TileData, TileEvent, TileState
 from shdask.report import Tally
 from tests.cluster.specs import earth_spec
@@ -60,3 +61,60 @@ def test_tile_that_was_written_after_all_gets_a_row(tmp_path) -> None:
         Tally.begin(plan, cube, ledger)
     ledger_now = read_ledger(cube.place)
     assert (ledger_now.states[2], ledger_now.errors) == (TileState.WRITTEN, {})
+
+
+def test_tiles_in_flight_when_a_run_was_killed_are_counted_with_what_they_may_have_cost(tmp_path) -> None:
+    """The next run says how many there were, and their projected PU."""
+    plan = shdask.make_plan(earth_spec())
+    cube = create_or_open(plan, tmp_path / "cube")
+    with Ledger.open(cube.place) as ledger:
+        tally = Tally.begin(plan, cube, ledger)
+        tally.give_out([0, 1, 2])
+        tally.add([TileEvent(tile=1, state=TileState.EMPTY, pu_spent=0.1, finished=1.0)])
+    with Ledger.open(cube.place) as ledger:
+        report = Tally.begin(plan, cube, ledger).report()
+    price = plan.window_pu(plan.tile(0).windows[0])
+    assert report.unrecorded == 2
+    assert report.pu_unrecorded == pytest.approx(2 * price)
+    assert f"up to {2 * price:.2f} more for 2 tiles in flight when a run was killed" in str(report)
+
+
+def test_a_run_that_ended_leaves_nothing_unrecorded(tmp_path) -> None:
+    """Tiles that were handed out and never started cost nothing."""
+    plan = shdask.make_plan(earth_spec())
+    cube = create_or_open(plan, tmp_path / "cube")
+    with Ledger.open(cube.place) as ledger:
+        tally = Tally.begin(plan, cube, ledger)
+        tally.give_out([0, 1, 2])
+        tally.settle()
+    assert read_ledger(cube.place).in_flight == {}
+
+
+def test_a_tile_written_by_a_killed_run_gets_its_row(tmp_path) -> None:
+    """Its shard is there, and its row was not yet written."""
+    plan = shdask.make_plan(earth_spec())
+    cube, tile = create_or_open(plan, tmp_path / "cube"), plan.tile(2)
+    with Ledger.open(cube.place) as ledger:
+        Tally.begin(plan, cube, ledger).give_out([2])
+    pixels = np.ones((2, *tile.extent.shape), np.uint16)
+    cube.write_tile(tile, TileData(values=pixels, data_mask=pixels[0] > 0))
+    with Ledger.open(cube.place) as ledger:
+        assert Tally.begin(plan, cube, ledger).remaining.size == 6
+    assert (read_ledger(cube.place).states[2], read_ledger(cube.place).in_flight) == (TileState.WRITTEN, {})
+
+
+def test_a_run_that_lost_its_lease_writes_no_state(tmp_path) -> None:
+    """Another process owns the cube now."""
+    plan = shdask.make_plan(earth_spec())
+    cube = create_or_open(plan, tmp_path / "cube")
+    with Ledger.open(cube.place) as ledger:
+        tally = Tally.begin(plan, cube, ledger)
+        tally.add([TileEvent(tile=0, state=TileState.EMPTY, finished=1.0)])
+        cube.place.write(".shdask/owner.json", b'{"host": "elsewhere", "pid": 1}')
+        ledger.lease.beat()
+        with pytest.raises(StoreError, match="taken over by process 1 on elsewhere"):
+            tally.add([])
+        before = cube.place.read("zarr.json"), cube.place.read("tile_state/c/0/0")
+        tally.close()
+        assert (cube.place.read("zarr.json"), cube.place.read("tile_state/c/0/0")) == before
+    assert cube.place.exists(".shdask/owner.json")
