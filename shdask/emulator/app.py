@@ -44,7 +44,7 @@ from shdask.emulator.pool import RendererPool
 from shdask.emulator.process import RenderJob, check_bands, make_job, pair_inputs, price_job
 from shdask.emulator.record import make_recorder
 from shdask.emulator.refusal import Refusal
-from shdask.emulator.reply import choose_reply
+from shdask.emulator.reply import CROSS_ORIGIN, choose_reply
 from shdask.emulator.setup import ScriptSetup
 from shdask.emulator.sources import make_sources
 from shdask.emulator.watch import Watch
@@ -107,6 +107,8 @@ class Emulator:
         return response
 
     async def _answer(self, request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(headers=CROSS_ORIGIN)
         if request.method != "POST":
             raise Refusal(405, "COMMON_METHOD_NOT_ALLOWED", "HTTP 405 Method Not Allowed")
         self._issuer.check(request.headers.get("authorization"), self._clock())
@@ -147,7 +149,7 @@ class Emulator:
         self._journal.spend(pu)
         # the service computes in 32-bit floats, and shows it
         spent = {"x-processingunits-spent": repr(float(np.float32(pu)))}
-        return Response(content, media_type=reply.media_type, headers=spent)
+        return Response(content, media_type=reply.media_type, headers={**CROSS_ORIGIN, **spent})
 
     async def _describe(self, job: RenderJob) -> ScriptSetup:
         if job.script not in self._setups:
@@ -217,7 +219,7 @@ def make_app(config: EmulatorConfig, *, timer: Callable[[], float] = time.monoto
         finally:
             emulator.pool.close()
 
-    every_method = ["GET", "POST", "PUT", "DELETE", "PATCH"]
+    every_method = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
     routes = [
         *(Route(path, emulator.token, methods=["POST"]) for path in TOKEN_PATHS),
         *(Route(path, emulator.process, methods=every_method) for path in PROCESS_PATHS),

@@ -17,6 +17,14 @@ TAR = "application/x-tar"
 TAR_TYPES = ("application/tar", TAR)
 MULTIPART = "multipart/mixed"
 BOUNDARY = "shdask-emulator-part-7d41c2"
+CROSS_ORIGIN = {
+    "access-control-allow-origin": "*",
+    "access-control-allow-headers": "origin,content-type,accept,accept-crs,authorization,cache-control",
+    "access-control-allow-credentials": "true",
+    "access-control-allow-methods": "GET, POST, PUT, DELETE, OPTIONS, HEAD, PATCH",
+    "access-control-max-age": "3600",
+}
+"""Headers of an observed answer, which let pages of other sites ask."""
 EXTENSIONS = {"image/tiff": "tif", "image/png": "png", "image/jpeg": "jpg", JSON: "json"}
 
 

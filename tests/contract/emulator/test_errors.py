@@ -12,7 +12,7 @@ PATHS = pytest.mark.parametrize("path", ["/api/v1/process", "/process/v1"])
 WHOLE = {"output.width": None, "output.height": None}
 EARTH = {"input.data.0.type": "sentinel-2-l2a"}
 JUNE = {"from": "2024-06-01T00:00:00Z", "to": "2024-06-30T23:59:59Z"}
-RADAR = {"input.data": [{"type": "sentinel-1-grd", "dataFilter": {"timeRange": JUNE, "polarization": "SV"}}]}
+RADAR = {"input.data": [{"type": "sentinel-1-grd", "dataFilter": {"timeRange": JUNE}}]}
 READS = "//VERSION=3\nfunction setup(){return {input:['%s'],output:{bands:1}}}function evaluatePixel(){return [1]}"
 THROWS = READS.replace("return [1]", "throw new Error('no luck')")
 
@@ -103,10 +103,10 @@ def test_band_is_unknown(client, path):
 
 @PATHS
 def test_polarization_is_missing(client, path):
-    """A band that the polarization asked for does not have."""
-    error = refuse(client, path, **RADAR, evalscript=READS % "VH")
+    """A band that the polarization of the scenes found does not have."""
+    error = refuse(client, path, **RADAR, evalscript=READS % "HH")
     assert error["code"] == "RENDERER_S1_MISSING_POLARIZATION"
-    assert error["message"].startswith("Requested band 'VH' is not present in Sentinel 1 tile '")
+    assert error["message"].startswith("Requested band 'HH' is not present in Sentinel 1 tile '")
     assert error["message"].endswith("' returned by criteria specified in `dataFilter` parameter.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import io
 import json
 import tarfile
@@ -113,7 +114,8 @@ def test_metadata_does_not_grow_from_request_to_request(client):
 def test_metadata_may_come_from_pixels(client):
     """evaluatePixel() may set the metadata, and return nothing where no image is asked for."""
     source = (
-        "//VERSION=3\nfunction setup() { return {input: [{bands: ['B02'], units: 'REFLECTANCE'}], output: {bands: 1}}; }"
+        "//VERSION=3\n"
+        "function setup() { return {input: [{bands: ['B02'], units: 'REFLECTANCE'}], output: {bands: 1}}; }"
         "function evaluatePixel(s, scenes, meta, custom, out) { out.userData = [meta.normalizationFactor]; }"
     )
     body = make_body(evalscript=source, **{"output.responses": respond(userdata="json")})
@@ -145,3 +147,31 @@ def test_dearest_format_prices_the_tar(client):
     sizes = {"output.width": 512, "output.height": 512}
     body = make_body(evalscript=source, **sizes, **{"output.responses": respond(default="tiff", grey="png")})
     assert float(client.process(body, accept=TAR).headers["x-processingunits-spent"]) == pytest.approx(4 / 3)
+
+
+def test_multipart_holds_every_response(client):
+    """A multipart/mixed has the responses as parts, by type and name."""
+    answer = client.process(several(default="tiff", grey="png", userdata="json"), accept="multipart/mixed")
+    message = email.message_from_bytes(
+        f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode() + answer.content
+    )
+    parts = {part.get_filename(): part.get_payload(decode=True) for part in message.get_payload()}
+    assert list(parts) == ["default.tif", "grey.png", "userdata.json"]
+    assert parts["default.tif"] == client.process(several(default="tiff")).content
+    assert [part.get_content_type() for part in message.get_payload()] == [
+        "image/tiff",
+        "image/png",
+        "application/json",
+    ]
+
+
+@pytest.mark.parametrize("accept", ["application/octet-stream", "text/html", "image/jp2"])
+def test_types_that_are_not_served_are_refused(client, accept):
+    """A type that is documented without its layout, or not at all, is refused, never faked."""
+    answer = client.process(make_body(), accept=accept)
+    assert answer.json()["error"]["message"].startswith("This emulator does not serve the format")
+
+
+def test_single_response_in_a_tar(client):
+    """Whoever accepts a tar alone gets one, of one member."""
+    assert list(unpack(client.process(several(default="tiff"), accept=TAR).content)) == ["default.tif"]

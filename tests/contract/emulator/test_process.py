@@ -175,3 +175,137 @@ def test_archive_holds_exactly_the_files_pixels(client, shared_data):
     pixels, _ = read(client.process(body).content)
     np.testing.assert_array_equal(pixels[0], expected)
     assert pixels[1].all()
+
+
+def test_answer_has_the_observed_headers(client):
+    """A page of another site may read an answer, and ask first whether it may."""
+    answer = client.process(make_body())
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["access-control-max-age"] == "3600"
+    asked = client.session.options(client.emulator.base_url + "/api/v1/process", timeout=30)
+    assert (asked.status_code, asked.headers["access-control-allow-origin"]) == (200, "*")
+
+
+def test_missing_half_of_the_size_is_256(client):
+    """Width without height takes the default for the other."""
+    _, profile = read(client.process(make_body(**{"output.height": None})).content)
+    assert (profile["height"], profile["width"]) == (256, 20)
+
+
+def test_whole_number_may_be_written_with_a_point(client):
+    """JSON has one kind of number: 20.0 pixels are 20."""
+    assert client.process(make_body(**{"output.width": 20.0})).content == client.process(make_body()).content
+
+
+def count_scenes(client, when):
+    """How many scenes the script is told of in this time range."""
+    source = (
+        "//VERSION=3\nfunction setup() { return {input: ['B02'], output: {bands: 1}, mosaicking: 'TILE'}; }"
+        "function evaluatePixel() {} function updateOutputMetadata(scenes, i, o) {"
+        " o.userData = scenes.tiles.map((tile) => tile.date); }"
+    )
+    changes = {"output.responses": [{"identifier": "userdata", "format": {"type": "application/json"}}]}
+    body = make_body(evalscript=source, **EARTH, **changes, **{"input.data.0.dataFilter": {"timeRange": when}})
+    return client.process(body).json()
+
+
+def test_both_ends_of_the_time_are_inclusive(client):
+    """A range that begins and ends with a scene holds it."""
+    latest = count_scenes(client, {"from": "2024-06-01T00:00:00Z", "to": "2024-06-30T23:59:59Z"})[0]
+    assert count_scenes(client, {"from": latest, "to": latest}) == [latest]
+
+
+def test_offset_of_a_time_counts(client):
+    """A time with an offset is the same instant in UTC."""
+    latest = count_scenes(client, {"from": "2024-06-01T00:00:00Z", "to": "2024-06-30T23:59:59Z"})[0]
+    shifted = f"{latest[:11]}{int(latest[11:13]) + 2:02}{latest[13:19]}+02:00"
+    assert count_scenes(client, {"from": shifted, "to": shifted}) == [latest]
+
+
+def test_open_end_of_the_time_is_the_client_s_two_dots(client):
+    """An end written ".." holds no scene back."""
+    bounded = count_scenes(client, {"from": "2015-06-27T00:00:00Z", "to": "2015-12-31T23:59:59Z"})
+    assert count_scenes(client, {"from": "..", "to": "2015-12-31T23:59:59Z"}) == bounded
+
+
+HOLE = [[500050, 5099950], [500100, 5099950], [500100, 5099970], [500050, 5099970], [500050, 5099950]]
+SQUARE = [[500000, 5099900], [500200, 5099900], [500200, 5100000], [500000, 5100000], [500000, 5099900]]
+BOW = [[500000, 5099900], [500200, 5100000], [500200, 5099900], [500000, 5100000], [500000, 5099900]]
+
+
+def masked(client, kind, coordinates):
+    """How many pixels of 20 x 10 hold data inside a geometry."""
+    body = make_body(**{"input.bounds.geometry": {"type": kind, "coordinates": coordinates}})
+    return read(client.process(body).content)[0][1].sum()
+
+
+def test_hole_of_a_geometry_is_empty(client):
+    """A hole of 5 x 2 pixels takes ten."""
+    assert masked(client, "Polygon", [SQUARE, HOLE]) == 190
+
+
+def test_parts_of_a_geometry_count_together(client):
+    """A multipolygon of the hole's place and nothing else has ten pixels."""
+    assert masked(client, "MultiPolygon", [[HOLE], [HOLE]]) == 10
+
+
+def test_crossing_edges_leave_both_halves(client):
+    """A bow tie is drawn as it lies, half of its square."""
+    assert masked(client, "Polygon", [BOW]) == pytest.approx(100, abs=10)
+
+
+def test_geometry_beside_the_bbox_leaves_nothing(client):
+    """Nothing is drawn where bbox and geometry do not meet."""
+    assert masked(client, "Polygon", [[[x + 5000, y] for x, y in SQUARE]]) == 0
+
+
+@pytest.mark.parametrize("bbox", [[170, 84.9, 170.1, 85], [-180.1, 10, -180, 10.1], [500, 95, 500.1, 95.1]])
+def test_bounds_beyond_the_world_are_empty_at_worst(client, bbox):
+    """Where a CRS has no land the image is there, and may hold nothing."""
+    body = make_body(**EARTH, **{"input.bounds": {"bbox": bbox}})
+    assert client.process(body).status_code == 200
+
+
+@pytest.mark.parametrize("code", [3857, 32601, 32660, 32701, 32760, 2180, 3035, 3413, 3995, 28992, 32184])
+def test_listed_crs_are_served(client, code):
+    """A CRS of the documentation's list is understood, and written into the file."""
+    crs = {"crs": f"http://www.opengis.net/def/crs/EPSG/0/{code}"}
+    _, profile = read(client.process(make_body(**EARTH, **{"input.bounds.properties": crs})).content)
+    assert profile["crs"] == rasterio.CRS.from_epsg(code)
+
+
+def test_pixels_are_evaluated_row_by_row(client):
+    """A counter of the script sees the pixels from the upper left, row by row, and starts anew in every request."""
+    source = (
+        "//VERSION=3\nfunction setup() { return {input: ['B02'], output: {bands: 1, sampleType: 'UINT16'}}; }"
+        "let seen = 0; function evaluatePixel() { return [seen++]; }"
+    )
+    body = make_body(evalscript=source)
+    np.testing.assert_array_equal(read(client.process(body).content)[0][0], np.arange(200).reshape(10, 20))
+    assert client.process(body).content == client.process(body).content
+
+
+@pytest.mark.parametrize(
+    ("sample_type", "written", "tag"),
+    [("UINT16", "65535", 65535), ("FLOAT32", "-9999", -9999), ("UINT8", "null", None)],
+)
+def test_nodata_value_is_a_tag(client, sample_type, written, tag):
+    """The nodataValue is written into the TIFF's tag and changes no pixel."""
+    source = script(["B02"], ["s.B02"], sample_type)
+    tagged = source.replace("sampleType", f"nodataValue: {written}, sampleType")
+    pixels, profile = read(client.process(make_body(evalscript=tagged)).content)
+    assert profile["nodata"] == tag
+    np.testing.assert_array_equal(pixels, read(client.process(make_body(evalscript=source)).content)[0])
+
+
+def test_nodata_value_may_be_nan(client):
+    """A nodataValue that JSON does not have arrives all the same."""
+    source = script(["B02"], ["s.B02"], "FLOAT32").replace("sampleType", "nodataValue: NaN, sampleType")
+    assert np.isnan(read(client.process(make_body(evalscript=source)).content)[1]["nodata"])
+
+
+def test_nodata_value_that_does_not_fit_is_refused(client):
+    """A tag that the image's type cannot hold is refused, not bent."""
+    source = script(["B02"], ["s.B02"], "UINT8").replace("sampleType", "nodataValue: -9999, sampleType")
+    answer = client.process(make_body(evalscript=source))
+    assert answer.json()["error"]["message"].startswith("This emulator does not serve the nodataValue -9999")

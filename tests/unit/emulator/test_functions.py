@@ -74,12 +74,25 @@ def evaluate():
         (f"{LIGHTS}.process(1.1)", 1),
         ("new HighlightCompressVisualizer(0, 2, 1, 0, 2).process(1)", 0.25),
         ("oceanColor[4][1]", [0, 10 / 255, 1]),
+        ("new DefaultVisualizer(0, 0.5).processList([0, 0.25, 2])", [0, 0.5, 1]),
+        ("new Identity().process(7)", 7),
+        (f"{LIGHTS}.processList([0.25, 1.1])", [0.5, 1]),
+        ("Object.keys(decodeS3OLCIQualityFlags(0)).length", 32),
+        ("decodeS3OLCIQualityFlags(2 ** 29).fresh_inland_water + decodeS3OLCIQualityFlags(2 ** 25).invalid", 2),
+        ("decodeS3OLCIQualityFlags(2 ** 22).sun_glint_risk + decodeS3OLCIQualityFlags(2 ** 20).saturatedB01", 2),
+        ("decodeS3OLCIQualityFlags(-1).bright", 1),
         ("[decodeL8C2Qa(55052).cirrus, decodeL8C2Qa(55052).cirrusConfidence, decodeL8C2Qa(55052).clear]", [1, 3, 0]),
     ],
 )
 def test_documented_example_holds(evaluate, source, expected):
     """A function answers what its documentation says."""
     assert evaluate(source) == pytest.approx(expected, rel=1e-7)
+
+
+def test_flags_are_named_from_the_highest_bit(evaluate):
+    """The flags of OLCI are land at bit 31 down to the saturation of the last band at bit 0."""
+    flags = "Object.entries(decodeS3OLCIQualityFlags(2 ** 31 + 1))"
+    assert evaluate(f"{flags}.filter((flag) => flag[1]).map((flag) => flag[0])") == ["land", "saturatedB21"]
 
 
 @pytest.mark.parametrize(

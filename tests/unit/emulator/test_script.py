@@ -125,3 +125,92 @@ def test_setup_that_says_nonsense_is_refused(setup):
     with pytest.raises(Refusal) as refusal:
         Script.load(f"function setup() {{ return {setup}; }} function evaluatePixel(s) {{ return [1]; }}")
     assert refusal.value.status == 400
+
+
+RETURNED = ["NaN", "Infinity", "-Infinity", "null", "undefined", "'7'", "'no'", "true", "[]", "1e300", "-0.5", "2.5"]
+
+
+@pytest.mark.parametrize(
+    ("sample_type", "expected"),
+    [
+        ("UINT8", [0, 255, 0, 0, 0, 7, 0, 1, 0, 255, 0, 3]),
+        ("INT16", [0, 32767, -32768, 0, 0, 7, 0, 1, 0, 32767, 0, 3]),
+        ("AUTO", [0, 255, 0, 0, 0, 255, 0, 255, 0, 255, 0, 255]),
+        ("FLOAT32", [NAN, np.inf, -np.inf, 0, NAN, 7, NAN, 1, 0, np.inf, -0.5, 2.5]),
+    ],
+)
+def test_whatever_is_returned_becomes_a_number(sample_type, expected):
+    """Values are numbers as JavaScript makes them; integers clamp infinity and show NaN as 0."""
+    bands = f"{{bands: {len(RETURNED)}, sampleType: '{sample_type}'}}"
+    source = (
+        f"function setup() {{ return {{input: ['A'], output: {bands}}}; }}"
+        f"function evaluatePixel() {{ return [{', '.join(RETURNED)}]; }}"
+    )
+    np.testing.assert_array_equal(run(source, [[1.0]])[:, 0, 0], np.array(expected, dtype=np.float32))
+
+
+@pytest.mark.parametrize("sample_type", ["INT8", "UINT8", "INT16", "UINT16"])
+def test_rounding_is_half_up_everywhere(sample_type):
+    """Over the whole range and beyond, integers are floor(v + 0.5), clamped, as numpy has it."""
+    values = np.concatenate([np.arange(-70000, 70000) / 2, np.linspace(-200, 300, 4001)]).astype(np.float32)
+    info = np.iinfo(sample_type.lower())
+    expected = np.clip(np.floor(values.astype(np.float64) + 0.5), info.min, info.max)
+    np.testing.assert_array_equal(run(passing(sample_type), [values])[0, 0], expected)
+
+
+@pytest.mark.parametrize(
+    ("declared", "units"),
+    [
+        ("['A', 'B']", [None, None]),
+        ("{bands: ['A', 'B']}", [None, None]),
+        ("[{bands: ['A', 'B'], units: 'dn'}]", ["DN", "DN"]),
+        ("[{bands: ['A', 'B'], units: ['reflectance', 'DN']}]", ["REFLECTANCE", "DN"]),
+    ],
+)
+def test_input_has_every_documented_form(declared, units):
+    """Names, an object, or objects with one unit or one per band."""
+    source = f"function setup() {{ return {{input: {declared}, output: {{bands: 1}}}}; }} function evaluatePixel() {{}}"
+    with closing(Script.load(source)) as script:
+        (read,) = script.setup.inputs
+    assert [(band.name, band.unit) for band in read.bands] == list(zip(["A", "B"], units, strict=True))
+
+
+@pytest.mark.parametrize("constant", ["'ORBIT'", "Mosaicking.ORBIT"])
+def test_output_and_mosaicking_have_every_documented_form(constant):
+    """Outputs are an object or an array of them, with a default id; constants are as good as their names."""
+    outputs = "[{bands: 2}, {id: 'mask', bands: 1, sampleType: SampleType.INT8, nodataValue: -1}]"
+    source = f"function setup() {{ return {{input: ['A'], output: {outputs}, mosaicking: {constant}}}; }}"
+    with closing(Script.load(source + "function evaluatePixel() {}")) as script:
+        first, second = script.setup.outputs
+        assert script.setup.inputs[0].mosaicking == "ORBIT"
+    assert (first.id, first.bands, first.sample_type, first.nodata) == ("default", 2, "AUTO", None)
+    assert (second.id, second.bands, second.sample_type, second.nodata) == ("mask", 1, "INT8", -1.0)
+
+
+def test_input_may_have_a_mosaicking_of_its_own():
+    """What one input says goes before what setup() says for all."""
+    inputs = "[{bands: ['A'], mosaicking: 'TILE'}, {bands: ['B'], metadata: ['bounds']}]"
+    source = f"function setup() {{ return {{input: {inputs}, output: {{bands: 1}}, mosaicking: 'ORBIT'}}; }}"
+    with closing(Script.load(source + "function evaluatePixel() {}")) as script:
+        assert [(item.mosaicking, item.bounds) for item in script.setup.inputs] == [("TILE", False), ("ORBIT", True)]
+
+
+@pytest.mark.parametrize("sample", ["s[0].A", "s[39].A", "s.length"])
+def test_short_and_long_stacks_are_read_alike(sample):
+    """Samples that are spelt out and those of a loop are the same: sample k of band A holds k."""
+    source = (
+        "function setup() { return {input: ['A'], output: {bands: 1, sampleType: 'UINT8'}, mosaicking: 'TILE'}; }"
+        f"function evaluatePixel(s) {{ return [{sample}]; }}"
+    )
+    with closing(Script.load(source)) as script:
+        feed = Feed(bands=("A",), divisors=(1.0,), samples=40)
+        script.begin([feed], script.setup.outputs, {"tiles": []})
+        planes = [np.full((2, 3), k, dtype=np.float32) for k in range(40)]
+        image = script.run(planes, (2, 3))[0]
+    assert (image == {"s[0].A": 0, "s[39].A": 39, "s.length": 40}[sample]).all()
+
+
+def test_script_cannot_reach_the_buffers():
+    """The memory that numpy shares has no name a script could use."""
+    source = passing("UINT8").replace("[s.A]", "[typeof __in === 'undefined' && typeof __out0 === 'undefined' ? 1 : 0]")
+    assert run(source, [[9]])[0, 0, 0] == 1
