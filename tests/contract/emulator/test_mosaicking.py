@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import shapely
+import shapely.geometry
 from rasterio.io import MemoryFile
 
 from .conftest import make_body
@@ -199,3 +201,66 @@ def test_strips_join_without_a_seam(client):
     pixels = read(client, **asked, **whole)
     np.testing.assert_array_equal(pixels[:, 800:], read(client, **asked, **part))
     assert pixels[:, 800:].any()
+
+
+def bounded(mosaicking, expression):
+    """A script that asks for the bounds of scenes and tells an expression."""
+    return stacked(mosaicking, more=telling(expression)).replace("units: 'DN'", "units: 'DN', metadata: ['bounds']")
+
+
+@pytest.mark.parametrize(("mosaicking", "tiles"), [("TILE", "scenes.tiles"), ("ORBIT", "scenes.orbits[0].tiles")])
+def test_footprints_of_scenes_come_when_asked_for(client, mosaicking, tiles):
+    """With the metadata "bounds" each tile has its footprint and the box around it, in the CRS of the request."""
+    tile = tell(client, bounded(mosaicking, tiles))[0]
+    geometry, envelope = shapely.geometry.shape(tile["dataGeometry"]), shapely.geometry.shape(tile["dataEnvelope"])
+    assert envelope.equals(geometry.envelope)
+    assert geometry.intersects(shapely.box(500000, 5099900, 500200, 5100000))
+    assert tile["dataGeometry"]["crs"]["properties"]["name"] == "urn:ogc:def:crs:EPSG::32633"
+    assert "dataGeometry" not in tell(client, stacked(mosaicking, more=telling(tiles)))[0]
+
+
+def test_footprint_tells_where_a_scene_has_data(client):
+    """A pixel has data of a scene where its centre lies in the scene's footprint."""
+    wide = {"input.bounds.bbox": [400000, 5000000, 600000, 5100000], "output.width": 200, "output.height": 100}
+    told = tell(client, bounded("TILE", "scenes.tiles.map((tile) => tile.dataGeometry)"), **wide)
+    shapes = [shapely.geometry.shape(one) for one in told]
+    bands = len(shapes)
+    pixels = read(
+        client, evalscript=stacked("TILE", bands=bands, returned="samples.map((s) => s.dataMask)"), **EARTH, **wide
+    )
+    x, y = np.meshgrid(400500 + 1000 * np.arange(200), 5099500 - 1000 * np.arange(100))
+    for_sure = [shapely.distance(shape.boundary, shapely.points(x, y)) > 200 for shape in shapes]
+    expected = [shapely.contains_xy(shape, x, y) for shape in shapes]
+    np.testing.assert_array_equal(pixels.astype(bool)[for_sure], np.array(expected)[for_sure])
+    assert 0 < np.mean(expected) < 1
+
+
+BOTH = """
+let seen;
+function preProcessScenes(collections) {
+  seen = Object.keys(collections);
+  collections.earth.scenes.orbits = collections.earth.scenes.orbits.slice(0, 2);
+  return collections;
+}
+function updateOutput(output, collection) {
+  output.default.bands = 3 + collection.earth.scenes.length + collection.field.scenes.length;
+}
+"""
+
+
+def test_functions_see_each_input_of_several(client):
+    """With fusion the functions for scenes find every input under its name."""
+    source = (
+        NAMED.replace("[one.length ? one[0].B03 : 7, two.length, one.length]", "[1, two.length, 3, 4, 5, 6]") + BOTH
+    )
+    pixels = read(client, evalscript=source, **{"input.data": [FIELD, SECOND]})
+    assert pixels[:, 0, 0].tolist() == [1, 2, 3, 4, 5, 6]
+    told = tell(client, source + telling("seen"), **{"input.data": [FIELD, SECOND]})
+    assert sorted(told) == ["earth", "field"]
+
+
+def test_metadata_of_the_service_are_there(client):
+    """Custom data are an empty object, and the version of the service is told."""
+    source = stacked("TILE").replace("(samples, scenes)", "(samples, scenes, input, custom, output)")
+    source = source.replace("return [", "output.userData = [custom, typeof input.serviceVersion]; return [")
+    assert tell(client, source) == [{}, "string"]
