@@ -38,6 +38,7 @@ class Inspection:
         """``totals`` gives, ready for JSON, what stands above the list."""
         self._journal = journal
         self._totals = totals
+        self._asked: dict[int, str] = {}
         self._thumbnails: OrderedDict[int, bytes | None] = OrderedDict()
         # one picture at a time, so that looking does not slow the answers
         self._drawing = asyncio.Lock()
@@ -63,7 +64,11 @@ class Inspection:
     async def overview(self, request: Request) -> Response:
         """GET: totals and a row per exchange, newest first."""
         del request
-        rows = [_summarize(exchange) for exchange in self._journal.exchanges()]
+        held = self._journal.exchanges()
+        # a body is read once, however often somebody looks
+        known = self._asked
+        self._asked = {each.number: known.get(each.number) or _tell_asked(read_request(each)) for each in held}
+        rows = [_summarize(exchange, self._asked[exchange.number]) for exchange in held]
         return JSONResponse({**self._totals(), "exchanges": rows}, headers=NO_STORE)
 
     async def exchange(self, request: Request) -> Response:
@@ -103,7 +108,7 @@ def describe_buckets(limits: Limits, now: float) -> list[dict[str, Any]]:
     ]
 
 
-def _summarize(exchange: Exchange) -> dict[str, Any]:
+def _summarize(exchange: Exchange, asked: str) -> dict[str, Any]:
     kind = exchange.answer_headers.get("content-type", "").partition(";")[0]
     return {
         "number": exchange.number,
@@ -117,13 +122,13 @@ def _summarize(exchange: Exchange) -> dict[str, Any]:
         "nbytes": exchange.answer_nbytes,
         "type": kind,
         "fault": exchange.fault,
-        "asked": _asked(read_request(exchange)),
+        "asked": asked,
         "error": _error(exchange) if exchange.status >= 400 else None,  # noqa: PLR2004  # errors begin there
         "picture": bool(exchange.answer) and (kind.startswith("image/") or kind.endswith("tar")),
     }
 
 
-def _asked(body: Any) -> str:
+def _tell_asked(body: Any) -> str:
     """Collections and size of a request in a few words; whatever is not of the expected shape is left out."""
     if not isinstance(body, dict):
         return ""
