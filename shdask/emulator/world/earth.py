@@ -1,6 +1,7 @@
 """The synthetic Earth as a collection like Sentinel-2: scenes of two satellites, and their pixels.
 
-Refuses to know requests and scripts. Every pixel is computed at its own centre: all bands are nearest, whatever is asked.
+Refuses to know requests and scripts. Every pixel is computed at its own centre and all bands are nearest: the angles by
+the documentation, the others because there is nothing coarser to resample.
 """
 
 from __future__ import annotations

@@ -60,19 +60,37 @@ class Footing:
 
     def __init__(self, u: Coordinates, v: Coordinates, scale: float, offset: tuple[float, float] = (0.0, 0.0)) -> None:
         """Positions in texture pixels are ``u * scale + offset``; ``scale`` is a power of two for a seamless globe."""
-        x, y = u * scale + offset[0], v * scale + offset[1]
-        x0, y0 = np.floor(x), np.floor(y)
-        self._fx, self._fy = (x - x0).astype(np.float32), (y - y0).astype(np.float32)
-        left, top = x0.astype(np.int64) & (SIZE - 1), (y0.astype(np.int64) & (SIZE - 1)) * SIZE
+        left, self._fx = _split(u, scale, offset[0])
+        top, self._fy = _split(v, scale, offset[1])
+        top *= SIZE
         right, bottom = (left + 1) & (SIZE - 1), (top + SIZE) & (SIZE * SIZE - 1)
         self._corners = (top + left, top + right, bottom + left, bottom + right)
 
     def take(self, field: Floats) -> Floats:
         """``field`` at the positions, bilinear."""
-        a, b, c, d = (field[corner] for corner in self._corners)
-        upper = a + (b - a) * self._fx
-        lower = c + (d - c) * self._fx
-        return np.asarray(upper + (lower - upper) * self._fy, dtype=np.float32)
+        a, b, c, d = (field.take(corner) for corner in self._corners)
+        upper = _blend(a, b, self._fx)
+        return _blend(upper, _blend(c, d, self._fx), self._fy)
+
+
+def _split(position: Coordinates, scale: float, offset: float) -> tuple[NDArray[np.intp], Floats]:
+    # the texture pixel, and how far in it
+    x = position * scale
+    if offset:
+        x += offset
+    x0 = np.floor(x)
+    x -= x0
+    whole = x0.astype(np.intp)
+    whole &= SIZE - 1
+    return whole, x.astype(np.float32)
+
+
+def _blend(near: Floats, far: Floats, t: Floats) -> Floats:
+    # in place of ``far``
+    far -= near
+    far *= t
+    far += near
+    return far
 
 
 def hash_cells(i: NDArray[np.int64], j: NDArray[np.int64], salt: int) -> Hashes:
