@@ -93,7 +93,8 @@ def _read_json(source: dict[str, Any]) -> Iterator[Condition]:
         if not isinstance(expression, dict) or not isinstance(expression.get("args"), list):
             raise invalid("A filter in cql2-json must be an object with op and args.")
         kind, arguments = str(expression.get("op")), expression["args"]
-        if kind == "and" and len(arguments) > 1:
+        # two are documented as the least, the service's own client sends one
+        if kind == "and" and arguments:
             waiting.extend(reversed(arguments))
         elif len(arguments) == OPERANDS.get(kind):
             yield _compare(kind, arguments)
