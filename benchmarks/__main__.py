@@ -16,6 +16,7 @@ NAMES = (
     "seed_downloads",
     "oracle",
     "evalscripts",
+    "emulator_earth",
 )
 
 

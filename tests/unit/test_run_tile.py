@@ -27,7 +27,7 @@ class Shop:
         self.value = 1
         self.error: Exception | None = None
 
-    def process(self, body: dict[str, Any], pu: float, _decode: object, *, spent: Spent) -> Fetched[np.ndarray]:
+    def process(self, body: dict[str, Any], _pu: float, _decode: object, *, spent: Spent) -> Fetched[np.ndarray]:
         """A picture, for one PU."""
         spent.requests += 1
         if self.error is not None:
