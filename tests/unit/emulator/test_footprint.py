@@ -17,10 +17,14 @@ from shdask.emulator.globe import WORLD
 from shdask.emulator.lattice import make_lattice
 from shdask.emulator.source import CataloguedSource
 from shdask.emulator.world.earth import Earth, EarthSource
+from shdask.emulator.world.landsat import LandsatSource
+from shdask.emulator.world.radar import RadarSource
 
 from .test_archive import write
 
-SURFACE = EarthSource(Earth(7), surface=True)
+EARTH = Earth(7)
+SURFACE = EarthSource(EARTH, surface=True)
+SOURCES = [SURFACE, RadarSource(EARTH), LandsatSource(EARTH, surface=False)]
 PIXEL_DEGREES = 1e-4
 TWO_PIXELS = 2 * PIXEL_DEGREES
 SCENE = "sentinel-2-l1c_T18SVG_2016-01-12"
@@ -35,29 +39,30 @@ def has_data(source, scene, longitude, latitude):
     return pixels is not None and bool(pixels.data_mask[0, 0])
 
 
-def draw_scene(data, west, south):
+def draw_scene(source, data, west, south):
     """A scene around a place, within ten days of a random day."""
     start = datetime(2016, 1, 1, tzinfo=UTC) + timedelta(days=data.draw(st.integers(0, 3000)))
     area = box(west, south, west + 0.5, south + 0.5)
-    found = list(SURFACE.search(area, start, start + timedelta(days=10)))
+    found = list(source.search(area, start, start + timedelta(days=10)))
     assume(found)
     return data.draw(st.sampled_from(found))
 
 
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
 @pytest.mark.parametrize("part", ["inside", "around"])
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
-def test_scene_has_data_exactly_in_its_footprint(part, data):
+@settings(max_examples=40, deadline=None)
+def test_scene_has_data_exactly_in_its_footprint(source, part, data):
     """At any point two pixels off its edge, a scene of the Earth has data if and only if its footprint holds it."""
-    scene = draw_scene(data, data.draw(st.floats(-180, 179.5)), data.draw(st.floats(-89, 88)))
-    footprint = SURFACE.footprint(scene)
+    scene = draw_scene(source, data, data.draw(st.floats(-180, 179.5)), data.draw(st.floats(-89, 88)))
+    footprint = source.footprint(scene)
     west, south, east, north = footprint.bounds if part == "inside" else footprint.buffer(0.3).bounds
     point = Point(
         np.clip(data.draw(st.floats(west, east)), -179.999, 179.999),
         np.clip(data.draw(st.floats(south, north)), -89.9, 89.9),
     )
     assume(footprint.boundary.distance(point) > TWO_PIXELS / np.cos(np.radians(point.y)))
-    assert has_data(SURFACE, scene, point.x, point.y) == footprint.contains(point)
+    assert has_data(source, scene, point.x, point.y) == footprint.contains(point)
 
 
 @given(data=st.data())
