@@ -234,6 +234,19 @@ def test_the_view_opens_from_the_middle_of_the_swath():
     np.testing.assert_allclose(azimuth[seen][west].mean() - azimuth[seen][east].mean(), 180, atol=3)
 
 
+def test_at_the_western_edge_of_a_swath_the_satellite_stands_in_the_east():
+    """And at the eastern edge in the west."""
+    bands = ["viewZenithMean", "viewAzimuthMean", "dataMask"]
+    zenith, azimuth, mask = look(WIDE, (0, 0, 1500, 100), start=10, end=11, bands=bands)
+    edge = zenith[:, 1:-1] > 10
+    western = edge & (mask[:, :-2] == 0) & (mask[:, 1:-1] == 1)
+    eastern = edge & (mask[:, 1:-1] == 1) & (mask[:, 2:] == 0)
+    assert (azimuth[:, 1:-1][western] < 180).all()
+    assert (azimuth[:, 1:-1][eastern] > 180).all()
+    assert western.any()
+    assert eastern.any()
+
+
 def test_scene_classes_agree_with_probabilities():
     """Clouds have a cloud percentage over 6, high ones over 60; snow one of 50, if no cloud hides it."""
     scl, cld, snw = look(WIDE_ALPS, month=10, start=1, end=6, bands=["SCL", "CLD", "SNW"])
