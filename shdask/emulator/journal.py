@@ -143,6 +143,8 @@ class Journal:
 
 def _read(body: bytes) -> Any:
     try:
-        return json.loads(body)
-    except ValueError:
+        value = json.loads(body)
+        json.dumps(value)  # what is nested deeper than can be written is told as text
+    except (ValueError, RecursionError):
         return body.decode(errors="replace")
+    return value

@@ -37,7 +37,7 @@ class Recorder:
         """Write the exchange, whole or not at all; returns when its files are there under their names."""
         try:
             await asyncio.to_thread(self._write, exchange)
-        except OSError:
+        except (OSError, RecursionError):  # a body may be nested deeper than it can be written
             logger.exception("the exchange %d could not be recorded", exchange.number)
 
     def _write(self, exchange: Exchange) -> None:
@@ -49,7 +49,10 @@ class Recorder:
             kind = exchange.answer_headers.get("content-type", "").partition(";")[0]
             described["answer"]["file"] = f"{stem}.{EXTENSIONS.get(kind, 'bin')}"
             _write_whole(self._folder / described["answer"]["file"], exchange.answer)
-        _write_whole(self._folder / f"{stem}.json", json.dumps(described, indent=2, ensure_ascii=False).encode())
+        _write_whole(
+            self._folder / f"{stem}.json",
+            json.dumps(described, indent=2, ensure_ascii=False).encode(errors="backslashreplace"),
+        )
 
 
 def make_recorder(config: EmulatorConfig) -> Recorder | None:
