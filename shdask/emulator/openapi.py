@@ -45,7 +45,7 @@ OTHERS = {
 }
 KEYWORDS = {"ge": "minimum", "le": "maximum"}
 """pydantic's own words, which it writes for a number that a function reads first."""
-METHODS = ("get", "post", "delete")
+METHODS = ("get", "post", "delete", "options")
 
 
 def make_description(

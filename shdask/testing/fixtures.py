@@ -14,6 +14,8 @@ import pytest
 from shdask.testing import EmulatorProcess, emulator
 
 LOOPBACK = "127.0.0.1"
+TALLY = {"calls", "struck"}
+"""What an emulator tells of a fault besides its rule."""
 
 
 @pytest.fixture(scope="session")
@@ -32,8 +34,8 @@ def sentinel_hub_emulator(sentinel_hub_emulator_options: dict[str, Any]) -> Iter
 @pytest.fixture
 def sentinel_hub_environment(
     sentinel_hub_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
-) -> EmulatorProcess:
-    """The run's emulator as new (zero counts, full buckets, no faults), with SH_* set to it for one test.
+) -> Iterator[EmulatorProcess]:
+    """The run's emulator as new (zero counts, full buckets), with SH_* set to it for one test; its faults end with it.
 
     Also names it in NO_PROXY, takes SH_PROFILE away, and sets OAUTHLIB_INSECURE_TRANSPORT, without which oauthlib,
     and so sentinelhub-py, refuses the http of loopback.
@@ -45,4 +47,6 @@ def sentinel_hub_environment(
     monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
     for name, value in sentinel_hub_emulator.environment().items():
         monkeypatch.setenv(name, value)
-    return sentinel_hub_emulator
+    configured = [{name: rule[name] for name in rule.keys() - TALLY} for rule in sentinel_hub_emulator.faults()]
+    yield sentinel_hub_emulator
+    sentinel_hub_emulator.set_faults(configured)

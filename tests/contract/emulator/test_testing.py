@@ -27,7 +27,7 @@ def run_tests(pytester: pytest.Pytester):
 
 
 def test_environment_points_at_a_running_emulator(run_tests):
-    """A test that reads SH_* from the environment gets a token, and leaves no variable behind."""
+    """A test that reads SH_* from the environment gets a token, and leaves no variable and no fault behind."""
     outcomes = run_tests(
         """
         import os
@@ -43,12 +43,19 @@ def test_environment_points_at_a_running_emulator(run_tests):
             assert answer.json()["token_type"] == "Bearer"
             assert sentinel_hub_environment.stats()["tokens_issued"] == 1
 
+            sentinel_hub_environment.set_faults("503", add=True)
+
         def test_the_next_test_starts_anew(sentinel_hub_environment):
             assert sentinel_hub_environment.stats()["tokens_issued"] == 0
+            assert [rule["kind"] for rule in sentinel_hub_environment.faults()] == ["hang"]
 
         def test_without_the_fixture_nothing_is_set(sentinel_hub_emulator):
             assert "SH_BASE_URL" not in os.environ
-        """
+        """,
+        CONFTEST + "import pytest\n"
+        "@pytest.fixture(scope='session')\n"
+        "def sentinel_hub_emulator_options():\n"
+        "    return {'faults': 'hang:0.0'}\n",
     )
     assert outcomes == {"passed": 3}
 
