@@ -10,9 +10,11 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import reduce
 from typing import Any
 
 CONNECTIONS_REMEMBERED = 100_000
+SPARE_DEPTH = 200
 PU_HEADER = "x-processingunits-spent"
 SERVICES = {"catalog": "catalog", "async": "async", "process": "process", "token": "token", "ratelimit": "account"}
 """Part of a path -> service; the first that is found counts, as asynchronous paths end in "process"."""
@@ -144,7 +146,8 @@ class Journal:
 def _read(body: bytes) -> Any:
     try:
         value = json.loads(body)
-        json.dumps(value)  # what is nested deeper than can be written is told as text
+        # what is nested too deeply to be written, further down the stack as well, is told as text
+        json.dumps(reduce(lambda inner, _: [inner], range(SPARE_DEPTH), value))
     except (ValueError, RecursionError):
         return body.decode(errors="replace")
     return value
