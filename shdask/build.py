@@ -181,6 +181,9 @@ def run_build(
     credentials: Credentials,
     *,
     max_pu: float | None = None,
+    only: Sequence[int] | None = None,
+    job: str | None = None,
+    options: Sequence[str] = (),
     on_event: Callable[[TileEvent], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> BuildReport:
@@ -188,7 +191,9 @@ def run_build(
 
     Creates or continues the cube, owns its ledger, and drains the tiles in flight for up to 25 s on
     KeyboardInterrupt. ``on_event`` hears of each tile after its row is on disk, ``on_progress`` of the
-    whole several times a second; both are called in this thread. ``max_pu`` None is the plan's own.
+    whole several times a second; both are called in this thread. ``max_pu`` None is the plan's own. ``only``
+    limits the run to tiles of these indices. ``job`` (a path) and ``options`` (words of a command line) are kept
+    in the ledger, so that `status` can say how to go on.
 
     Raises:
         StoreError: the store belongs to another cube, or another process owns it.
@@ -201,20 +206,18 @@ def run_build(
     max_pu = plan.max_pu if max_pu is None else max_pu
     cube = create_or_open(plan, store)
     with Ledger.open(cube.place) as ledger:
-        tally = Tally.begin(plan, cube, ledger)
-        _check_budget(tally, max_pu)
-        try:
+        tally = Tally.begin(plan, cube, ledger, only=only, job=job, options=options)
+        with tally.closing():
+            _check_budget(tally, max_pu)
             todo = tally.remaining
             if todo.size:
-                job = BuildJob(plan=plan, cube=cube, credentials=credentials, give_out=tally.give_out)
-                with executor.start(job, todo) as run:
+                work = BuildJob(plan=plan, cube=cube, credentials=credentials, give_out=tally.give_out)
+                with executor.start(work, todo) as run:
                     try:
                         _record_until_finished(run, tally, max_pu, listeners)
                     finally:
                         if run.finished:
                             tally.settle()
-        finally:
-            tally.close()
     return tally.report()
 
 
@@ -243,7 +246,9 @@ def _record_until_finished(run: Run, tally: Tally, max_pu: float | None, listene
     def record(waiting_for: Callable[[], str]) -> None:
         events = run.poll(POLL_S)
         tally.add(events)
-        listeners.hear(events, lambda: tally.progress(waiting_for()))  # the answer may cost a call to the scheduler
+        # the answer may cost a call to the scheduler
+        listeners.hear(events, lambda: tally.progress(waiting_for(), max_pu))
+        tally.say_progress(lambda: tally.progress(waiting_for(), max_pu))
 
     over_budget = False
     with _interrupts_between_records() as interrupted:

@@ -10,8 +10,9 @@ import html
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,11 @@ from shdask.plan.cube import CubePlan
 logger = logging.getLogger(__name__)
 
 SHOWN_FAILURES = 5
+REQUEST_CHARS = 12
+"""Of a request's digest, in logs."""
+NOTE_S = 5.0
+INTERRUPTED = 130
+"""Exit code after Ctrl-C and SIGTERM."""
 STORE_RETRIES = RetryPolicy(max_retries=30, base_wait_s=1.0, growth=2.0, max_wait_s=10.0, total_s=120.0)
 """How long a store that refuses is waited for, with what was paid for in memory."""
 
@@ -135,33 +141,73 @@ class Progress:
     remaining_s: float | None
     """Projected from this run's pace; None until there is one."""
     waiting_for: str
+    max_pu: float | None = None
+    """What this run may spend; None without a cap."""
+
+    def note(self) -> dict[str, object]:
+        """What the owner's heartbeat carries for `status`; of this run. Pure."""
+        return {
+            "waiting_for": self.waiting_for,
+            "pu_spent": round(self.pu_spent, 4),
+            "pu_projected": round(self.pu_projected, 4),
+            "max_pu": self.max_pu,
+            "requests_per_minute": round(self.requests_per_minute, 1),
+            "rejected": self.rejected,
+            "seconds": round(self.seconds, 1),
+        }
 
 
 class Tally:
     """Counts what a run does; `add` makes an event durable before it counts."""
 
-    def __init__(self, plan: CubePlan, cube: CubeStore, ledger: Ledger, states: NDArray[np.uint8]) -> None:
+    def __init__(
+        self,
+        plan: CubePlan,
+        cube: CubeStore,
+        ledger: Ledger,
+        states: NDArray[np.uint8],
+        only: Sequence[int] | None = None,
+    ) -> None:
         self.pu_spent = 0.0
         self._plan = plan
         self._cube = cube
         self._ledger = ledger
         self._states = states
+        self._wanted = np.ones(plan.tile_count, np.bool_)
+        if only is not None:
+            self._wanted[:] = False
+            self._wanted[np.asarray(only, np.intp)] = True
         self._started = time.monotonic()
         self._counts = dict.fromkeys(TileState, 0)
         self._here = np.zeros(plan.tile_count, np.uint8)
-        self._skipped = plan.tile_count - self.remaining.size
+        self._skipped = int(np.count_nonzero(self._is_done()))
+        self._tried = self.remaining.size
         self._done_here = 0
         self._requests = self._rejected = self._nbytes = 0
         self._pu_unknown = 0.0
         self._failures: dict[int, str] = {}
+        self._note: Mapping[str, object] = {}
+        self._say_next = float("-inf")
         self.pu_projected = _projected_pu(plan, self.remaining)
 
     @classmethod
-    def begin(cls, plan: CubePlan, cube: CubeStore, ledger: Ledger) -> Tally:
-        """The tally of a run that starts now, with what store and ledger say of each tile."""
+    def begin(
+        cls,
+        plan: CubePlan,
+        cube: CubeStore,
+        ledger: Ledger,
+        *,
+        only: Sequence[int] | None = None,
+        job: str | None = None,
+        options: Sequence[str] = (),
+    ) -> Tally:
+        """The tally of a run that starts now, with what store and ledger say of each tile.
+
+        ``only`` limits the run to these tiles. ``job`` and ``options`` are kept for `status`; see `RunHeader`.
+        """
         states = known_states(plan, cube, ledger)
-        tally = cls(plan, cube, ledger, states)
-        ledger.begin_run(pu_projected=tally.pu_projected)
+        tally = cls(plan, cube, ledger, states, only)
+        ledger.begin_run(pu_projected=tally.pu_projected, job=job, options=options)
         failed = np.flatnonzero(ledger.states[: states.size] == TileState.FAILED)
         unheard = np.fromiter((tile for tile in ledger.past.in_flight if tile < states.size), np.intp)
         untold = np.union1d(failed, unheard)
@@ -181,23 +227,39 @@ class Tally:
 
     def say(self, note: Mapping[str, object]) -> None:
         """Let the owner's heartbeat carry ``note`` (small JSON) for `status` to show."""
+        self._note = note
         self._ledger.say(note)
+
+    def say_progress(self, make_progress: Callable[[], Progress]) -> None:
+        """Let the heartbeat carry the progress; asks for it every few seconds only."""
+        now = time.monotonic()
+        if now >= self._say_next:
+            self._say_next = now + NOTE_S
+            self.say(make_progress().note())
 
     @property
     def remaining(self) -> NDArray[np.intp]:
-        """Indices of the tiles that are neither written nor empty."""
-        return np.flatnonzero((self._states != TileState.WRITTEN) & (self._states != TileState.EMPTY))
+        """Indices of the run's tiles that are neither written nor empty."""
+        return np.flatnonzero(self._wanted & ~self._is_done())
+
+    def _is_done(self) -> NDArray[np.bool_]:
+        return np.asarray((self._states == TileState.WRITTEN) | (self._states == TileState.EMPTY))
 
     def add(self, events: Sequence[TileEvent]) -> None:
         """Append the events' rows to the ledger, then count them. Raises StoreError, also where the lease was lost."""
-        call_with_retries(lambda: self._ledger.append(events), STORE_RETRIES, on_error=_log_wait)
+        call_with_retries(lambda: self._ledger.append(events), STORE_RETRIES, on_error=self._say_wait)
         for event in events:
+            _log_tile(event)
             self._requests += event.requests
             self._rejected += event.rejected
             self.pu_spent += event.pu_spent
             self._pu_unknown += event.pu_unknown
             self._nbytes += event.nbytes
             self._count(event)
+
+    def _say_wait(self, error: ShdaskError, wait_s: float) -> None:
+        logger.warning("waiting %.0f s for the store: %s", wait_s, error)
+        self._ledger.say({**self._note, "waiting_for": f"the store: {error}"})
 
     def _count(self, event: TileEvent) -> None:
         """Let a tile count once, by its last attempt; an attempt that finds this run's own work done says nothing."""
@@ -217,10 +279,10 @@ class Tally:
         if event.error is not None:
             self._failures[event.tile] = event.error
 
-    def progress(self, waiting_for: str) -> Progress:
+    def progress(self, waiting_for: str, max_pu: float | None = None) -> Progress:
         """A snapshot for displays."""
         seconds = time.monotonic() - self._started
-        left = self._plan.tile_count - self._skipped - sum(self._counts.values())
+        left = self._tried - sum(self._counts.values())
         return Progress(
             tiles=self._plan.tile_count,
             done=self._skipped + self._counts[TileState.WRITTEN] + self._counts[TileState.EMPTY],
@@ -233,6 +295,7 @@ class Tally:
             requests_per_minute=self._requests / seconds * 60 if seconds else 0.0,
             remaining_s=left * seconds / self._done_here if self._done_here else None,
             waiting_for=waiting_for,
+            max_pu=max_pu,
         )
 
     def report(self) -> BuildReport:
@@ -261,11 +324,35 @@ class Tally:
         if self._ledger.lost:
             return
         self._cube.write_states(self._states)
-        self._cube.mark_complete(complete=self.remaining.size == 0, pu_spent=self._ledger.pu_spent)
+        self._cube.mark_complete(complete=bool(self._is_done().all()), pu_spent=self._ledger.pu_spent)
+
+    @contextlib.contextmanager
+    def closing(self) -> Iterator[None]:
+        """`close` at the end of the block, and let the ledger say how the run ended, for whoever asks later."""
+        end: dict[str, Any] = {"exit_code": 0}
+        try:
+            yield
+            if self._counts[TileState.FAILED]:
+                end = {"exit_code": BuildError.exit_code, "error": f"{self._counts[TileState.FAILED]} tiles failed"}
+        except KeyboardInterrupt:
+            end = {"exit_code": INTERRUPTED, "error": "interrupted"}
+            raise
+        except BaseException as error:
+            end = {
+                "exit_code": getattr(error, "exit_code", 1),
+                "error": f"{type(error).__name__}: {error}",
+                "resume_at": getattr(error, "resume_at", None),
+            }
+            raise
+        finally:
+            with contextlib.suppress(StoreError):  # the next line tells the same trouble, or another owns the cube
+                self._ledger.end_run(**end)
+            self.close()
 
 
-def _log_wait(error: ShdaskError, wait_s: float) -> None:
-    logger.warning("waiting %.0f s for the store: %s", wait_s, error)
+def _log_tile(event: TileEvent) -> None:
+    text = event.error or ("found done" if event.skipped else event.state.name.lower())
+    logger.info("tile %d, request %s: %s", event.tile, (event.request or "-")[:REQUEST_CHARS], text)
 
 
 def _projected_pu(plan: CubePlan, todo: NDArray[np.intp]) -> float:

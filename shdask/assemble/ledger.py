@@ -22,7 +22,9 @@ from shdask.assemble.place import Place, open_place
 from shdask.assemble.rows import (
     Fold,
     LedgerSummary,
+    RunEnd,
     RunHeader,
+    end_line,
     event_line,
     forgotten_line,
     given_out_line,
@@ -74,16 +76,22 @@ class Ledger:
         """`TileState` of each tile's last row at the opening; see `LedgerSummary.states`."""
         return self.past.states
 
-    def begin_run(self, *, pu_projected: float) -> None:
-        """Append the row that starts a run."""
+    def begin_run(self, *, pu_projected: float, job: str | None = None, options: Sequence[str] = ()) -> None:
+        """Append the row that starts a run; see `RunHeader`."""
         run = RunHeader(
             started=time.time(),
             version=__version__,
             pu_projected=pu_projected,
             host=socket.gethostname(),
             pid=os.getpid(),
+            job=job,
+            options=tuple(options),
         )
         self._write(run_line(run))
+
+    def end_run(self, *, exit_code: int, error: str | None = None, resume_at: str | None = None) -> None:
+        """Append the row that says how the run ended; see `RunEnd`."""
+        self._write(end_line(RunEnd(at=time.time(), exit_code=exit_code, error=error, resume_at=resume_at)))
 
     def give_out(self, tiles: Sequence[int], *, pu_projected: float) -> None:
         """Make durable that ``tiles`` may be sent from now on, before they are."""

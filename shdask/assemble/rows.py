@@ -6,6 +6,7 @@ Refuses to know where lines are kept.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -18,6 +19,7 @@ from shdask.model import TileEvent, TileState
 _DEFAULTS = {item.name: item.default for item in fields(TileEvent)}
 _STATES = {state.name.lower(): state for state in TileState}
 _NO_CHECKSUM = -1
+_PACE_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,24 @@ class RunHeader:
     """For what was left to do when it started."""
     host: str
     pid: int
+    job: str | None = None
+    """Absolute path of the job file on that host, where there was one."""
+    options: tuple[str, ...] = ()
+    """Words of the command line that came after job and store."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnd:
+    """How a run ended that could still say so."""
+
+    at: float
+    """POSIX time."""
+    exit_code: int
+    """Of the command line; 0 where nothing was left to do."""
+    error: str | None = None
+    """``ErrorClass: message``."""
+    resume_at: str | None = None
+    """When the account may buy again, ISO 8601 in UTC, where its quota is used up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,8 +71,12 @@ class LedgerSummary:
     errors: dict[int, str] = field(default_factory=dict)
     """Tile index -> the error of its last row, where that failed."""
     runs: tuple[RunHeader, ...] = ()
+    end: RunEnd | None = None
+    """Of the last run; None while it goes on, and where it was killed."""
     last_row: float | None = None
     """POSIX time of the last tile's row."""
+    pace: tuple[float, ...] = ()
+    """POSIX times of the last run's last rows, at most some hundred, oldest first."""
     unreadable_rows: int = 0
     """Lines that are no row, such as one cut by a power failure."""
 
@@ -60,6 +84,11 @@ class LedgerSummary:
 def run_line(run: RunHeader) -> bytes:
     """The row that starts a run. Pure."""
     return _line({"run": asdict(run)})
+
+
+def end_line(end: RunEnd) -> bytes:
+    """The row that ends a run. Pure."""
+    return _line({"end": asdict(end)})
 
 
 def given_out_line(tiles: Sequence[int], pu: float) -> bytes:
@@ -145,6 +174,8 @@ class Fold:
         self._in_flight: dict[int, float] = {}
         self._errors: dict[int, str] = {}
         self._runs: list[RunHeader] = []
+        self._end: RunEnd | None = None
+        self._pace: deque[float] = deque(maxlen=_PACE_ROWS)
         self._pu_spent = 0.0
         self._requests = self._rejected = self._nbytes = self._unreadable = 0
         self._last_row: float | None = None
@@ -175,6 +206,7 @@ class Fold:
         self._rejected += row.get("rejected", 0)
         self._nbytes += row.get("nbytes", 0)
         self._last_row = row.get("finished", self._last_row)
+        self._pace.append(self._last_row or 0.0)
         if state is TileState.FAILED:
             self._errors[tile] = row.get("error", "")
         else:
@@ -182,7 +214,12 @@ class Fold:
 
     def _add_other(self, row: dict[str, Any]) -> None:
         if "run" in row:
-            self._runs.append(RunHeader(**row["run"]))
+            run = row["run"]
+            self._runs.append(RunHeader(**{**run, "options": tuple(run.get("options", ()))}))
+            self._end = None
+            self._pace.clear()
+        elif "end" in row:
+            self._end = RunEnd(**row["end"])
         elif "settled" in row:
             self._in_flight.clear()
         elif "forgotten" in row:
@@ -211,6 +248,8 @@ class Fold:
             nbytes=self._nbytes,
             errors=self._errors,
             runs=tuple(self._runs),
+            end=self._end,
+            pace=tuple(self._pace),
             last_row=self._last_row,
             unreadable_rows=self._unreadable,
         )
