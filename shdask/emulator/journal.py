@@ -146,8 +146,9 @@ class Journal:
 def _read(body: bytes) -> Any:
     try:
         value = json.loads(body)
-        # what is nested too deeply to be written, further down the stack as well, is told as text
-        json.dumps(reduce(lambda inner, _: [inner], range(SPARE_DEPTH), value))
+        # what cannot be written as JSON again, further down the stack as well, is told as text
+        nested = reduce(lambda inner, _: [inner], range(SPARE_DEPTH), value)
+        json.dumps(nested, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         return body.decode(errors="replace")
     return value

@@ -165,3 +165,11 @@ def test_odd_scripts_get_documented_answers(client, declared, returned, told):
     )
     answer = post(client, json.dumps(make_body(evalscript=source)), JSON_TYPE)
     assert is_documented(answer), answer.text
+
+
+def test_inspection_survives_every_body(client):
+    """Bodies that cannot be written as JSON again are listed as text."""
+    for_ever = b'{"a":' * 900 + b"1" + b"}" * 900
+    statuses = [post(client, raw, JSON_TYPE).status_code for raw in (for_ever, b'"\\ud800"', b"[NaN]", b"\xff")]
+    assert statuses == [400, 400, 400, 400]
+    assert len(client.emulator.requests()) >= 4
