@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
+from zarr.storage import _local
 
 from shdask.assemble.ledger import Ledger, read_ledger
 from shdask.assemble.status import read_status
@@ -129,29 +133,32 @@ def test_progress_is_told_tile_by_tile(cube):
     assert heard == [(done, 7) for done in range(1, 8)]
 
 
-def test_a_disk_that_does_not_answer_breaks_no_tile(cube, monkeypatch):
+@pytest.fixture
+def refuse_first_shard(monkeypatch) -> Callable[[int, str], None]:
+    """Lets every read of the first tile's B04 fail."""
+    get = _local._get
+
+    def refuse(code: int, text: str) -> None:
+        def refusing(path: Path, *args: object) -> object:
+            if path.match("B04/c/0/0"):
+                raise OSError(code, text)
+            return get(path, *args)
+
+        monkeypatch.setattr(_local, "_get", refusing)
+
+    return refuse
+
+
+def test_a_disk_that_does_not_answer_breaks_no_tile(cube, refuse_first_shard):
     """A verdict needs an answer."""
-
-    def refuse(*_args: object) -> None:
-        raise OSError(110, "Connection timed out")
-
-    monkeypatch.setattr("zarr.storage._local._get", refuse)
+    refuse_first_shard(110, "Connection timed out")
     with pytest.raises(StoreUnavailable, match="timed out"):
         verify_cube(cube.place)
 
 
-def test_a_bad_sector_is_a_broken_tile(cube, monkeypatch):
+def test_a_bad_sector_is_a_broken_tile(cube, refuse_first_shard):
     """Asking again would not help."""
-    from zarr.storage import _local
-
-    get = _local._get
-
-    def refuse(path, *args):
-        if path.match("B04/c/0/0"):
-            raise OSError(5, "Input/output error")
-        return get(path, *args)
-
-    monkeypatch.setattr(_local, "_get", refuse)
+    refuse_first_shard(5, "Input/output error")
     report = verify_cube(cube.place)
     assert list(report.broken) == [0]
     assert "Input/output error" in report.broken[0]
