@@ -11,14 +11,17 @@ import pickle
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from shdask.errors import AuthError, ShdaskError
+from shdask.cluster.build_desk import is_dead
+from shdask.errors import AuthError, BuildError, ShdaskError
 from shdask.fetch.auth import ClientCredentials
 from shdask.fetch.client import RequestsTransport
 from shdask.fetch.limiter import LimiterState
+from shdask.fetch.outage import Outage, OutageRule
 from shdask.settings import Credentials, Deployment
 
 
@@ -57,6 +60,8 @@ class AccountDesk(SchedulerPlugin):
     def start(self, scheduler: Scheduler) -> None:
         """Register the handlers that workers and clients call by name."""
         self._accounts: dict[str, _Account] = {}
+        self._dead: set[str] = set()
+        """Workers that were given up; one that was only frozen may wake up."""
         self._scheduler = scheduler
         scheduler.handlers.update(
             shdask_login=self.login,
@@ -73,10 +78,26 @@ class AccountDesk(SchedulerPlugin):
             account.transport.close()
         self._accounts.clear()
 
+    def remove_worker(self, scheduler: Scheduler, worker: str, *, stimulus_id: str, **_: Any) -> None:  # noqa: ARG002  # distributed's signature
+        """Give no permit any more to a worker that was given up."""
+        if is_dead(stimulus_id):
+            self._dead.add(worker)
+
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:  # noqa: ARG002  # distributed's signature
+        """A new worker may have the address of a dead one."""
+        self._dead.discard(worker)
+
     async def login(
-        self, account: str, client_id: str, client_secret: Sealed, deployment: Mapping[str, object]
+        self,
+        account: str,
+        client_id: str,
+        client_secret: Sealed,
+        deployment: Mapping[str, object],
+        outage: Mapping[str, float] | None = None,
     ) -> bytes | None:
         """Take the credentials and prove them by fetching a token; a second login renews them, and the rates.
+
+        What earlier builds met of an outage is forgotten; ``outage`` holds the fields of an OutageRule.
 
         Returns None, or the pickled ShdaskError that refused them.
         """
@@ -93,11 +114,12 @@ class AccountDesk(SchedulerPlugin):
             return pickle.dumps(error)
         known = self._accounts.get(account)  # another login may have come meanwhile
         limiter = known.limiter if known and known.deployment == where else LimiterState.for_deployment(where)
+        limiter.outage = Outage(rule=OutageRule(**outage or {}))  # type: ignore[arg-type]  # its own fields
         self._accounts[account] = _Account(deployment=where, limiter=limiter, tokens=tokens, transport=transport)
         return None
 
     async def lease(
-        self, account: str, count: int, pu_each: float, answered: bool = False
+        self, account: str, count: int, pu_each: float, answered: bool = False, worker: str = ""
     ) -> tuple[float, ...] | bytes:
         """Up to ``count`` permits for requests of ``pu_each`` PU, as delays from now in seconds, ascending.
 
@@ -105,6 +127,8 @@ class AccountDesk(SchedulerPlugin):
         something since the last call. A pickled ShdaskError where nothing shall be sent any more.
         """
         limiter = self._known(account).limiter
+        if worker in self._dead:
+            return pickle.dumps(BuildError("this worker was not heard of for too long; its tiles are in other hands"))
         if answered:
             limiter.answered()
         try:
@@ -135,9 +159,10 @@ class AccountDesk(SchedulerPlugin):
         return token.value, token.expires_at - time.monotonic()
 
     async def snapshot(self, account: str) -> dict[str, float]:
-        """The limiter's state and the number of workers, for displays."""
+        """The limiter's state, and the numbers of workers and of their threads."""
         limiter = self._known(account).limiter.snapshot(time.monotonic())
-        return {**limiter, "workers": len(self._scheduler.workers)}
+        workers = self._scheduler.workers.values()
+        return {**limiter, "workers": len(workers), "threads": sum(worker.nthreads for worker in workers)}
 
     def _known(self, account: str) -> _Account:
         if account not in self._accounts:

@@ -15,7 +15,7 @@ from distributed import Client, get_worker
 from distributed.protocol.serialize import ToPickle
 
 from shdask.cluster.scheduler_plugin import AccountDesk, Sealed, account_key
-from shdask.cluster.worker_plugin import SchedulerGate, SchedulerTokens
+from shdask.cluster.seams import SchedulerGate, SchedulerTokens
 from shdask.fetch.auth import ClientCredentials, TokenSource
 from shdask.fetch.client import RequestsTransport
 from shdask.fetch.limiter import LimiterState, LocalRateGate, RateGate

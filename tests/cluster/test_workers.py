@@ -20,7 +20,8 @@ from distributed.comm import CommClosedError
 import shdask
 from shdask.cluster.executor import DaskExecutor
 from shdask.cluster.local import open_client, open_local_client
-from shdask.cluster.worker_plugin import SchedulerGate, run_batch
+from shdask.cluster.seams import SchedulerGate
+from shdask.cluster.worker_plugin import run_batch
 from shdask.emulator.launch import start_emulator
 from shdask.errors import SettingsError, StoreError, TransportError
 from tests.cluster.specs import earth_spec
@@ -145,7 +146,7 @@ def test_worker_that_cannot_reach_the_scheduler_tries_again(client) -> None:
     async def lease(**words: object) -> None:
         raise CommClosedError("gone")
 
-    worker = SimpleNamespace(loop=client.loop, scheduler=SimpleNamespace(shdask_lease=lease))
+    worker = SimpleNamespace(loop=client.loop, address="tcp://here", scheduler=SimpleNamespace(shdask_lease=lease))
     with pytest.raises(TransportError, match="gone"):
         SchedulerGate(worker, "account").acquire(0.01)
     assert TransportError.retryable

@@ -2,41 +2,69 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from shdask.cluster.executor import cut_batches, fetch_threads
+from shdask.cluster.batches import TileQueue, fetch_threads
 from shdask.settings import DEPLOYMENTS
 
 
+def batches_of(tiles: NDArray[np.intp], tiles_per_s: float, *clusters: tuple[int, int]) -> list[list[int]]:
+    """All batches; the cluster is of (task threads, tiles in flight) in turn."""
+    queue, batches = TileQueue(tiles, tiles_per_s), []
+    sizes = itertools.cycle(clusters)
+    while not queue.is_empty:
+        task_threads, in_flight = next(sizes)
+        batches.append(queue.next_batch(task_threads=task_threads, in_flight=in_flight))
+    return batches
+
+
 @given(
-    count=st.integers(0, 5000),
-    task_threads=st.integers(1, 64),
-    in_flight=st.integers(1, 256),
+    count=st.integers(0, 3000),
+    clusters=st.lists(st.tuples(st.integers(1, 64), st.integers(1, 256)), min_size=1, max_size=4),
     tiles_per_s=st.floats(0.01, 1000),
 )
-def test_batches_hold_every_tile_once_in_order(count, task_threads, in_flight, tiles_per_s) -> None:
-    """Joined together, the batches are the tiles."""
+def test_batches_hold_every_tile_once_in_order(count, clusters, tiles_per_s) -> None:
+    """Joined together, the batches are the tiles, however the cluster changes meanwhile."""
     tiles = np.arange(0, 3 * count, 3)
-    batches = cut_batches(tiles, task_threads=task_threads, in_flight=in_flight, tiles_per_s=tiles_per_s)
-    assert [tile for batch in batches for tile in batch] == tiles.tolist()
+    assert [tile for batch in batches_of(tiles, tiles_per_s, *clusters) for tile in batch] == tiles.tolist()
 
 
 @given(count=st.integers(1, 5000), task_threads=st.integers(1, 64), in_flight=st.integers(1, 256))
 def test_first_batches_fill_the_threads(count, task_threads, in_flight) -> None:
     """One batch per thread is enough to have all asked-for tiles in flight, as far as there are tiles."""
-    batches = list(cut_batches(np.arange(count), task_threads=task_threads, in_flight=in_flight, tiles_per_s=5))
+    batches = batches_of(np.arange(count), 5.0, (task_threads, in_flight))
     assert sum(len(batch) for batch in batches[:task_threads]) >= min(count, in_flight) / 2
 
 
 def test_million_tiles_make_few_batches() -> None:
     """At 600 requests a minute on 8 threads a batch lasts some ten seconds."""
-    batches = list(cut_batches(np.arange(1_000_000), task_threads=8, in_flight=40, tiles_per_s=10))
+    batches = batches_of(np.arange(1_000_000), 10.0, (8, 40))
     assert (len(batches[0]), len(batches[-1])) == (13, 1)
+
+
+def test_tiles_that_came_back_are_next() -> None:
+    """They are a batch of their own, and the queue is not empty before they are out."""
+    queue = TileQueue(np.arange(2), 1.0)
+    queue.next_batch(task_threads=1, in_flight=9)
+    queue.put_back([7, 5])
+    assert not queue.is_empty
+    assert queue.next_batch(task_threads=1, in_flight=9) == [7, 5]
+    assert queue.is_empty
+
+
+def test_cleared_queue_gives_out_nothing() -> None:
+    """Neither what was left nor what had come back."""
+    queue = TileQueue(np.arange(5), 1.0)
+    queue.put_back([7])
+    queue.clear()
+    assert (queue.is_empty, queue.next_batch(task_threads=1, in_flight=1)) == (True, [])
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import queue
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 from distributed.scheduler import KilledWorker
 
 import shdask
-from shdask.cluster.executor import _DaskRun, _install
-from shdask.cluster.worker_plugin import BatchResult, TileWorker, event_row
+from shdask.cluster import run as run_module
+from shdask.cluster.executor import _install
+from shdask.cluster.patience import Patience
+from shdask.cluster.run import DaskRun
+from shdask.cluster.worker_plugin import BatchResult, TileWorker, event_from_row, event_row
 from shdask.errors import BuildError, SettingsError
 from shdask.model import TileEvent, TileState
 from tests.cluster.specs import earth_spec
@@ -28,7 +34,8 @@ class _PlayedFuture:
         self.answer = answer
 
     def add_done_callback(self, call: Callable[[_PlayedFuture], None]) -> None:
-        call(self)
+        if not isinstance(self.answer, SilentBatch):
+            call(self)
 
     def result(self) -> BatchResult:
         return self.answer if isinstance(self.answer, BatchResult) else self._fail(self.answer)
@@ -44,14 +51,26 @@ class _PlayedClient:
     """Hands out the answers of batches one by one; what it is asked to run is counted and fails."""
 
     status = "running"
+    scheduler = SimpleNamespace(shdask_snapshot=None)
 
     def __init__(self, *answers: BatchResult | Exception) -> None:
         self.answers = list(answers)
         self.listen: Callable[[Any], None] = print
         self.asked = 0
+        self.threads = 1
+        self.places: list[dict[str, Any]] = []
+        self.batches: list[list[int]] = []
 
-    def compute(self, _task: object) -> _PlayedFuture:
+    def compute(self, task: Any, **place: Any) -> _PlayedFuture:
+        self.places.append(place)
+        self.batches.append(next(iter(task.dask.values())).args[1])
         return _PlayedFuture(self.answers.pop(0))
+
+    def nthreads(self) -> dict[str, int]:
+        return {"tcp://a": 1, "tcp://b": 1}
+
+    def sync(self, _handler: object, **_words: object) -> dict[str, float]:
+        return {"workers": self.threads, "threads": self.threads}
 
     def register_plugin(self, plugin: TileWorker) -> None:
         pass
@@ -73,13 +92,17 @@ def batch(*tiles: int) -> BatchResult:
 
 
 @pytest.fixture
-def start():
+def start(monkeypatch: pytest.MonkeyPatch):
     """A run of batches of one tile, one in flight, on a client that is given."""
+    monkeypatch.setattr(run_module, "BATCHES_PER_THREAD", 1)
+    monkeypatch.setattr(run_module, "fetch_threads", lambda _deployment, _workers: 0)
 
-    def begin(client: _PlayedClient, tiles: int) -> _DaskRun:
-        plan = shdask.make_plan(earth_spec())
-        plugin = TileWorker(build="b", account="a", plan=plan, cube=None, fetch_threads=1)
-        run = _DaskRun(client, plugin, iter([[tile] for tile in range(tiles)]), window=1, release=lambda: None)
+    def begin(client: _PlayedClient, tiles: int) -> DaskRun:
+        plan = shdask.make_plan(earth_spec(service={"requests_per_minute": 1}))
+        plugin = TileWorker(build="b", account="a", plan=plan, cube=None, patience=Patience())
+        given_out: list[Sequence[int]] = []
+        run = DaskRun(client, plugin, np.arange(tiles), give_out=given_out.append, release=lambda: None)
+        run.given_out = given_out
         run.begin()
         return run
 
@@ -142,6 +165,84 @@ def test_second_attempt_at_a_tile_is_heard(start) -> None:
     run = start(client, tiles=1)
     client.listen((0.0, event_row(written(0, finished=2.0))))
     assert len(run.poll(0.1)) == 2
+
+
+def test_tiles_without_a_word_are_given_out_again_elsewhere(start) -> None:
+    """A worker ended before them, or they were stuck on it: another one is preferred, and the ledger told again."""
+    client = _PlayedClient(BatchResult(events=(), worker="tcp://a"), batch(0))
+    run = start(client, tiles=1)
+    assert [event.state for event in run.poll(0.1)] == [TileState.WRITTEN]
+    assert client.batches == [[0], [0]]
+    assert client.places == [{}, {"workers": ["tcp://b"], "allow_other_workers": True}]
+    assert run.given_out == [[0], [0]]
+
+
+def test_tile_that_never_comes_back_fails_in_the_end(start) -> None:
+    """Three times without a word is a failure that names the tile, not a build that goes round for ever."""
+    run = start(_PlayedClient(*[BatchResult(events=(), worker="tcp://a")] * 3, batch(1)), tiles=2)
+    events = run.poll(0.1)
+    assert sorted((event.tile, event.state) for event in events) == [(0, TileState.FAILED), (1, TileState.WRITTEN)]
+    assert "3 times without a word" in str([event.error for event in events])
+    assert run.finished
+
+
+def test_tile_heard_of_before_is_not_given_out_again(start) -> None:
+    """The second attempt of a lost worker's batch is silent of what its first one told."""
+    client = _PlayedClient(BatchResult(events=(), worker="tcp://a"))
+    run = start(client, tiles=1)
+    run._inbox = played_inbox((0.0, event_row(written(0))), run._inbox.get())
+    assert [event.tile for event in run.poll(0.1)] == [0]
+    assert (run.finished, client.batches) == (True, [[0]])
+
+
+def played_inbox(stamped: Any, future: Any) -> queue.SimpleQueue[Any]:
+    """An inbox in which the event comes before its batch, as over the wire."""
+    inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    inbox.put(event_from_row(stamped[1]))
+    inbox.put(future)
+    return inbox
+
+
+def test_tiles_of_a_stopped_run_stay_untried(start) -> None:
+    """What was not begun when a build stopped is neither given out again nor failed."""
+    client = _PlayedClient(BatchResult(events=(), worker="tcp://a"))
+    run = start(client, tiles=2)
+    run.stop()
+    assert run.poll(0.1) == []
+    assert (run.finished, run.fatal, client.batches) == (True, None, [[0]])
+
+
+def test_window_follows_the_cluster(start, monkeypatch) -> None:
+    """Workers that join late get batches at the next look, a second later."""
+    client = _PlayedClient(*[SilentBatch()] * 9)
+    run = start(client, tiles=9)
+    assert len(client.batches) == 1
+    client.threads = 4
+    run._asked -= 2
+    run.poll(0.0)
+    assert len(client.batches) == 4
+
+
+class SilentBatch(Exception):
+    """A batch that does not end."""
+
+
+def test_cluster_without_workers_is_waited_for(start) -> None:
+    """A run with tiles left is not finished because nothing is in flight."""
+    client = _PlayedClient(batch(0), batch(1))
+    client.threads = 0
+    run = start(client, tiles=2)
+    assert run.poll(0.0) == []
+    assert (run.finished, run.fatal, run.waiting_for()) == (False, None, "a worker to join the cluster")
+
+
+def test_scheduler_that_is_silent_for_a_minute_is_lost(start) -> None:
+    """A connection may stay open while nobody answers."""
+    run = start(_PlayedClient(SilentBatch()), tiles=1)
+    run._asked = run._answered = time.monotonic() - 61
+    run._client.sync = Mock(side_effect=TimeoutError)
+    run.poll(0.0)
+    assert (run.finished, str(run.fatal)[:39]) == (True, "the scheduler has not answered for 60 s")
 
 
 @pytest.mark.parametrize(

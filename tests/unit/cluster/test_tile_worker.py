@@ -2,32 +2,85 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import shdask
 from shdask.build import TileOutcome, TileWork
 from shdask.cluster import worker_plugin
+from shdask.cluster.patience import Patience
 from shdask.cluster.worker_plugin import TileWorker
 from shdask.errors import BuildError, StoreError
 from shdask.model import TileEvent, TileState
 from tests.cluster.specs import earth_spec
 
-WORKER = SimpleNamespace(address="tcp://here", log_event=lambda _topic, _row: None)
+
+class PlayedDesk:
+    """A scheduler that gives every tile, or what it is told to, and writes down what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, Any]] = []
+        self.answers: list[Any] = []
+        self.told: list[tuple[str, int]] = []
+
+    def __call__(self, _worker: object, handler: str, **words: Any) -> Any:
+        """Stands for ``ask_scheduler``."""
+        self.heard.append((handler, words.get("tiles")))
+        if handler == "log_event":
+            self.told.append(("asked", words["msg"]["tile"]))
+        if handler != "shdask_take":
+            return None
+        return self.answers.pop(0) if self.answers else {"run": words["tiles"], "wait": [], "workers": 1}
+
+    def of(self, handler: str) -> list[Any]:
+        """The tiles of each call of a handler."""
+        return [tiles for name, tiles in self.heard if name == handler]
+
+    async def shdask_leave(self, **words: Any) -> None:
+        """Hears which tiles are in flight."""
+        self.heard.append(("shdask_leave", words["tiles"]))
 
 
 @pytest.fixture
-def part():
+def desk(monkeypatch: pytest.MonkeyPatch) -> PlayedDesk:
+    """Stands for the scheduler."""
+    desk = PlayedDesk()
+    monkeypatch.setattr(worker_plugin, "ask_scheduler", desk)
+    return desk
+
+
+@pytest.fixture
+def worker(desk: PlayedDesk) -> SimpleNamespace:
+    """Stands for the Dask worker."""
+
+    def log_event(_topic: str, row: dict[str, Any]) -> None:
+        desk.told.append(("stream", row["tile"]))
+
+    return SimpleNamespace(address="tcp://here", scheduler=desk, log_event=log_event)
+
+
+@pytest.fixture
+def part(worker, monkeypatch):
     """The part of one fetch thread, set up."""
-    plugin = TileWorker(build="b", account="a", plan=shdask.make_plan(earth_spec()), cube=None, fetch_threads=1)
-    plugin.setup(WORKER)
+    monkeypatch.setattr(worker_plugin, "fetch_threads", lambda _deployment, _workers: 1)
+    monkeypatch.setattr(worker_plugin, "_end_well_on_sigterm", lambda _worker: None)
+    patience = Patience(stuck_s=0.2)
+    plugin = TileWorker(build="b", account="a", plan=shdask.make_plan(earth_spec()), cube=None, patience=patience)
+    plugin.setup(worker)
     yield plugin
-    plugin.teardown(WORKER)
+    end(plugin, worker)
 
 
-def test_batch_ends_when_the_part_is_taken_away(part, monkeypatch) -> None:
+def end(part: TileWorker, worker: SimpleNamespace) -> None:
+    asyncio.run(part.teardown(worker))
+
+
+def test_batch_ends_when_the_part_is_taken_away(part, worker, desk, monkeypatch) -> None:
     """A task does not wait for tiles that are never started: its thread belongs to the user's cluster."""
     begun, go_on = threading.Event(), threading.Event()
 
@@ -41,21 +94,22 @@ def test_batch_ends_when_the_part_is_taken_away(part, monkeypatch) -> None:
     task = threading.Thread(target=lambda: results.append(part.run_batch([0, 1, 2])), daemon=True)
     task.start()
     begun.wait(10)
-    part.teardown(WORKER)
+    end(part, worker)
     go_on.set()
     task.join(10)
     assert [[event.tile for event in result.events] for result in results] == [[0]]
+    assert desk.of("shdask_give_back") == [[1, 2]]
 
 
-def test_tile_in_flight_is_decoded_after_the_part_is_taken_away(part) -> None:
+def test_tile_in_flight_is_decoded_after_the_part_is_taken_away(part, worker) -> None:
     """What was paid for is still written."""
-    part.teardown(WORKER)
+    end(part, worker)
     assert part._work.run_cpu(lambda: 7) == 7
 
 
-def test_retry_does_not_outlive_the_build(part) -> None:
+def test_retry_does_not_outlive_the_build(part, worker) -> None:
     """A tile that waits to ask again gives up when its build is over."""
-    part.teardown(WORKER)
+    end(part, worker)
     with pytest.raises(BuildError, match="ended"):
         part._work.client._sleep(30.0)
 
@@ -70,3 +124,108 @@ def test_fatal_outcome_stops_the_rest_of_the_batch(part, monkeypatch) -> None:
     monkeypatch.setattr(worker_plugin, "run_tile", run_tile)
     result = part.run_batch([0, 1, 2])
     assert ([event.tile for event in result.events], result.fatal) == ([0], refused)
+
+
+def tile_that(act: Callable[[TileWork, int], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each tile do this, and be written, or fail as it raises."""
+
+    def run_tile(work: TileWork, index: int) -> TileOutcome:
+        try:
+            act(work, index)
+        except BuildError as error:
+            return TileOutcome(event=TileEvent(tile=index, state=TileState.FAILED, error=str(error)))
+        return TileOutcome(event=TileEvent(tile=index, state=TileState.WRITTEN))
+
+    monkeypatch.setattr(worker_plugin, "run_tile", run_tile)
+
+
+def test_tiles_that_were_heard_of_are_not_run_again(part, desk, monkeypatch) -> None:
+    """A batch that a lost worker had begun buys only what nobody has bought."""
+    ran: list[int] = []
+    tile_that(lambda _work, index: ran.append(index), monkeypatch)
+    desk.answers = [{"run": [2], "wait": [], "workers": 1}]
+    result = part.run_batch([0, 1, 2])
+    assert (ran, [event.tile for event in result.events]) == ([2], [2])
+
+
+def test_tiles_in_other_hands_are_asked_for_again(part, desk, monkeypatch) -> None:
+    """Once the worker that leaves has written its tile, or is dead, the rest is run."""
+    ran: list[int] = []
+    monkeypatch.setattr(worker_plugin, "ASK_AGAIN_S", 0.0)
+    tile_that(lambda _work, index: ran.append(index), monkeypatch)
+    wait = {"run": [], "wait": [1, 2], "workers": 1}
+    desk.answers = [{"run": [0], "wait": [1, 2], "workers": 1}, wait, {"run": [2], "wait": [], "workers": 1}]
+    part.run_batch([0, 1, 2])
+    assert ran == [0, 2]
+    assert desk.of("shdask_take") == [[0, 1, 2], [1, 2], [1, 2]]
+
+
+def test_batch_of_a_build_that_is_over_runs_nothing(part, desk) -> None:
+    """A task that outlived its owner buys nothing."""
+    desk.answers = [None]
+    assert part.run_batch([0, 1]).events == ()
+
+
+def test_stuck_tile_is_given_up_and_the_batch_ends(part, desk, monkeypatch) -> None:
+    """A tile without a sign of life holds up neither its batch nor the next tile, and buys nothing when it wakes up."""
+    wake_up, woken = threading.Event(), []
+
+    def act(work: TileWork, index: int) -> None:
+        if index == 0:
+            wake_up.wait(10)
+            with pytest.raises(BuildError):
+                work.client._gate.acquire(1.0)
+            woken.append(index)
+
+    tile_that(act, monkeypatch)
+    result = part.run_batch([0, 1])
+    wake_up.set()
+    assert [event.tile for event in result.events] == [1]
+    assert desk.of("shdask_give_back") == [[0]]
+    part._fetch_pool.shutdown(wait=True)
+    assert woken == [0]
+
+
+def test_stopped_part_drops_what_was_not_sent(part, worker, desk, monkeypatch) -> None:
+    """A tile that waits for its first permit when a build stops is neither bought nor failed."""
+    waiting = threading.Event()
+
+    def lease(_gate: object, _pu: float) -> float:
+        waiting.set()
+        part._pause(30.0)
+        raise AssertionError("a permit was given")
+
+    monkeypatch.setattr(worker_plugin.SchedulerGate, "acquire", lease)
+    tile_that(lambda work, _index: work.client._gate.acquire(1.0), monkeypatch)
+    results = []
+    task = threading.Thread(target=lambda: results.append(part.run_batch([0])), daemon=True)
+    task.start()
+    waiting.wait(10)
+    part.stop()
+    task.join(10)
+    assert [result.events for result in results] == [()]
+
+
+def test_part_that_ends_lets_sent_tiles_be_written(part, worker, desk, monkeypatch) -> None:
+    """The scheduler hears which tiles are in flight, the worker stays for them, and tells of them over a new call."""
+    sent, answer = threading.Event(), threading.Event()
+
+    def act(work: TileWork, _index: int) -> None:
+        part._flights.mine.sent = True
+        sent.set()
+        answer.wait(10)
+
+    tile_that(act, monkeypatch)
+    part.patience = Patience()
+    task = threading.Thread(target=part.run_batch, args=[[7]], daemon=True)
+    task.start()
+    sent.wait(10)
+    ending = threading.Thread(target=end, args=[part, worker], daemon=True)
+    ending.start()
+    ending.join(0.3)
+    assert ending.is_alive()
+    answer.set()
+    ending.join(10)
+    assert not ending.is_alive()
+    assert desk.of("shdask_leave") == [[7]]
+    assert desk.told == [("asked", 7)]

@@ -1,0 +1,71 @@
+"""Batches of tiles: every tile once, in order, as large as the cluster of the moment wants them.
+
+Pure. Refuses to know where batches go and what becomes of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shdask.settings import Deployment
+
+MAX_FETCH_THREADS = 32
+EXPECTED_LATENCY_S = 4.0
+"""A large request's answer; decides how many are in flight to fill the rate."""
+BATCH_S = 10.0
+"""How long a batch should last at the projected rate."""
+
+
+def fetch_threads(deployment: Deployment, workers: int) -> int:
+    """Requests in flight per worker that fill rate x latency. Pure."""
+    in_flight = deployment.requests_per_minute / 60 * EXPECTED_LATENCY_S
+    return min(MAX_FETCH_THREADS, max(4, math.ceil(in_flight / max(workers, 1))))
+
+
+def batch_size(left: int, *, task_threads: int, in_flight: int, tiles_per_s: float) -> int:
+    """How many of the ``left`` tiles the next batch holds, so that ``in_flight`` tiles go on ``task_threads``. Pure.
+
+    A batch lasts some seconds at the projected rate; towards the end they shrink, so that all threads finish together.
+    """
+    size = max(2 * in_flight / task_threads, tiles_per_s * BATCH_S / task_threads, 1)
+    return max(1, min(math.ceil(size), math.ceil(left / task_threads), left))
+
+
+class TileQueue:
+    """Tiles that are not given out yet, in order; those that came back go first."""
+
+    def __init__(self, tiles: NDArray[np.intp], tiles_per_s: float) -> None:
+        self._tiles = tiles
+        self._tiles_per_s = tiles_per_s
+        self._start = 0
+        self._returned: deque[list[int]] = deque()
+
+    def next_batch(self, *, task_threads: int, in_flight: int) -> list[int]:
+        """The next batch for a cluster of so many threads; empty when there is none."""
+        if self._returned:
+            return self._returned.popleft()
+        left = self._tiles.size - self._start
+        if not left:
+            return []
+        size = batch_size(left, task_threads=task_threads, in_flight=in_flight, tiles_per_s=self._tiles_per_s)
+        self._start += size
+        return [int(index) for index in self._tiles[self._start - size : self._start]]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no further batch."""
+        return not self._returned and self._start == self._tiles.size
+
+    def put_back(self, tiles: Sequence[int]) -> None:
+        """Give these out again, as one batch."""
+        self._returned.append(list(tiles))
+
+    def clear(self) -> None:
+        """Give out nothing more."""
+        self._start = self._tiles.size
+        self._returned.clear()

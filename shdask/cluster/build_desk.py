@@ -1,0 +1,168 @@
+"""The scheduler's desk of running builds: whose tile is whose, which worker is frozen, and whether the owner lives.
+
+Refuses to know plans, stores and accounts; it sees numbers of tiles, addresses of workers and the names of clients.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from distributed import Scheduler
+from distributed.diagnostics.plugin import SchedulerPlugin
+
+from shdask.cluster.holds import Holds
+
+logger = logging.getLogger(__name__)
+
+FROZEN = "shdask-frozen"
+KEPT_EVENTS = 256
+"""The scheduler remembers so many events of a build; Dask's own bound is a hundred thousand."""
+
+
+def plugin_name(build: str) -> str:
+    """The name of a build's worker plugin, which is also the topic its events are published under. Pure."""
+    return f"shdask-{build}"
+
+
+def is_dead(stimulus_id: str) -> bool:
+    """Whether a worker that was removed for this reason is dead; others leave, and may still end what they have. Pure.
+
+    The first is what Dask says when a connection has broken, the second what we say. Whatever else Dask should call
+    it in another release, the worker counts as one that leaves: its tiles are given to others half a minute later.
+    """
+    return stimulus_id.startswith(("handle-worker-cleanup", FROZEN))
+
+
+@dataclass(slots=True, kw_only=True)
+class _Build:
+    client: str
+    holds: Holds
+    frozen_s: float
+    events: int = 0
+
+
+class BuildDesk(SchedulerPlugin):
+    """Knows each running build of the cluster, and forgets it at its end or with its owner."""
+
+    name = "shdask-builds"
+    idempotent = True
+
+    async def start(self, scheduler: Scheduler) -> None:
+        """Register the handlers that owners and workers call by name."""
+        self._scheduler = scheduler
+        self._builds: dict[str, _Build] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watch: asyncio.Task[None] | None = None
+        scheduler.handlers.update(
+            shdask_open_build=self.open_build,
+            shdask_close_build=self.close_build,
+            shdask_take=self.take,
+            shdask_give_back=self.give_back,
+            shdask_leave=self.leave,
+        )
+
+    async def close(self) -> None:
+        """Let go of all builds with the scheduler."""
+        self._builds.clear()
+        for task in self._tasks:
+            task.cancel()
+
+    async def open_build(self, build: str, client: str, tile_count: int, frozen_s: float) -> None:
+        """Know a build from now on, until `close_build` or the end of ``client``.
+
+        Its workers that were not heard of for ``frozen_s`` seconds are taken for frozen: restarted by their nannies,
+        else removed, so that their tiles go elsewhere.
+        """
+        self._builds[build] = _Build(client=client, holds=Holds(tile_count=tile_count), frozen_s=frozen_s)
+        if self._watch is None or self._watch.done():
+            self._watch = self._begin(self._watch_workers())
+
+    async def close_build(self, build: str) -> None:
+        """Forget everything of a build. Again: does nothing."""
+        if self._builds.pop(build, None) is not None:
+            self._forget_events(build)
+
+    async def take(self, build: str, worker: str, tiles: Sequence[int]) -> dict[str, Any] | None:
+        """`Holds.take` with the number of workers that share the rate; None where the build is over."""
+        known = self._builds.get(build)
+        if known is None:
+            return None
+        taken = known.holds.take(worker, tiles, time.monotonic())
+        return {"run": taken.run, "wait": taken.wait, "workers": len(self._scheduler.workers)}
+
+    async def give_back(self, build: str, worker: str, tiles: Sequence[int]) -> None:
+        """A worker will not work on these tiles any more."""
+        if build in self._builds:
+            self._builds[build].holds.give_back(worker, tiles)
+
+    async def leave(self, build: str, worker: str, tiles: Sequence[int]) -> None:
+        """A worker ends these tiles, which are in flight, and takes no more."""
+        if build in self._builds:
+            self._builds[build].holds.keep_only(worker, tiles)
+
+    def log_event(self, topic: str, msg: Any) -> None:
+        """Remember of which tiles the owner was told."""
+        if not self._builds or not topic.startswith("shdask-"):
+            return
+        build = topic.removeprefix("shdask-")
+        known = self._builds.get(build)
+        if known is None:
+            return
+        known.holds.hear(msg["tile"])
+        known.events += 1
+        if known.events % KEPT_EVENTS == 0:
+            self._forget_events(build)
+
+    def remove_worker(self, scheduler: Scheduler, worker: str, *, stimulus_id: str, **_: Any) -> None:  # noqa: ARG002  # distributed's signature
+        """Free the tiles of a dead worker; one that leaves may end those it has in flight."""
+        for build in self._builds.values():
+            if is_dead(stimulus_id):
+                build.holds.drop(worker)
+            else:
+                build.holds.leave(worker, time.monotonic())
+
+    def remove_client(self, scheduler: Scheduler, client: str) -> None:  # noqa: ARG002  # distributed's signature
+        """An owner is gone: take its builds off the workers, so that no orphan goes on buying."""
+        for name in [name for name, build in self._builds.items() if build.client == client]:
+            del self._builds[name]
+            self._forget_events(name)
+            if plugin_name(name) in self._scheduler.worker_plugins:
+                logger.warning("the owner of build %s is gone; its workers stop", name)
+                self._begin(self._remove_from_workers(plugin_name(name)))
+
+    async def _remove_from_workers(self, plugin: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # a worker or the plugin went away meanwhile
+            await self._scheduler.unregister_worker_plugin(comm=None, name=plugin)
+
+    async def _watch_workers(self) -> None:
+        """While there are builds, replace their workers that are not heard of any more."""
+        while self._builds:
+            frozen_s = min(build.frozen_s for build in self._builds.values())
+            await asyncio.sleep(frozen_s / 10)
+            frozen = self._frozen_workers(time.time() - frozen_s)
+            if frozen:
+                logger.warning("not heard of for %.0f s, and replaced: %s", frozen_s, ", ".join(frozen))
+                await self._scheduler.restart_workers(
+                    frozen, wait_for_workers=False, on_error="return", stimulus_id=f"{FROZEN}-{time.time()}"
+                )
+
+    def _frozen_workers(self, since: float) -> list[str]:
+        holders = set().union(*(build.holds.holders for build in self._builds.values()))
+        workers = self._scheduler.workers
+        return [name for name in holders if name in workers and workers[name].last_seen < since]
+
+    def _forget_events(self, build: str) -> None:
+        # there is no public way, and none of the memory comes back by itself
+        self._scheduler._broker.truncate(plugin_name(build))  # noqa: SLF001  # see above
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

@@ -1,0 +1,101 @@
+"""The tiles in flight on one worker: how many at once, which have been sent, and which show no sign of life.
+
+Refuses to know what a flight does, and Dask.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(slots=True, kw_only=True)
+class Flight:
+    """One tile in the hands of one thread."""
+
+    tile: int
+    sign: float
+    """When it last showed that it lives; infinite while it waits for others, as long as it must."""
+    sent: bool = False
+    """Whether a request of it may have been charged."""
+    given_up: bool = False
+
+
+class Flights:
+    """Lets so many tiles fly at once, each in its thread."""
+
+    def __init__(self, limit: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._aloft: dict[int, Flight] = {}
+        self._mine = threading.local()
+
+    def resize(self, limit: int) -> None:
+        """Let ``limit`` tiles fly at once from now on."""
+        with self._changed:
+            self._limit = limit
+            self._changed.notify_all()
+
+    @contextmanager
+    def fly(self, tile: int) -> Iterator[Flight]:
+        """The calling thread's flight, once there is room for it."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._aloft) < self._limit)
+            flight = Flight(tile=tile, sign=self._clock())
+            self._aloft[id(flight)] = flight
+        self._mine.flight = flight
+        try:
+            yield flight
+        finally:
+            self._mine.flight = None
+            with self._changed:
+                self._aloft.pop(id(flight), None)
+                self._changed.notify_all()
+
+    @property
+    def mine(self) -> Flight | None:
+        """The calling thread's flight."""
+        flight: Flight | None = getattr(self._mine, "flight", None)
+        return flight
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """The calling thread waits for what it cannot hasten: that is no lack of life."""
+        flight = self.mine
+        if flight is None:
+            yield
+            return
+        flight.sign = float("inf")
+        try:
+            yield
+        finally:
+            flight.sign = self._clock()
+
+    def sent(self) -> list[int]:
+        """Tiles aloft of which a request was sent."""
+        with self._changed:
+            return [flight.tile for flight in self._aloft.values() if flight.sent]
+
+    def give_up(self, tiles: Collection[int], silent_s: float) -> set[int]:
+        """Those of ``tiles`` that showed no sign of life for ``silent_s`` seconds; they take no room any more."""
+        with self._changed:
+            now = self._clock()
+            stuck = {
+                number: flight
+                for number, flight in self._aloft.items()
+                if flight.tile in tiles and now - flight.sign > silent_s
+            }
+            for number, flight in stuck.items():
+                flight.given_up = True
+                del self._aloft[number]
+            self._changed.notify_all()
+        return {flight.tile for flight in stuck.values()}
+
+    def wait_for_landing(self, timeout_s: float) -> bool:
+        """Wait until nothing flies; whether that is so."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._aloft, timeout_s)

@@ -1,0 +1,174 @@
+"""A worker's RateGate and TokenSource: the two seams of fetching, with the scheduler behind them.
+
+Refuses to know credentials, tiles and builds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from distributed import Worker
+from distributed.utils import sync
+
+from shdask.cluster.scheduler_plugin import token_mark
+from shdask.errors import ShdaskError, TransportError
+from shdask.fetch.auth import AccessToken, renewal_margin_s
+from shdask.fetch.limiter import PROBE_S
+
+ASK_S = 120.0
+"""A scheduler that has not answered by then is lost; a token may take it a minute."""
+STALE_S = 5.0
+"""A permit is used within moments. One this old is from before this process was frozen."""
+
+
+def ask_scheduler(worker: Worker, handler: str, /, **words: Any) -> Any:
+    """What the scheduler's handler answers. Raises TransportError, which is tried again, where it cannot be reached."""
+    try:
+        return sync(worker.loop, getattr(worker.scheduler, handler), callback_timeout=ASK_S, **words)
+    except OSError as error:
+        raise TransportError(f"the scheduler does not answer: {type(error).__name__}: {error}") from error
+
+
+class SchedulerGate:
+    """The RateGate of a worker: leases timed permits from the scheduler in batches, one call at a time."""
+
+    def __init__(self, worker: Worker, account: str, *, sleep: Callable[[float], object] = time.sleep) -> None:
+        self._worker = worker
+        self._account = account
+        self._sleep = sleep
+        """May raise a ShdaskError where waiting is of no more use."""
+        self._changed = threading.Condition()
+        self._permits: list[tuple[float, float]] = []
+        """(monotonic time from which it is good, PU it covers), ascending."""
+        self._waiting: list[float] = []
+        """PU of the requests that have no permit yet."""
+        self._leasing = False
+        self._rejections = 0
+        """429s and pauses so far; a permit from before one is worth nothing after it."""
+        self._answered = False
+        """Whether a request brought something since the scheduler was last asked."""
+
+    def acquire(self, pu: float) -> float:
+        """Block until a request of ``pu`` PU may be sent; returns the seconds waited.
+
+        Raises ServiceDown when the service has brought nothing for too long, BuildError where the scheduler has given
+        this worker up.
+        """
+        started = time.monotonic()
+        while True:
+            rejections = self._rejections
+            due = self._wait_for_permit(pu)
+            self._sleep(max(0.0, due - time.monotonic()))
+            if rejections == self._rejections and time.monotonic() - due < STALE_S:
+                return time.monotonic() - started
+
+    def _wait_for_permit(self, pu: float) -> float:
+        with self._changed:
+            self._waiting.append(pu)
+        try:
+            return self._take(pu)
+        finally:
+            with self._changed:
+                self._waiting.remove(pu)
+
+    def _take(self, pu: float) -> float:
+        """The due time of a permit; the first thread that finds none leases for all that wait."""
+        while True:
+            with self._changed:
+                now = time.monotonic()
+                for position, (due, covered) in enumerate(self._permits):
+                    if covered >= pu and now - due < STALE_S:
+                        del self._permits[position]
+                        return due
+                if self._leasing:
+                    self._changed.wait()
+                    continue
+                self._leasing = True
+                count, pu_each = len(self._waiting), max(self._waiting)
+            granted: list[tuple[float, float]] = []
+            try:
+                granted = self._lease(count, pu_each)
+            finally:
+                with self._changed:
+                    self._permits.extend(granted)
+                    self._leasing = False
+                    self._changed.notify_all()
+
+    def _lease(self, count: int, pu_each: float) -> list[tuple[float, float]]:
+        answered, self._answered = self._answered, False
+        delays = ask_scheduler(
+            self._worker,
+            "shdask_lease",
+            account=self._account,
+            worker=str(self._worker.address),
+            count=count,
+            pu_each=pu_each,
+            answered=answered,
+        )
+        if isinstance(delays, bytes):
+            error: ShdaskError = pickle.loads(delays)  # noqa: S301  # our own scheduler's error
+            raise error
+        if not delays:
+            self._sleep(PROBE_S)
+        received = time.monotonic()
+        return [(received + delay, pu_each) for delay in delays]
+
+    def answered(self) -> None:
+        """Tell the scheduler, with the next lease, that the service works."""
+        self._answered = True
+
+    def failed(self, text: str) -> None:
+        """Tell the scheduler that a request brought nothing; permits not used yet are given up if everyone pauses."""
+        with contextlib.suppress(TransportError):  # what failed says more
+            if ask_scheduler(self._worker, "shdask_failed", account=self._account, text=text):
+                self._drop_permits()
+
+    def rejected(self, retry_after_s: float | None) -> None:
+        """Tell the scheduler of a 429; permits not used yet are given up, for they came from a wrong rate."""
+        self._drop_permits()
+        ask_scheduler(self._worker, "shdask_rejected", account=self._account, retry_after_s=retry_after_s)
+
+    def _drop_permits(self) -> None:
+        with self._changed:
+            self._permits.clear()
+            self._rejections += 1
+
+
+class SchedulerTokens:
+    """The TokenSource of a worker: the scheduler's token, kept until shortly before it expires."""
+
+    def __init__(self, worker: Worker, account: str) -> None:
+        self._worker = worker
+        self._account = account
+        self._lock = threading.Lock()
+        self._current: AccessToken | None = None
+        self._good_until = 0.0
+
+    def token(self) -> AccessToken:
+        """A token that is good for a while. Raises AuthError when the scheduler cannot get one."""
+        with self._lock:
+            if self._current is None or time.monotonic() >= self._good_until:
+                self._current = self._ask(None)
+            return self._current
+
+    def renew(self, rejected: AccessToken) -> AccessToken:
+        """Another token than ``rejected``. Raises AuthError when the scheduler cannot get one."""
+        with self._lock:
+            if self._current is None or self._current.value == rejected.value:
+                self._current = self._ask(token_mark(rejected.value))
+            return self._current
+
+    def _ask(self, rejected: str | None) -> AccessToken:
+        answer = ask_scheduler(self._worker, "shdask_token", account=self._account, rejected=rejected)
+        if isinstance(answer, bytes):
+            error: ShdaskError = pickle.loads(answer)  # noqa: S301  # our own scheduler's error
+            raise error
+        value, lifetime_s = answer
+        now = time.monotonic()
+        self._good_until = now + lifetime_s - renewal_margin_s(lifetime_s)
+        return AccessToken(value=value, expires_at=now + lifetime_s)

@@ -1,0 +1,92 @@
+"""Tiles in flight on one worker: so many at once, and none that is stuck for long."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from shdask.cluster.flights import Flights
+
+
+class StandingClock:
+    """A clock that stands still until it is set."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
+
+
+@pytest.fixture
+def clock() -> StandingClock:
+    """At 0."""
+    return StandingClock()
+
+
+def take_off(flights: Flights, tile: int, landing: threading.Event) -> tuple[threading.Thread, threading.Event]:
+    """A thread whose tile flies until ``landing``, and the event that it has begun."""
+    aloft = threading.Event()
+
+    def fly() -> None:
+        with flights.fly(tile):
+            aloft.set()
+            landing.wait(10)
+
+    thread = threading.Thread(target=fly, daemon=True)
+    thread.start()
+    return thread, aloft
+
+
+def test_no_more_fly_than_there_is_room_for() -> None:
+    """The third of three tiles waits for room, which a larger cluster or a landing makes."""
+    flights, landing = Flights(2), threading.Event()
+    (_, first), (_, second) = [take_off(flights, tile, landing) for tile in (0, 1)]
+    _, third = take_off(flights, 2, landing)
+    assert (first.wait(10), second.wait(10), third.wait(0.1)) == (True, True, False)
+    flights.resize(3)
+    assert third.wait(10)
+    landing.set()
+    assert flights.wait_for_landing(10)
+
+
+def test_silent_tile_is_given_up_and_makes_room(clock: Any) -> None:
+    """It takes no room any more, and its thread can see that it was given up."""
+    flights = Flights(1, clock=clock)
+    with flights.fly(7) as flight:
+        clock.now = 901.0
+        assert flights.give_up([7, 8], 900.0) == {7}
+        assert flight.given_up
+        assert flights.wait_for_landing(0)
+
+
+@pytest.mark.parametrize(("tiles", "now"), [([7], 900.0), ([8], 9999.0)])
+def test_tile_that_lives_or_is_another_batchs_stays(clock: Any, tiles: list[int], now: float) -> None:
+    """Only silence counts, and only for the tiles that one asks for."""
+    flights = Flights(1, clock=clock)
+    with flights.fly(7):
+        clock.now = now
+        assert flights.give_up(tiles, 900.0) == set()
+
+
+def test_waiting_for_a_permit_is_no_silence(clock: Any) -> None:
+    """However long it takes; the silence begins anew when the permit is there."""
+    flights = Flights(1, clock=clock)
+    with flights.fly(7):
+        with flights.waiting():
+            clock.now = 1e6
+            assert flights.give_up([7], 900.0) == set()
+        clock.now += 900.0
+        assert flights.give_up([7], 900.0) == set()
+
+
+def test_only_sent_tiles_count_as_sent() -> None:
+    """A worker that ends waits for those alone."""
+    flights = Flights(1)
+    with flights.fly(7) as flight:
+        assert flights.sent() == []
+        flight.sent = True
+        assert flights.sent() == [7]
+    assert flights.sent() == []
