@@ -135,6 +135,13 @@ def test_a_missing_bucket_is_told_at_once(plan: CubePlan, environ: pytest.Monkey
         create_or_open(plan, "s3://not-there-at-all/cube.zarr")
 
 
+def test_a_missing_bucket_is_told_to_who_only_looks(environ: pytest.MonkeyPatch):
+    """It is not taken for one without a cube."""
+    use_keys(environ, READER)
+    with pytest.raises(StoreError, match="no such bucket; create it"):
+        open_cube("s3://not-there-at-all/cube.zarr")
+
+
 def test_a_wrong_secret_is_told(plan: CubePlan, url: str, environ: pytest.MonkeyPatch):
     """By the name of the variable."""
     environ.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
