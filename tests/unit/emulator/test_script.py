@@ -195,19 +195,19 @@ def test_input_may_have_a_mosaicking_of_its_own():
         assert [(item.mosaicking, item.bounds) for item in script.setup.inputs] == [("TILE", False), ("ORBIT", True)]
 
 
-@pytest.mark.parametrize("sample", ["s[0].A", "s[39].A", "s.length"])
-def test_short_and_long_stacks_are_read_alike(sample):
+@pytest.mark.parametrize("count", [1, 10, 40])
+def test_short_and_long_stacks_are_read_alike(count):
     """Samples that are spelt out and those of a loop are the same: sample k of band A holds k."""
     source = (
-        "function setup() { return {input: ['A'], output: {bands: 1, sampleType: 'UINT8'}, mosaicking: 'TILE'}; }"
-        f"function evaluatePixel(s) {{ return [{sample}]; }}"
+        "function setup() { return {input: ['A'], output: {bands: 3, sampleType: 'INT8'}, mosaicking: 'TILE'}; }"
+        "function evaluatePixel(s) { return [s[0].A, s[s.length - 1].A, s.length]; }"
     )
     with closing(Script.load(source)) as script:
-        feed = Feed(bands=("A",), divisors=(1.0,), samples=40)
+        feed = Feed(bands=("A",), divisors=(1.0,), samples=count)
         script.begin([feed], script.setup.outputs, {"tiles": []})
-        planes = [np.full((2, 3), k, dtype=np.float32) for k in range(40)]
+        planes = [np.full((2, 3), k, dtype=np.float32) for k in range(count)]
         image = script.run(planes, (2, 3))[0]
-    assert (image == {"s[0].A": 0, "s[39].A": 39, "s.length": 40}[sample]).all()
+    np.testing.assert_array_equal(image[:, 1, 2], [0, count - 1, count])
 
 
 def test_script_cannot_reach_the_buffers():
