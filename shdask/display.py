@@ -6,10 +6,10 @@ Refuses to decide anything; it draws what plan, progress and report say.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 from distributed import Client
@@ -22,11 +22,12 @@ from rich.table import Table
 from shdask.build import run_build
 from shdask.cluster.executor import OnDemandExecutor
 from shdask.cluster.local import open_client, open_local_client
+from shdask.events import open_event_log
 from shdask.plan.cube import CubePlan
 from shdask.report import BuildReport, Progress
 from shdask.settings import Credentials
 
-PLAIN_LINE_S = 5.0
+PLAIN_LINE_S = 10.0
 
 
 def duration(seconds: float) -> str:
@@ -79,30 +80,90 @@ def live_display(console: Console) -> Iterator[BuildDisplay]:
         yield BuildDisplay(console, live)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """Which cluster builds: the running one at ``scheduler``, else a local one of ``workers`` processes."""
+
+    workers: int | None = None
+    scheduler: str | None = None
+
+    def options(self) -> tuple[str, ...]:
+        """The words of the command line that say so."""
+        if self.scheduler is not None:
+            return ("--scheduler", self.scheduler)
+        return () if self.workers is None else ("--workers", str(self.workers))
+
+    def open(self) -> AbstractContextManager[Client]:
+        """A client of the cluster."""
+        return open_client(self.scheduler) if self.scheduler else open_local_client(self.workers)
+
+
 def build_on_cluster(
     plan: CubePlan,
-    store: Path,
+    store: str | Path,
     console: Console,
     *,
-    workers: int | None = None,
-    scheduler: str | None = None,
+    where: Where | None = None,
     max_pu: float | None = None,
+    only: Sequence[int] | None = None,
+    job: str | None = None,
+    events: str | None = None,
 ) -> BuildReport:
-    """Build on a local cluster of ``workers`` processes or on the one at ``scheduler``, shown on ``console``."""
+    """Build ``where`` it is told to (a local cluster), shown on ``console`` and told to the event log ``events``."""
+    where = where or Where()
     credentials = Credentials.load()
+    options = (*where.options(), *(() if max_pu is None else ("--max-pu", f"{max_pu:g}")))
 
     def say_where(client: Client) -> None:
         if client.dashboard_link:
             console.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
 
-    open_cluster = partial(open_client, scheduler) if scheduler else partial(open_local_client, workers)
-    executor = OnDemandExecutor(open_cluster, say_where)
-    try:
-        with live_display(console) as display:
-            return run_build(plan, store, executor, credentials, max_pu=max_pu, on_progress=display.show)
-    except KeyboardInterrupt:
-        console.print("interrupted; what was written is kept, and the same command continues")
-        raise
+    with open_event_log(events) as log:
+        log.started(plan, str(store), max_pu=max_pu, job=job)
+        try:
+            with live_display(console) as display:
+
+                def show(progress: Progress) -> None:
+                    display.show(progress)
+                    log.progress(progress)
+
+                report = run_build(
+                    plan,
+                    store,
+                    OnDemandExecutor(where.open, say_where),
+                    credentials,
+                    max_pu=max_pu,
+                    only=only,
+                    job=job,
+                    options=options,
+                    on_event=log.tile,
+                    on_progress=show,
+                )
+        except BaseException as error:
+            log.stopped(error)
+            if isinstance(error, KeyboardInterrupt):
+                console.print("interrupted; what was written is kept, and the same command continues")
+            raise
+        log.finished(report)
+    return report
+
+
+@contextmanager
+def reading_display(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """What shows how many tiles of how many are read back."""
+    live = console.is_terminal
+    with Live(console=console, refresh_per_second=4, transient=True) if live else nullcontext() as drawn:
+        last_line = time.monotonic()
+
+        def show(done: int, tiles: int) -> None:
+            nonlocal last_line
+            if drawn is not None:
+                drawn.update(f"{done}/{tiles} tiles read back")
+            elif time.monotonic() - last_line >= PLAIN_LINE_S:
+                last_line = time.monotonic()
+                console.print(f"{done}/{tiles} tiles read back", highlight=False)
+
+        yield show
 
 
 class BuildDisplay:
@@ -128,10 +189,15 @@ def _line(progress: Progress) -> str:
     left = "" if progress.remaining_s is None else f", about {duration(progress.remaining_s)} left"
     failed = f", {progress.failed} failed" if progress.failed else ""
     return (
-        f"{progress.done}/{progress.tiles} tiles{failed}, {progress.pu_spent:.2f} of {progress.pu_projected:.2f} PU, "
+        f"{progress.done}/{progress.tiles} tiles{failed}, {_pu(progress)}, "
         f"{progress.requests_per_minute:.0f} requests/min ({progress.rejected} answered 429){left}; "
         f"waiting for {progress.waiting_for}"
     )
+
+
+def _pu(progress: Progress) -> str:
+    cap = "" if progress.max_pu is None else f" (cap {progress.max_pu:g})"
+    return f"{progress.pu_spent:.2f} of {progress.pu_projected:.2f} PU{cap}"
 
 
 def _drawing(progress: Progress) -> Table:
@@ -143,7 +209,7 @@ def _drawing(progress: Progress) -> Table:
     table.add_row("tiles", bar)
     if progress.failed:
         table.add_row("failed", f"[red]{progress.failed}[/red]")
-    table.add_row("PU", f"{progress.pu_spent:.2f} of {progress.pu_projected:.2f} projected")
+    table.add_row("PU", _pu(progress))
     table.add_row("rate", f"{progress.requests_per_minute:.0f} requests/min, {progress.rejected} answered 429")
     table.add_row("left", "-" if progress.remaining_s is None else f"about {duration(progress.remaining_s)}")
     table.add_row("waiting", f"for {progress.waiting_for}")

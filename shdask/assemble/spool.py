@@ -12,8 +12,10 @@ import logging
 import os
 import uuid
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,8 +31,13 @@ _KEY_CHARS = 16
 
 def spool_name(cube: CubeStore, tile: Tile, request: str) -> str:
     """A file's name that only the same tile of the same cube, bought by the same ``request`` digest, has. Pure."""
-    identity = json.dumps([cube.place.name, cube.plan.identity()], sort_keys=True)
-    return f"{hashlib.sha256(identity.encode()).hexdigest()[:_KEY_CHARS]}-{tile.index}-{request}.npz"
+    return f"{spool_prefix(cube.place.name, cube.plan.identity())}{tile.index}-{request}.npz"
+
+
+def spool_prefix(store: str, identity: Mapping[str, Any]) -> str:
+    """What the names of all files of one cube begin with. Pure."""
+    text = json.dumps([store, identity], sort_keys=True)
+    return f"{hashlib.sha256(text.encode()).hexdigest()[:_KEY_CHARS]}-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +100,15 @@ class Spool:
         """Forget the tile: it is durable elsewhere."""
         with contextlib.suppress(OSError):
             (self.folder / name).unlink(missing_ok=True)
+
+    def files(self, prefix: str) -> list[Path]:
+        """The files whose names begin with ``prefix``; none where the folder cannot be read."""
+        try:
+            return sorted(
+                file for file in self.folder.iterdir() if file.name.startswith(prefix) and file.suffix == ".npz"
+            )
+        except OSError:
+            return []
 
     def _used_nbytes(self) -> int:
         return sum(entry.stat().st_size for entry in os.scandir(self.folder) if entry.is_file())

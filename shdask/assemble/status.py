@@ -5,20 +5,24 @@ Refuses to change anything, and to guess what the place does not say.
 
 from __future__ import annotations
 
+import math
 import os
+import shlex
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import zarr
+from numpy.typing import NDArray
 
-from shdask.assemble.conventions import OUTSIDE_AREA
-from shdask.assemble.lease import read_owner
+from shdask.assemble.lease import DEAD_S, Owner, read_owner
 from shdask.assemble.ledger import read_ledger
+from shdask.assemble.outlook import eta_s, next_step, next_words, share_left
 from shdask.assemble.place import Place, open_place
+from shdask.assemble.rows import LedgerSummary
+from shdask.assemble.spool import Spool, spool_prefix
 from shdask.assemble.store import read_cube_attributes
-from shdask.assemble.template import TILE_STATE
+from shdask.assemble.verify import CubeTiles
 from shdask.model import TileState
 
 SHOWN_ERRORS = 5
@@ -26,7 +30,7 @@ SHOWN_ERRORS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CubeStatus:
-    """What a cube's place says of its build; the repr is the text for people."""
+    """What a cube's place says of its build."""
 
     store: str
     complete: bool
@@ -39,89 +43,204 @@ class CubeStatus:
     """Of all runs."""
     pu_spent: float
     """Of all runs."""
+    pu_left: float
+    """Projected for the tiles that are neither written nor empty."""
     in_flight: int
     """Tiles that were given out and of which nothing was heard since."""
     pu_in_flight: float
     """What those are projected to cost; after a kill, what may have been paid for nothing."""
     owner: str | None
     """``host:pid`` of the process that builds it now, or died building it."""
-    running: bool
-    """Whether that process lives: it exists here, or was heard of in the last minute."""
+    owner_state: str
+    """``none``, ``living``, ``gone``, or ``unknown``: it exists here or elsewhere, and is silent for too long."""
     heartbeat_s: float | None
     """Seconds since the owner was last heard of, by this machine's clock."""
-    note: dict[str, Any]
-    """What the owner said of its state: what it waits for, when it goes on."""
+    waiting_for: str | None
+    """What a living owner said it waits for, at its last heartbeat."""
+    run: dict[str, Any]
+    """What a living owner said of this run: ``pu_spent``, ``max_pu``, ``requests_per_minute``, ``rejected``."""
+    eta_s: tuple[float, float] | None
+    """(low, high) seconds until a living owner ends, from the pace of the last tiles; None without one."""
     last_row_s: float | None
     """Seconds since the last tile was recorded."""
+    ended: dict[str, Any] | None
+    """How the last run ended: ``at``, ``exit_code``, ``error``, ``resume_at``; None where it goes on or was killed."""
     errors: dict[int, str]
     """Tile index -> last error, of the tiles that failed last."""
+    spooled: int
+    """Tiles of the cube that were paid for and wait on this machine's disk for the store."""
+    spool: str | None
+    """The folder where they wait."""
+    job: str | None
+    """The job file that the last run was given."""
     next: str
     """What to do."""
+    command: str | None
+    """The same as words for a shell; None where nothing is to be run."""
+
+    @property
+    def running(self) -> bool:
+        """Whether a process builds the cube now."""
+        return self.owner_state == "living"
 
     def as_dict(self) -> dict[str, object]:
         """The status as JSON-able values."""
-        return asdict(self)
+        return {**asdict(self), "running": self.running}
 
     def __str__(self) -> str:
-        counted = f"{self.written} written, {self.empty} empty, {self.failed} failed, {self.untried} untried"
-        lines = [
-            f"{self.store}: {'complete' if self.complete else 'not complete'}",
-            f"tiles     {self.tiles}: {counted}",
-            f"PU        {self.pu_spent:.2f} spent in {self.requests} requests, all runs",
-            f"owner     {_owner_text(self)}",
-        ]
-        if self.in_flight:
-            lines.append(f"in flight {self.in_flight} tiles, of up to {self.pu_in_flight:.2f} PU")
-        lines += [f"{key:<9} {value}" for key, value in self.note.items()]
-        if self.last_row_s is not None:
-            lines.append(f"last tile {self.last_row_s:.0f} s ago")
-        lines += [f"{_tiles_text(tiles)}: {text}" for text, tiles in _by_text(self.errors).items()]
-        return "\n".join([*lines, f"next      {self.next}"])
+        return "\n".join(f"{label:<9} {text}" if label else text for label, text in _lines(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """All that was read for one status."""
+
+    place: Place
+    attributes: dict[str, Any]
+    ledger: LedgerSummary
+    tiles: CubeTiles
+    states: NDArray[np.uint8]
+    owner: Owner | None
+    now: float
+    spooled: list[os.PathLike[str]] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, place: Place) -> _Found:
+        attributes = read_cube_attributes(place)
+        owner = read_owner(place)  # before the rows: what it has written when it goes is then read as well
+        ledger = read_ledger(place)
+        tiles = CubeTiles.of(place, attributes)
+        states = tiles.states.copy()
+        rows = ledger.states[: states.size]
+        states[: rows.size] = np.where(rows == TileState.UNTRIED, states[: rows.size], rows)
+        spooled = Spool.of_this_user().files(spool_prefix(place.name, attributes["identity"]))
+        return cls(
+            place=place,
+            attributes=attributes,
+            ledger=ledger,
+            tiles=tiles,
+            states=states,
+            owner=owner,
+            now=time.time(),
+            spooled=list(spooled),
+        )
+
+    def count(self, state: TileState) -> int:
+        return int(np.count_nonzero(self.states == state))
+
+    @property
+    def silent_s(self) -> float | None:
+        return None if self.owner is None else max(0.0, self.now - self.owner.beat)
+
+    @property
+    def owner_state(self) -> str:
+        if self.owner is None or self.silent_s is None:
+            return "none"
+        if self.owner.lives_here is False:
+            return "gone"
+        return "living" if self.silent_s <= DEAD_S else "unknown"
+
+    @property
+    def left(self) -> NDArray[np.bool_]:
+        return np.asarray((self.states != TileState.WRITTEN) & (self.states != TileState.EMPTY))
 
 
 def read_status(store: str | os.PathLike[str] | Place) -> CubeStatus:
     """The status of the cube at ``store``. Raises StoreError where there is no cube of ours."""
-    place = open_place(store)
-    attributes = read_cube_attributes(place)
-    ledger = read_ledger(place)
-    with place.errors():
-        cells = np.asarray(zarr.open_array(place.zarr_store(read_only=True), path=TILE_STATE, mode="r")[...])
-    states = cells[cells != OUTSIDE_AREA]
-    rows = ledger.states[: states.size]
-    states[: rows.size] = np.where(rows == TileState.UNTRIED, states[: rows.size], rows)
-    counts = {state: int(np.count_nonzero(states == state)) for state in TileState}
-    owner = read_owner(place)
-    silent_s = 0.0 if owner is None else max(0.0, time.time() - owner.beat)
-    running = owner is not None and not owner.is_dead(silent_s)
-    complete = bool(attributes.get("complete"))
+    found = _Found.read(open_place(store))
+    ledger, tiles, owner_state = found.ledger, found.tiles, found.owner_state
+    living = owner_state == "living"
+    owner = None if found.owner is None else f"{found.owner.host}:{found.owner.pid}"
+    note = dict(found.owner.note) if living and found.owner is not None else {}
+    left, spooled = int(np.count_nonzero(found.left)), len(found.spooled)
+    projected = float(found.attributes["spec"]["projected"]["pu"])
+    pu_left = projected * share_left(tiles.layout, tiles.rows, tiles.columns, found.left)
+    step, command = "nothing; open it with shdask.open_cube", None
+    if left or living:
+        step = next_step(ledger, owner=owner, owner_state=owner_state, pu_left=pu_left, spooled=spooled)
+        command = shlex.join(next_words(ledger, store=found.place.name, owner_state=owner_state, pu_left=pu_left))
     return CubeStatus(
-        store=place.name,
-        complete=complete,
-        tiles=int(states.size),
-        written=counts[TileState.WRITTEN],
-        empty=counts[TileState.EMPTY],
-        failed=counts[TileState.FAILED],
-        untried=counts[TileState.UNTRIED],
+        store=found.place.name,
+        complete=bool(found.attributes.get("complete")),
+        tiles=int(found.states.size),
+        written=found.count(TileState.WRITTEN),
+        empty=found.count(TileState.EMPTY),
+        failed=found.count(TileState.FAILED),
+        untried=found.count(TileState.UNTRIED),
         requests=ledger.requests,
         pu_spent=ledger.pu_spent,
+        pu_left=pu_left,
         in_flight=len(ledger.in_flight),
-        pu_in_flight=sum(ledger.in_flight.values()),
-        owner=None if owner is None else f"{owner.host}:{owner.pid}",
-        running=running,
-        heartbeat_s=None if owner is None else silent_s,
-        note={} if owner is None else dict(owner.note),
-        last_row_s=None if ledger.last_row is None else max(0.0, time.time() - ledger.last_row),
+        pu_in_flight=math.fsum(ledger.in_flight.values()),
+        owner=owner,
+        owner_state=owner_state,
+        heartbeat_s=found.silent_s,
+        waiting_for=note.pop("waiting_for", None),
+        run=note,
+        eta_s=eta_s(ledger.pace, left, found.now) if living else None,
+        last_row_s=None if ledger.last_row is None else max(0.0, found.now - ledger.last_row),
+        ended=None if ledger.end is None or living else asdict(ledger.end),
         errors=dict(list(ledger.errors.items())[-SHOWN_ERRORS:]),
-        next=_next_step(complete=complete, running=running),
+        spooled=spooled,
+        spool=str(Spool.of_this_user().folder) if spooled else None,
+        job=ledger.runs[-1].job if ledger.runs else None,
+        next=step,
+        command=command,
     )
+
+
+def _lines(status: CubeStatus) -> list[tuple[str, str]]:
+    counted = f"{status.written} written, {status.empty} empty, {status.failed} failed, {status.untried} untried"
+    lines = [
+        ("", f"{status.store}: {'complete' if status.complete else 'not complete'}"),
+        ("tiles", f"{status.tiles}: {counted}"),
+        ("PU", f"{status.pu_spent:.2f} spent in {status.requests} requests, all runs; {status.pu_left:.2f} left"),
+        ("owner", _owner_text(status)),
+    ]
+    if status.running:
+        lines += _run_lines(status)
+    if status.in_flight:
+        lines.append(("in flight", f"{status.in_flight} tiles, of up to {status.pu_in_flight:.2f} PU"))
+    if status.last_row_s is not None:
+        lines.append(("last tile", f"{_ago(status.last_row_s)} ago"))
+    if status.ended is not None and status.ended["error"]:
+        lines.append(("stopped", f"{status.ended['error']} (exit code {status.ended['exit_code']})"))
+    if status.spooled:
+        lines.append(("spooled", f"{status.spooled}, paid for, in {status.spool}"))
+    lines += [("", f"{_tiles_text(tiles)}: {text}") for text, tiles in _by_text(status.errors).items()]
+    if status.failed > len(status.errors):
+        lines.append(("", f"... {status.failed} failed tiles in all: --failed OUT.geojson"))
+    lines.append(("next", status.next))
+    return [*lines, *([("run", status.command)] if status.command else [])]
+
+
+def _run_lines(status: CubeStatus) -> list[tuple[str, str]]:
+    lines = [("waits for", status.waiting_for or "not said yet")]
+    run = status.run
+    if "pu_spent" in run:
+        cap = "" if run.get("max_pu") is None else f", cap {run['max_pu']:g}"
+        rate = f"{run['requests_per_minute']:.0f} requests/min, {run['rejected']} answered 429"
+        lines.append(("this run", f"{run['pu_spent']:.2f} of {run['pu_projected']:.2f} PU{cap}; {rate}"))
+    if status.eta_s is not None:
+        lines.append(("ends in", f"{_ago(status.eta_s[0])} to {_ago(status.eta_s[1])}, at the last tiles' pace"))
+    return lines
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _owner_text(status: CubeStatus) -> str:
     if status.owner is None:
         return "none; no build is running"
-    if not status.running:
-        return f"{status.owner}, gone without a goodbye"
-    heard = "" if status.heartbeat_s is None else f", heard of {status.heartbeat_s:.0f} s ago"
+    heard = "" if status.heartbeat_s is None else f", heard of {_ago(status.heartbeat_s)} ago"
+    if status.owner_state == "gone":
+        return f"{status.owner}, gone without a goodbye{heard}"
+    if status.owner_state == "unknown":
+        return f"{status.owner}, unknown{heard}: stopped, asleep or cut off"
     return f"{status.owner}, building{heard}"
 
 
@@ -134,11 +253,3 @@ def _by_text(errors: dict[int, str]) -> dict[str, list[int]]:
 
 def _tiles_text(tiles: list[int]) -> str:
     return f"tile{'s' if len(tiles) > 1 else ''} {', '.join(map(str, sorted(tiles)))}"
-
-
-def _next_step(*, complete: bool, running: bool) -> str:
-    if complete:
-        return "nothing; open it with shdask.open_cube"
-    if running:
-        return "wait for the build"
-    return "run shdask build with the same job and store; it continues"

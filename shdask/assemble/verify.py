@@ -74,15 +74,18 @@ def _shown(tiles: Sequence[int]) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Tiles:
+class CubeTiles:
     """Where the tiles of a cube lie, read from the cube alone."""
 
     layout: Layout
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
+    states: NDArray[np.uint8]
+    """`TileState` by tile index, as the last run left it."""
 
     @classmethod
-    def of(cls, place: Place, attributes: dict[str, Any]) -> _Tiles:
+    def of(cls, place: Place, attributes: dict[str, Any]) -> CubeTiles:
+        """Those of the cube at ``place`` with these root attributes. Raises StoreError."""
         with place.errors():
             cells = np.asarray(zarr.open_array(place.zarr_store(read_only=True), path=TILE_STATE, mode="r")[...])
         rows, columns = np.nonzero(cells != OUTSIDE_AREA)  # the n-th such cell is tile n
@@ -93,7 +96,7 @@ class _Tiles:
             chunk_px=found["chunk_px"],
             sharded=found["sharded"],
         )
-        return cls(layout=layout, rows=rows, columns=columns)
+        return cls(layout=layout, rows=rows, columns=columns, states=cells[rows, columns])
 
 
 def verify_cube(
@@ -106,7 +109,7 @@ def verify_cube(
     """
     place = open_place(store)
     attributes = read_cube_attributes(place)
-    tiles, ledger = _Tiles.of(place, attributes), read_ledger(place)
+    tiles, ledger = CubeTiles.of(place, attributes), read_ledger(place)
     stands = find_marked(place, tiles.layout, tiles.rows, tiles.columns)
     said = np.zeros(stands.size, np.uint8)
     checksums = np.full(stands.size, -1, np.int64)
@@ -140,7 +143,7 @@ def verify_cube(
 
 
 def _read_all(
-    place: Place, arrays: Sequence[zarr.Array[Any]], tiles: _Tiles, todo: NDArray[np.intp]
+    place: Place, arrays: Sequence[zarr.Array[Any]], tiles: CubeTiles, todo: NDArray[np.intp]
 ) -> Iterator[tuple[int, int | str]]:
     """(tile, its checksum, or why it cannot be read), in order, some read side by side."""
 
@@ -153,7 +156,7 @@ def _read_all(
             yield from zip(some, pool.map(read, some), strict=True)
 
 
-def _read_checksum(place: Place, arrays: Sequence[zarr.Array[Any]], tiles: _Tiles, tile: int) -> int | str:
+def _read_checksum(place: Place, arrays: Sequence[zarr.Array[Any]], tiles: CubeTiles, tile: int) -> int | str:
     extent = tiles.layout.extent(int(tiles.rows[tile]), int(tiles.columns[tile]))
     checksum = 0
     try:
@@ -175,7 +178,7 @@ def forget(store: str | os.PathLike[str] | Place, tiles: Sequence[int]) -> None:
     Raises StoreError where there is no cube of ours, or while another process builds it; IndexError for no tile.
     """
     place = open_place(store)
-    found = _Tiles.of(place, read_cube_attributes(place))
+    found = CubeTiles.of(place, read_cube_attributes(place))
     picked = np.asarray(tiles, np.intp)
     mark_rows, mark_columns = found.layout.marks(found.rows[picked], found.columns[picked])
     with Ledger.open(place) as ledger:
@@ -184,4 +187,9 @@ def forget(store: str | os.PathLike[str] | Place, tiles: Sequence[int]) -> None:
             place.remove(object_key(DATA_MASK, row, column))
         if picked.size:
             with place.errors():
-                zarr.open_group(place.zarr_store(), mode="r+").update_attributes({"complete": False})
+                root = zarr.open_group(place.zarr_store(), mode="r+")
+                root.update_attributes({"complete": False})
+                states = zarr.open_array(place.zarr_store(), path=TILE_STATE, mode="r+")
+                cells = np.asarray(states[...])
+                cells[found.rows[picked], found.columns[picked]] = TileState.UNTRIED
+                states[...] = cells

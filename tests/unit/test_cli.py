@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shdask import cli
+from shdask.cli import app as cli
 from shdask.emulator.config import EmulatorConfig
 
 
@@ -147,11 +147,11 @@ def test_people_are_told_where_to_look(run, capsys, monkeypatch) -> None:
     assert "look at http://127.0.0.1:1/emulator/" in err
 
 
-def test_a_bucket_is_no_place_for_a_cube(run) -> None:
-    """A URL is refused instead of becoming a folder with its name."""
-    code, _, err = run("status", "s3://bucket/cube.zarr")
+def test_a_url_of_another_kind_is_no_place_for_a_cube(run) -> None:
+    """It is refused instead of becoming a folder with its name."""
+    code, _, err = run("status", "gs://bucket/cube.zarr")
     assert code == 2
-    assert "folders on disk; give a path" in err
+    assert "in a folder on disk or under s3://bucket/prefix" in err
 
 
 def test_help_of_build_tells_the_exit_codes(run) -> None:

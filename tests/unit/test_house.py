@@ -21,7 +21,7 @@ FLOORS = {
     "cluster": 4,
     "serve": 5,
     "api": 6,
-    "__main__": 7, "cli": 7, "display": 7, "demo": 7, "testing": 7,
+    "__main__": 7, "cli": 7, "display": 7, "events": 7, "demo": 7, "testing": 7,
 }  # fmt: skip  # one line a floor
 MAX_LINES = 400
 

@@ -1,151 +1,22 @@
-"""The command line: plan, build, status, emulator, demo, with the promised JSON and exit codes.
+"""The service on this machine: `shdask emulator` and `shdask demo`.
 
-Refuses to do any work itself; turns words into calls and errors into exit codes.
+Refuses to serve itself; turns words into the emulator's configuration.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import os
 import re
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
-from shdask import __version__
-from shdask.errors import SettingsError, ShdaskError
+from shdask.cli.app import JsonOption, app, console
+from shdask.errors import SettingsError
 
-EXIT_FAILED_TILES = 5
-EXIT_INTERRUPTED = 130
 COLLECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-EXIT_CODES = (
-    "Ends with 0 when done, 2 for a bad job or arguments, 3 for credentials, 4 when the budget or quota is reached, "
-    "5 when tiles failed (run it again), 130 when interrupted, 1 for a fault of ours."
-)
-
-app = typer.Typer(
-    help="Turn a large area of interest into one analysis-ready Zarr cube with Sentinel Hub and Dask.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-JobArgument = Annotated[Path, typer.Argument(help="The job file (TOML).", metavar="JOB", show_default=False)]
-StoreArgument = Annotated[Path, typer.Argument(help="The cube's folder.", metavar="STORE", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; all else goes to stderr.")]
-
-
-def main() -> None:
-    """Run the command line and exit with its code.
-
-    0 done, 1 a fault of ours, 2 bad job or arguments, 3 credentials, 4 budget or quota, 5 failed tiles,
-    130 interrupted.
-    """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    # read when distributed is imported, here and by workers
-    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
-    try:
-        app(standalone_mode=True)
-    except ShdaskError as error:
-        notes = "".join(f"\n  {note}" for note in dict.fromkeys(getattr(error, "__notes__", ())))
-        _console().print(f"error: {error}{notes}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
-
-
-def _console() -> Console:
-    return Console(stderr=True)
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        print(f"shdask {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens to stderr.")] = False,
-) -> None:
-    del version
-    if verbose:
-        logging.getLogger("shdask").setLevel(logging.DEBUG)
-
-
-WorkersOption = Annotated[
-    int | None, typer.Option(min=1, help="Processes of the local cluster.", show_default="one per core")
-]
-REPORTED = (
-    "tiles", "written", "empty", "failed", "skipped", "requests", "pu_spent", "pu_projected", "seconds", "store"
-)  # fmt: skip  # one promise, read at a glance
-
-
-@app.command()
-def plan(job: JobArgument, as_json: JsonOption = False) -> None:
-    """Say what a cube will cost: requests, PU, minutes, bytes. Nothing is fetched."""
-    from shdask.api import make_plan
-    from shdask.display import plan_table
-
-    made = make_plan(job)
-    if as_json:
-        cost = made.cost
-        figures = {
-            "requests": cost.requests,
-            "pu": cost.pu,
-            "minutes": cost.minutes,
-            "nbytes": cost.nbytes_down,
-            "tiles": made.tile_count,
-        }
-        print(json.dumps(figures))
-        return
-    Console().print(plan_table(made))
-
-
-@app.command(epilog=EXIT_CODES)
-def build(
-    job: JobArgument,
-    store: StoreArgument,
-    workers: WorkersOption = None,
-    scheduler: Annotated[str | None, typer.Option(help="Use the running Dask scheduler at this address.")] = None,
-    max_pu: Annotated[float | None, typer.Option(min=0, help="Spend no more than this.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Fetch what the store does not hold yet; run it again to continue or to retry failed tiles."""
-    from shdask.api import make_plan
-    from shdask.display import build_on_cluster, plan_table
-
-    if workers is not None and scheduler is not None:
-        raise typer.BadParameter("--workers is for a local cluster; --scheduler brings its own")
-    made = make_plan(job)
-    console = _console()
-    console.print(plan_table(made))
-    report = build_on_cluster(made, store, console, workers=workers, scheduler=scheduler, max_pu=max_pu)
-    if as_json:
-        print(json.dumps({name: getattr(report, name) for name in REPORTED}))
-    else:
-        print(report)
-    if report.failed:
-        console.print(report.failure_text(), style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(EXIT_FAILED_TILES)
-
-
-@app.command()
-def status(store: StoreArgument, as_json: JsonOption = False) -> None:
-    """Say how far a cube is: tiles by state, PU spent, last errors, what to do next. Needs no cluster."""
-    from shdask.assemble.status import read_status
-
-    found = read_status(store)
-    print(json.dumps(found.as_dict()) if as_json else found)
 
 
 @app.command(epilog="Everything it serves, and how to use it from tests: docs/emulator.md.")
@@ -292,4 +163,4 @@ def demo(
         from shdask.demo.run import run_demo
     except ImportError as error:
         raise _missing_extra(error) from error
-    run_demo(store, _console())
+    run_demo(store, console())
