@@ -65,6 +65,31 @@ def test_scene_has_data_exactly_in_its_footprint(source, part, data):
     assert has_data(source, scene, point.x, point.y) == footprint.contains(point)
 
 
+def test_edges_are_true_to_thirty_metres():
+    """Round a scene cut by its swath, all points just inside have data, all just outside have none."""
+    start = datetime(2024, 6, 1, tzinfo=UTC)
+    found = SURFACE.search(box(5, 55, 15, 60), start, start + timedelta(days=3))
+    scene = next(scene for scene in found if 0.2 < SURFACE.footprint(scene).area < 0.7)
+    within, beyond = (
+        [
+            SURFACE.footprint(scene).buffer(way * 3e-4).exterior.interpolate(step / 60, normalized=True)
+            for step in range(60)
+        ]
+        for way in (-1, 1)
+    )
+    assert {has_data(SURFACE, scene, point.x, point.y) for point in within} == {True}
+    assert {has_data(SURFACE, scene, point.x, point.y) for point in beyond} == {False}
+
+
+def test_scenes_reach_the_pole():
+    """Beyond 85 degrees footprints go on as the pixels do."""
+    start = datetime(2024, 6, 1, tzinfo=UTC)
+    found = list(SURFACE.search(box(10, 87, 11, 88), start, start + timedelta(days=2)))
+    parts = [SURFACE.footprint(scene).intersection(box(10, 87, 11, 88)).representative_point() for scene in found]
+    assert found
+    assert {has_data(SURFACE, scene, point.x, point.y) for scene, point in zip(found, parts, strict=True)} == {True}
+
+
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
 def test_all_scenes_with_data_are_found(data):
