@@ -65,15 +65,15 @@ def test_scene_has_data_exactly_in_its_footprint(source, part, data):
     assert has_data(source, scene, point.x, point.y) == footprint.contains(point)
 
 
-def test_edges_are_true_to_thirty_metres():
+def test_edges_are_true_to_ten_metres():
     """Round a scene cut by its swath, all points just inside have data, all just outside have none."""
     start = datetime(2024, 6, 1, tzinfo=UTC)
     found = SURFACE.search(box(5, 55, 15, 60), start, start + timedelta(days=3))
     scene = next(scene for scene in found if 0.2 < SURFACE.footprint(scene).area < 0.7)
     within, beyond = (
         [
-            SURFACE.footprint(scene).buffer(way * 3e-4).exterior.interpolate(step / 60, normalized=True)
-            for step in range(60)
+            SURFACE.footprint(scene).buffer(way * 1e-4).exterior.interpolate(step / 120, normalized=True)
+            for step in range(120)
         ]
         for way in (-1, 1)
     )
