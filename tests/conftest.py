@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# a shared machine may stall any example; the timeout of the whole test still holds
+settings.register_profile("shared-machine", deadline=None)
+settings.load_profile("shared-machine")
 
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
