@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shdask.assemble.ledger import Ledger
+from shdask.assemble.rows import event_line
+from shdask.assemble.spool import Spool, spool_prefix
 from shdask.assemble.store import CubeStore, known_states
 from shdask.errors import BuildError, ShdaskError, StoreError
 from shdask.fetch.retry import RetryPolicy, call_with_retries
@@ -205,6 +207,7 @@ class Tally:
 
         ``only`` limits the run to these tiles. ``job`` and ``options`` are kept for `status`; see `RunHeader`.
         """
+        _recover_rows(plan, cube, ledger)
         states = known_states(plan, cube, ledger)
         tally = cls(plan, cube, ledger, states, only)
         ledger.begin_run(pu_projected=tally.pu_projected, job=job, options=options)
@@ -247,7 +250,13 @@ class Tally:
 
     def add(self, events: Sequence[TileEvent]) -> None:
         """Append the events' rows to the ledger, then count them. Raises StoreError, also where the lease was lost."""
-        call_with_retries(lambda: self._ledger.append(events), STORE_RETRIES, on_error=self._say_wait)
+        try:
+            call_with_retries(lambda: self._ledger.append(events), STORE_RETRIES, on_error=self._say_wait)
+        except StoreError as error:  # nothing but its row tells that a tile is empty
+            lines = b"".join(event_line(event) for event in events if not event.skipped)
+            if lines:
+                error.add_note(Spool.of_this_user().keep_rows(_rows_name(self._plan, self._cube), lines))
+            raise
         for event in events:
             _log_tile(event)
             self._requests += event.requests
@@ -353,6 +362,19 @@ class Tally:
 def _log_tile(event: TileEvent) -> None:
     text = event.error or ("found done" if event.skipped else event.state.name.lower())
     logger.info("tile %d, request %s: %s", event.tile, (event.request or "-")[:REQUEST_CHARS], text)
+
+
+def _rows_name(plan: CubePlan, cube: CubeStore) -> str:
+    return f"{spool_prefix(cube.place.name, plan.identity())}rows.jsonl"
+
+
+def _recover_rows(plan: CubePlan, cube: CubeStore, ledger: Ledger) -> None:
+    """Give the ledger the rows that an earlier run on this machine could not write."""
+    spool, name = Spool.of_this_user(), _rows_name(plan, cube)
+    lines = spool.take_rows(name)
+    if lines:
+        ledger.recover(lines)
+        spool.drop(name)
 
 
 def _projected_pu(plan: CubePlan, todo: NDArray[np.intp]) -> float:

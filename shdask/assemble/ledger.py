@@ -93,6 +93,12 @@ class Ledger:
         """Append the row that says how the run ended; see `RunEnd`."""
         self._write(end_line(RunEnd(at=time.time(), exit_code=exit_code, error=error, resume_at=resume_at)))
 
+    def recover(self, lines: bytes) -> None:
+        """Make durable rows of an earlier run that it could not write, and count them among the past."""
+        self._write(lines)
+        self.past = read_ledger(self.lease.place)
+        self.pu_spent = self.past.pu_spent
+
     def give_out(self, tiles: Sequence[int], *, pu_projected: float) -> None:
         """Make durable that ``tiles`` may be sent from now on, before they are."""
         if tiles:

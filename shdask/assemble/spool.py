@@ -12,10 +12,10 @@ import logging
 import os
 import uuid
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -56,30 +56,65 @@ class Spool:
 
     def keep(self, name: str, data: TileData) -> str:
         """Put a tile here, whole or not at all; says where, or why not, and what that means."""
-        file = self.folder / name
-        partial = file.with_name(f"{name}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.folder.chmod(0o700)
+            self._make_folder()
             nbytes = data.values.nbytes + data.data_mask.nbytes
             if self._used_nbytes() + nbytes > self.cap_nbytes:
                 return self._lost(f"{self.folder} holds its {self.cap_nbytes} bytes already")
-            with os.fdopen(
-                os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb"
-            ) as target:
+            with self._whole_file(name) as target:
                 np.savez(target, values=data.values, data_mask=data.data_mask)
+        except OSError as error:
+            return self._lost(f"{error.filename or self.folder}: {error.strerror or error}")
+        return f"its pixels are kept in {self.folder / name}; a build of the same cube on this machine takes them from there"
+
+    def keep_rows(self, name: str, lines: bytes) -> str:
+        """Put rows here that the ledger could not take, after those kept before; says where, or why not."""
+        try:
+            self._make_folder()
+            before = self.take_rows(name)
+            with self._whole_file(name) as target:
+                target.write(before + lines)
+        except OSError as error:
+            return self._lost(f"{error.filename or self.folder}: {error.strerror or error}")
+        return (
+            f"its rows are kept in {self.folder / name}; a build of the same cube on this machine takes them from there"
+        )
+
+    def take_rows(self, name: str) -> bytes:
+        """The rows that were kept under ``name``; they stay here."""
+        try:
+            return (self.folder / name).read_bytes()
+        except OSError:
+            return b""
+
+    def _make_folder(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+
+    @contextlib.contextmanager
+    def _whole_file(self, name: str) -> Iterator[BinaryIO]:
+        """A private file that gets its name when the block has ended well, and is durable then."""
+        partial = self.folder / f"{name}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
+        try:
+            fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "wb") as target:
+                yield target
                 target.flush()
                 os.fsync(target.fileno())
-            partial.replace(file)
-        except OSError as error:
+            partial.replace(self.folder / name)
+        except BaseException:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
-            return self._lost(f"{error.filename or self.folder}: {error.strerror or error}")
-        return f"its pixels are kept in {file}; a build of the same cube on this machine takes them from there"
+            raise
+
+    def _kept(self, what: str, name: str) -> str:
+        return (
+            f"{what} are kept in {self.folder / name}; a build of the same cube on this machine takes them from there"
+        )
 
     def _lost(self, why: str) -> str:
-        logger.warning("a tile's pixels are given up: %s", why)
-        return f"its pixels could not be kept ({why}); the next build buys them again"
+        logger.warning("what was paid for is given up: %s", why)
+        return f"what was paid for could not be kept ({why}); the next build buys it again"
 
     def take(self, name: str, *, shape: tuple[int, int, int]) -> TileData | None:
         """The tile that was kept under ``name``; None where there is none, or a damaged one. It stays here."""
@@ -97,7 +132,7 @@ class Spool:
         return data
 
     def drop(self, name: str) -> None:
-        """Forget the tile: it is durable elsewhere."""
+        """Forget the tile, or the rows: they are durable elsewhere."""
         with contextlib.suppress(OSError):
             (self.folder / name).unlink(missing_ok=True)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import shdask
+from shdask import report as report_module
 from shdask.assemble.ledger import Ledger, read_ledger
 from shdask.assemble.store import create_or_open
 from shdask.errors import StoreError
@@ -118,3 +120,31 @@ def test_a_run_that_lost_its_lease_writes_no_state(tmp_path) -> None:
         tally.close()
         assert (cube.place.read("zarr.json"), cube.place.read("tile_state/c/0/0")) == before
     assert cube.place.exists(".shdask/owner.json")
+
+
+def test_rows_that_a_full_disk_refused_are_taken_by_the_next_run(tmp_path, monkeypatch) -> None:
+    """A tile that was paid for and found empty is not bought again, and its cost is not forgotten."""
+    monkeypatch.setenv("SHDASK_SPOOL", str(tmp_path / "spool"))
+    monkeypatch.setattr(report_module, "STORE_RETRIES", replace(report_module.STORE_RETRIES, max_retries=0))
+    plan = shdask.make_plan(earth_spec())
+    cube = create_or_open(plan, tmp_path / "cube")
+    with Ledger.open(cube.place) as ledger:
+        tally = Tally.begin(plan, cube, ledger)
+        with monkeypatch.context() as full:
+            full.setattr("os.fsync", fail_once_with_full_disk(full))
+            with pytest.raises(StoreError, match="the disk is full") as refusal:
+                tally.add([TileEvent(tile=4, state=TileState.EMPTY, requests=1, pu_spent=0.5, finished=1.0)])
+        assert str(tmp_path / "spool") in refusal.value.__notes__[-1]
+    with Ledger.open(cube.place) as ledger:
+        assert 4 not in Tally.begin(plan, cube, ledger).remaining
+        assert ledger.pu_spent == 0.5
+    assert list((tmp_path / "spool").iterdir()) == []
+    assert read_ledger(cube.place).requests == 1
+
+
+def fail_once_with_full_disk(patch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    def fail(_fd: int) -> None:
+        patch.undo()
+        raise OSError(28, "No space left on device")
+
+    return fail

@@ -87,3 +87,11 @@ def test_a_killed_build_repeats_one_tile(store, account, undisturbed, writes, do
     assert objects(open_place(store)) == undisturbed
     found = verify_cube(store)
     assert (found.whole, found.sound + len(found.unrecorded)) == (True, 7)
+
+
+def test_a_cluster_builds_the_same_cube_in_a_bucket(url, account, undisturbed) -> None:
+    """Workers read keys from their own environment; shards and checksums are those of a serial build on a disk."""
+    report = shdask.build_cube(earth_spec(), url)
+    assert (report.written, report.failed, len(account.requests())) == (7, 0, 7)
+    assert objects(open_place(url)) == undisturbed
+    assert verify_cube(url).sound == 7
