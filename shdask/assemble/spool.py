@@ -65,7 +65,7 @@ class Spool:
                 np.savez(target, values=data.values, data_mask=data.data_mask)
         except OSError as error:
             return self._lost(f"{error.filename or self.folder}: {error.strerror or error}")
-        return f"its pixels are kept in {self.folder / name}; a build of the same cube on this machine takes them from there"
+        return self._kept("pixels", name)
 
     def keep_rows(self, name: str, lines: bytes) -> str:
         """Put rows here that the ledger could not take, after those kept before; says where, or why not."""
@@ -76,9 +76,7 @@ class Spool:
                 target.write(before + lines)
         except OSError as error:
             return self._lost(f"{error.filename or self.folder}: {error.strerror or error}")
-        return (
-            f"its rows are kept in {self.folder / name}; a build of the same cube on this machine takes them from there"
-        )
+        return self._kept("rows", name)
 
     def take_rows(self, name: str) -> bytes:
         """The rows that were kept under ``name``; they stay here."""
