@@ -66,8 +66,9 @@ def build_cube(
     """Fetch the tiles of ``plan`` that ``store`` does not hold yet; returns what happened.
 
     Runs on ``client``'s cluster, or by ``executor``, or on a LocalCluster made for the call. A store that
-    exists is continued; a finished tile is never fetched again. ``max_pu`` (default: the job's) bounds what
-    this call may spend. ``on_event`` hears of each tile once its row is on disk.
+    exists is continued; a finished tile is never fetched again. ``store`` is a folder, or ``s3://bucket/prefix``
+    with keys and endpoint from the environment of this process and of the workers. ``max_pu`` (default: the
+    job's) bounds what this call may spend. ``on_event`` hears of each tile once it is durable.
 
     Raises:
         PlanError, SettingsError: the job or the environment cannot be used.

@@ -6,9 +6,11 @@ Refuses to know where lines are kept.
 from __future__ import annotations
 
 import json
+from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -170,7 +172,7 @@ class Fold:
 
     def __init__(self) -> None:
         self._states = bytearray()
-        self._checksums: dict[int, int] = {}
+        self._checksums = array("q")
         self._in_flight: dict[int, float] = {}
         self._errors: dict[int, str] = {}
         self._runs: list[RunHeader] = []
@@ -196,7 +198,9 @@ class Fold:
     def _add_tile(self, row: dict[str, Any]) -> None:
         tile, state = row["tile"], _STATES[row["state"]]
         if tile >= len(self._states):
-            self._states.extend(bytes(max(tile + 1 - len(self._states), len(self._states))))
+            more = max(tile + 1 - len(self._states), len(self._states))
+            self._states.extend(bytes(more))
+            self._checksums.extend(repeat(_NO_CHECKSUM, more))
         self._states[tile] = state
         if "checksum" in row:
             self._checksums[tile] = row["checksum"]
@@ -224,23 +228,22 @@ class Fold:
             self._in_flight.clear()
         elif "forgotten" in row:
             for tile in _tiles_of(row["forgotten"]):
-                self._checksums.pop(tile, None)
                 if tile < len(self._states):
                     self._states[tile] = TileState.UNTRIED
+                    self._checksums[tile] = _NO_CHECKSUM
         else:
             tiles = _tiles_of(row["out"])
             self._in_flight.update(dict.fromkeys(tiles, row["pu"] / len(tiles)))
             for tile in tiles:  # whatever is written of it from now on, its row will tell
-                self._checksums.pop(tile, None)
+                if tile < len(self._checksums):
+                    self._checksums[tile] = _NO_CHECKSUM
 
     def summary(self) -> LedgerSummary:
         """What the rows say together."""
         states = np.trim_zeros(np.frombuffer(bytes(self._states), np.uint8), "b")  # rows never say "untried"
-        checksums = np.full(states.size, _NO_CHECKSUM, np.int64)
-        checksums[np.fromiter(self._checksums, np.int64)] = np.fromiter(self._checksums.values(), np.int64)
         return LedgerSummary(
             states=states,
-            checksums=checksums,
+            checksums=np.array(self._checksums[: states.size], np.int64),
             in_flight=self._in_flight,
             pu_spent=self._pu_spent,
             requests=self._requests,
