@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -92,6 +93,30 @@ def emulator() -> Iterator[EmulatorProcess]:
 def client(emulator: EmulatorProcess) -> Client:
     """A client with a token of the shared emulator."""
     return Client(emulator)
+
+
+@pytest.fixture(scope="session")
+def reference(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """The service's own Python client: ``client``, its module, and ``config`` and ``optical``, pointed at the emulator.
+
+    One for all, because it refuses a second collection of the same definition.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        # importing it writes a file of settings into the home folder
+        home = str(tmp_path_factory.mktemp("home"))
+        patch.setenv("HOME", home)
+        patch.setenv("XDG_CONFIG_HOME", home)
+        import sentinelhub
+
+    config = sentinelhub.SHConfig(
+        use_defaults=True,
+        sh_client_id=emulator.client_id,
+        sh_client_secret=emulator.client_secret,
+        sh_base_url=emulator.base_url,
+        sh_token_url=emulator.token_url,
+    )
+    optical = sentinelhub.DataCollection.SENTINEL2_L2A.define_from("EMULATED", service_url=emulator.base_url)
+    return SimpleNamespace(client=sentinelhub, config=config, optical=optical)
 
 
 @pytest.fixture

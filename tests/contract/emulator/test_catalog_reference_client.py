@@ -12,35 +12,17 @@ ALPS = (9.5, 46.4, 13.1, 48.0)
 JUNE = ("2024-06-01", "2024-06-30")
 
 
-@pytest.fixture(scope="module")
-def hub(emulator, tmp_path_factory):
-    """The client's module, a catalogue of the emulator, and its collections pointed there."""
-    with pytest.MonkeyPatch.context() as patch:
-        # importing the client writes a file of settings into the home folder, and its OAuth insists on https
-        home = str(tmp_path_factory.mktemp("home"))
-        patch.setenv("HOME", home)
-        patch.setenv("XDG_CONFIG_HOME", home)
-        patch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
-        import sentinelhub
-        from sentinelhub.api.catalog import get_available_timestamps
-
-        config = sentinelhub.SHConfig(
-            use_defaults=True,
-            sh_client_id=emulator.client_id,
-            sh_client_secret=emulator.client_secret,
-            sh_base_url=emulator.base_url,
-            sh_token_url=emulator.token_url,
-        )
-        optical = sentinelhub.DataCollection.SENTINEL2_L2A.define_from("CATALOGUED", service_url=emulator.base_url)
-        yield SimpleNamespace(
-            client=sentinelhub,
-            get_available_timestamps=get_available_timestamps,
-            config=config,
-            catalog=sentinelhub.SentinelHubCatalog(config=config),
-            optical=optical,
-            radar=sentinelhub.DataCollection.SENTINEL1_IW_ASC,
-            alps=sentinelhub.BBox(ALPS, sentinelhub.CRS.WGS84),
-        )
+@pytest.fixture
+def hub(reference, monkeypatch):
+    """The client, a catalogue of the emulator, and its collections pointed there."""
+    monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
+    return SimpleNamespace(
+        **vars(reference),
+        get_available_timestamps=reference.client.api.catalog.get_available_timestamps,
+        catalog=reference.client.SentinelHubCatalog(config=reference.config),
+        radar=reference.client.DataCollection.SENTINEL1_IW_ASC,
+        alps=reference.client.BBox(ALPS, reference.client.CRS.WGS84),
+    )
 
 
 def test_catalogue_tells_of_itself(hub):

@@ -13,7 +13,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-from shdask import cli
+from shdask.cli.app import app
 from shdask.emulator.config import EmulatorConfig
 from shdask.emulator.faults import KINDS
 from shdask.emulator.faults_text import read_faults
@@ -51,10 +51,11 @@ def test_commands_are_accepted(command, tmp_path, monkeypatch):
     """Every option exists, and every value is a good one."""
     served = []
     monkeypatch.setattr("shdask.emulator.server.run_server", lambda config, **_: served.append(config))
-    monkeypatch.setattr("shdask.cli._parse_archive", lambda text: tuple(text.split("=")))
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "scenes").mkdir()
+    (tmp_path / "scenes" / "B04.tif").touch()
     (tmp_path / "faults.toml").write_text(TOML["faults.toml"])
-    cli.app(shlex.split(command)[1:], standalone_mode=False)
+    app(shlex.split(command)[1:], standalone_mode=False)
     assert len(served) == 1
 
 

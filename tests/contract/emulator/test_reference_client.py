@@ -19,40 +19,26 @@ function updateOutputMetadata(scenes, inputMetadata, outputMetadata) {
 """
 
 
-@pytest.fixture(scope="module")
-def fetch(emulator, tmp_path_factory):
+@pytest.fixture
+def fetch(reference, monkeypatch):
     """The client's decoded answer to a request for 20 x 10 pixels of the synthetic Earth in these formats."""
-    with pytest.MonkeyPatch.context() as patch:
-        # importing the client writes a file of settings into the home folder, and its OAuth insists on https
-        home = str(tmp_path_factory.mktemp("home"))
-        patch.setenv("HOME", home)
-        patch.setenv("XDG_CONFIG_HOME", home)
-        patch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
-        import sentinelhub
+    monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
+    hub = reference.client
 
-        config = sentinelhub.SHConfig(
-            use_defaults=True,
-            sh_client_id=emulator.client_id,
-            sh_client_secret=emulator.client_secret,
-            sh_base_url=emulator.base_url,
-            sh_token_url=emulator.token_url,
+    def request(**formats):
+        bbox = hub.BBox((500000, 5099900, 500200, 5100000), hub.CRS("32633"))
+        data = hub.SentinelHubRequest.input_data(
+            reference.optical, time_interval=("2024-06-01", "2024-06-30"), maxcc=0.8, mosaicking_order="leastCC"
         )
-        collection = sentinelhub.DataCollection.SENTINEL2_L2A.define_from("EMULATED", service_url=emulator.base_url)
+        responses = [
+            hub.SentinelHubRequest.output_response(identifier, hub.MimeType(kind))
+            for identifier, kind in formats.items()
+        ]
+        return hub.SentinelHubRequest(
+            evalscript=SCRIPT, input_data=[data], responses=responses, bbox=bbox, size=(20, 10), config=reference.config
+        ).get_data()[0]
 
-        def request(**formats):
-            bbox = sentinelhub.BBox((500000, 5099900, 500200, 5100000), sentinelhub.CRS("32633"))
-            data = sentinelhub.SentinelHubRequest.input_data(
-                collection, time_interval=("2024-06-01", "2024-06-30"), maxcc=0.8, mosaicking_order="leastCC"
-            )
-            responses = [
-                sentinelhub.SentinelHubRequest.output_response(identifier, sentinelhub.MimeType(kind))
-                for identifier, kind in formats.items()
-            ]
-            return sentinelhub.SentinelHubRequest(
-                evalscript=SCRIPT, input_data=[data], responses=responses, bbox=bbox, size=(20, 10), config=config
-            ).get_data()[0]
-
-        yield request
+    return request
 
 
 def test_tiff_is_decoded(fetch):
