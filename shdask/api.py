@@ -6,6 +6,7 @@ Refuses to hold any logic of a room; it only introduces them to each other.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from shdask.errors import PlanError
 from shdask.inputs import read_area, read_reference_grid
 from shdask.plan.cube import CubePlan
 from shdask.plan.cube import make_plan as make_plan_from_inputs
+from shdask.plan.dates import check_dates
 from shdask.plan.spec import CubeSpec
 from shdask.settings import Credentials, make_deployment
 
@@ -40,6 +42,7 @@ def make_plan(spec: Plannable) -> CubePlan:
         raise PlanError(f"{type(spec).__name__} is no job; give a CubeSpec, a CubePlan or a job file's path")
     if not isinstance(spec, CubeSpec):
         spec = CubeSpec.from_file(spec)
+    check_dates(spec, datetime.now(UTC).date())
     area = None
     if spec.aoi is not None:
         area = read_area(spec.aoi, crs=spec.aoi_crs, layer=spec.aoi_layer, where=spec.aoi_where, folder=spec.folder)

@@ -135,8 +135,7 @@ def _read_vector(path: Path, crs: str | None, layer: str | None, where: str | No
     try:
         layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
     except DataSourceError as error:
-        reason = str(error).split(".; ")[0]  # without GDAL's advice on drivers
-        raise PlanError(f"aoi: {path} cannot be read as a vector file: {reason}") from error
+        raise PlanError(f"aoi: {path} {_why_unreadable(path, str(error))}") from error
     if layer is None and len(layers) > 1:
         raise PlanError(f"aoi: {path} has layers {', '.join(layers)}; choose one with aoi_layer")
     if layer is not None and layer not in layers:
@@ -147,12 +146,23 @@ def _read_vector(path: Path, crs: str | None, layer: str | None, where: str | No
     except (DataSourceError, DataLayerError, ValueError) as error:
         if where is not None:
             raise PlanError(f"aoi_where: {where!r} does not choose from {path}: {error}") from error
-        raise PlanError(f"aoi: {path} cannot be read as a vector file: {error}") from error
-    geometries = [g for g in shapely.from_wkb(blobs) if g is not None and not shapely.is_empty(g)]
+        raise PlanError(f"aoi: {path} {_why_unreadable(path, str(error))}") from error
+    with np.errstate(invalid="ignore"):  # of coordinates that are no number, which are told of later
+        geometries = [g for g in shapely.from_wkb(blobs) if g is not None and not shapely.is_empty(g)]
     if not geometries:
         because = f"no feature matches aoi_where = {where!r}" if where else "it has no feature with a geometry"
         raise PlanError(f"aoi: {path}: {because}")
     return _polygonal(geometries, normalise_crs(crs or meta["crs"] or WGS84, "aoi_crs"), f"aoi: {path}")
+
+
+def _why_unreadable(path: Path, reason: str) -> str:
+    if path.is_dir():
+        return "is a folder; name a vector file in it"
+    if path.stat().st_size == 0:
+        return "is empty; give a GeoJSON or GeoPackage with a polygon"
+    if "malformed" in reason or "short read" in reason:  # SQLite's words
+        return "is damaged, or only part of it is here; copy it again"
+    return f"cannot be read as a vector file: {reason.split('.; ', maxsplit=1)[0]}"  # without GDAL's advice on drivers
 
 
 def _from_bbox(box: Sequence[Any] | np.ndarray[Any, Any], crs: str) -> AreaOfInterest:

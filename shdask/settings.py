@@ -78,6 +78,10 @@ def make_deployment(
     token = env.get("SH_TOKEN_URL") or token_url
     if base and not token and _host(base) != _host(known.base_url):
         raise SettingsError(f"base_url is {base} but no token_url is set; set SH_TOKEN_URL (or token_url) too")
+    places = {
+        "base_url": "SH_BASE_URL" if env.get("SH_BASE_URL") else "base_url",
+        "token_url": "SH_TOKEN_URL" if env.get("SH_TOKEN_URL") else "token_url",
+    }
     changes: dict[str, object] = {
         "base_url": (base or known.base_url).rstrip("/"),
         "token_url": token or known.token_url,
@@ -89,8 +93,8 @@ def make_deployment(
     if pu_per_minute is not None:
         changes["pu_per_minute"] = float(pu_per_minute)
     deployment = replace(known, **changes)  # type: ignore[arg-type]  # a dict of mixed fields
-    for url in (deployment.base_url, deployment.token_url):
-        _check_url(url, env)
+    _check_url(deployment.base_url, places["base_url"], env)
+    _check_url(deployment.token_url, places["token_url"], env)
     return deployment
 
 
@@ -108,23 +112,25 @@ def _host(url: str) -> str:
         return ""
 
 
-def _check_url(url: str, environ: Mapping[str, str]) -> None:
+def _check_url(url: str, place: str, environ: Mapping[str, str]) -> None:
     host = _host(url)
     if not host:
-        raise SettingsError(f"{url!r} is not a URL of the service; expected https://host")
+        raise SettingsError(f"{place}: {url!r} is not a URL of the service; write it as https://host")
     parts = urlsplit(url)
     if "@" in parts.netloc:  # it would stand in the cube's attributes and in messages
-        raise SettingsError(f"the URL of {host} holds a user name; give it without, and the secret as SH_CLIENT_SECRET")
+        raise SettingsError(
+            f"{place}: the URL of {host} holds a user name; give it without, and the secret as SH_CLIENT_SECRET"
+        )
     if parts.scheme == "https":
         return
     if parts.scheme != "http":
-        raise SettingsError(f"{url!r} is not a URL of the service; expected https://host")
-    known_hosts = {_host(d.base_url) for d in DEPLOYMENTS.values()}
-    if host not in known_hosts and may_use_plain_http(host, environ):
+        raise SettingsError(f"{place}: {url!r} is not a URL of the service; write it as https://host")
+    is_known = host in {_host(d.base_url) for d in DEPLOYMENTS.values()}
+    if not is_known and may_use_plain_http(host, environ):
         return
+    cure = "" if is_known else ", or name the host in SHDASK_ALLOW_HTTP if that is what you want"
     raise SettingsError(
-        f"{url} is plain http: credentials would cross the network unencrypted. Use https, "
-        f"or name the host in SHDASK_ALLOW_HTTP if that is what you want"
+        f"{place}: {url} is plain http: credentials would cross the network unencrypted. Use https{cure}"
     )
 
 

@@ -77,7 +77,9 @@ def read_root_attributes(store: str | os.PathLike[str] | Place) -> dict[str, Any
     try:
         root = json.loads(place.read("zarr.json") or b"")
         if root["node_type"] != "group":
-            raise WrongStore(f"{place.name} is a single Zarr array, not a cube")
+            raise WrongStore(
+                f"{place.name} is a single Zarr array, not a cube; give the folder of a cube, or a new path"
+            )
         return dict(root.get("attributes", {}))
     except (ValueError, KeyError, TypeError) as error:
         raise WrongStore(f"{place.name}/zarr.json is not the metadata of a Zarr v3 group: {error}") from error
@@ -86,7 +88,9 @@ def read_root_attributes(store: str | os.PathLike[str] | Place) -> dict[str, Any
 def read_cube_attributes(store: str | os.PathLike[str] | Place) -> dict[str, Any]:
     """`read_root_attributes` of a cube of ours. Raises WrongStore where there is none, or none yet."""
     place = open_place(store)
-    if place.read("zarr.json") is None:
+    with place.errors(opening=True):
+        root = place.read("zarr.json")
+    if root is None:
         what = "is not a cube" if place.names() else "does not exist"
         raise WrongStore(f"{place.name} {what}; give the folder or bucket that `shdask build JOB STORE` wrote")
     attributes = read_root_attributes(place)

@@ -32,6 +32,7 @@ app = typer.Typer(
     help="Turn a large area of interest into one analysis-ready Zarr cube with Sentinel Hub and Dask.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # a wrong word is told in one line, without a frame around it
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

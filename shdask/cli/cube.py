@@ -129,8 +129,8 @@ def verify(
         raise typer.BadParameter("--job is for --repair")
     with reading_display(console()) as show:
         found = verify_cube(store, on_progress=show)
-    if not as_json or not found.whole:
-        console().print(str(found), markup=False, highlight=False, soft_wrap=True)
+    if not as_json:
+        print(found)
     repaired = None
     if repair and not found.whole:
         repaired = _repair(store, found, job, where, max_pu, events)

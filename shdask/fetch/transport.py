@@ -104,7 +104,9 @@ class RequestsTransport:
                 heads = {name.lower(): value for name, value in response.headers.items()}
                 return HttpAnswer(status=response.status_code, headers=heads, body=content, cut=cut)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            failure = TransportError(f"no answer from {_host(url)}: {_reason(error)}", may_be_charged=_was_sent(error))
+            failure = TransportError(
+                f"no answer from {_host(url)}: {_with_cure(_reason(error))}", may_be_charged=_was_sent(error)
+            )
         # Raised out here so that it has no context: the caught error holds the request, and with it the secrets.
         raise failure
 
@@ -169,6 +171,22 @@ def _was_sent(error: BaseException) -> bool:
     if isinstance(error, requests.ConnectTimeout | urllib3.exceptions.NewConnectionError):
         return False
     return _was_sent(inner) if isinstance(inner, BaseException) else not isinstance(error, ValueError)
+
+
+_CURES: Mapping[str, str] = {
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted; name your authority's file in REQUESTS_CA_BUNDLE, "
+    "or correct the URL",
+    "WRONG_VERSION_NUMBER": "no TLS is spoken there; correct the URL's scheme or port",
+    "record layer failure": "no TLS is spoken there; correct the URL's scheme or port",
+    "Failed to resolve": "there is no such host; correct its name in the URL, or see to the network",
+    "Connection refused": "nothing listens there; correct the URL's host and port, or start the server",
+}
+"""By words that TLS, the resolver and the kernel use."""
+
+
+def _with_cure(reason: str) -> str:
+    cure = next((cure for words, cure in _CURES.items() if words in reason), None)
+    return reason if cure is None else f"{reason}; {cure}"
 
 
 def _reason(error: BaseException) -> str:

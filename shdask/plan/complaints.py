@@ -23,6 +23,7 @@ NOT_BUILT = "this version builds one mosaic layer from bands with the Process AP
 SECRETS = frozenset({"client_id", "client_secret", "sh_client_id", "sh_client_secret"})
 EXAMPLES = {
     "bands": '["B02", "B03"]',
+    "collection": '"sentinel-2-l2a"',
     "crs": '"EPSG:32633"',
     "extent": "[left, bottom, right, top]",
     "origin": "[0, 0]",

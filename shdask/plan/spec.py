@@ -258,8 +258,11 @@ class CubeSpec(Table):
             tables = tomllib.loads(path.read_text("utf-8-sig"))
         except OSError as error:
             raise PlanError(f"{path}: the job file cannot be read ({error.strerror}); check the path") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise PlanError(f"{path}: this is not TOML: {error}") from error
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            raise PlanError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from error
+        except tomllib.TOMLDecodeError as error:
+            raise PlanError(f"{path}: this is not TOML: {error}; mend the job file there") from error
         fields = _flatten(tables, path.name)
         spec = complain(lambda: cls.model_validate(fields), model=cls, where=path.name, table="cube")
         spec._folder = path.parent  # noqa: SLF001  # its own instance
@@ -276,7 +279,7 @@ def _flatten(tables: dict[str, Any], where: str) -> Mapping[str, Any]:
     ]
     cube = tables.get("cube")
     if cube is None:
-        problems.append(f"{where}: cube: the table [cube] is missing")
+        problems.append(f"{where}: cube: the table [cube] is missing; it holds aoi, crs, resolution and time")
     elif isinstance(cube, dict):
         inner = known & set(cube)
         problems += [f"{where}: cube.{name}: belongs in a table of its own, [{name}]" for name in sorted(inner)]

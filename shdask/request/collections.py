@@ -9,6 +9,7 @@ import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -46,6 +47,8 @@ class Collection:
     has_time: bool = True
     coarsest_m_per_px: float | None = None
     """The service refuses requests with longer pixels; None where no limit is published."""
+    since: date | None = None
+    """Before this day nothing can have been acquired; None where that is not known."""
 
     def band(self, name: str) -> BandInfo:
         """The band called ``name``. Pure. Raises PlanError with close names where there is none."""
@@ -100,6 +103,7 @@ def _known() -> Mapping[str, Collection]:
                 ),
                 has_clouds=table["has_clouds"],
                 coarsest_m_per_px=table["coarsest_m_per_px"],
+                since=table["since"],
             )
             for name, table in tables.items()
         }

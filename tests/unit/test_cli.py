@@ -158,4 +158,4 @@ def test_help_of_build_tells_the_exit_codes(run) -> None:
     """So that a script's author need not look elsewhere."""
     code, out, _ = run("build", "--help")
     assert code == 0
-    assert "4 when the budget or quota is reached" in out
+    assert "4 when the budget or quota is reached" in " ".join(out.split())
