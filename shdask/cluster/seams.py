@@ -101,6 +101,7 @@ class SchedulerGate:
 
     def _lease(self, count: int, pu_each: float) -> list[tuple[float, float]]:
         answered, self._answered = self._answered, False
+        asked = time.monotonic()
         delays = ask_scheduler(
             self._worker,
             "shdask_lease",
@@ -116,6 +117,8 @@ class SchedulerGate:
         if not delays:
             self._sleep(PROBE_S)
         received = time.monotonic()
+        if received - asked > STALE_S:  # the answer may have waited for this process to wake up
+            return []
         return [(received + delay, pu_each) for delay in delays]
 
     def answered(self) -> None:
