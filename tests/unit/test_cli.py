@@ -7,23 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shdask.cli import app as cli
 from shdask.emulator.config import EmulatorConfig
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    """Runs the command line in this process; gives its exit code, stdout and stderr."""
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
-    monkeypatch.setenv("COLUMNS", "500")
-
-    def run(*words: object) -> tuple[object, str, str]:
-        monkeypatch.setattr(cli.sys, "argv", ["shdask", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return end.value.code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture
