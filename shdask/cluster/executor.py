@@ -25,10 +25,10 @@ from shdask.build import BuildJob, Run
 from shdask.cluster.build_desk import BuildDesk
 from shdask.cluster.nanny_plugin import PatientNanny
 from shdask.cluster.patience import Patience
-from shdask.cluster.run import DaskRun
+from shdask.cluster.run import LOST, DaskRun
 from shdask.cluster.scheduler_plugin import AccountDesk, Sealed, account_key
 from shdask.cluster.worker_plugin import TileWorker
-from shdask.errors import SettingsError, ShdaskError
+from shdask.errors import BuildError, SettingsError, ShdaskError
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class DaskExecutor:
         """Log in on the scheduler, put the plan on every worker, and begin.
 
         Raises AuthError when the service refuses the credentials, SettingsError when they would
-        cross a network unencrypted, or when the cluster lacks our packages.
+        cross a network unencrypted, or when the cluster lacks our packages, BuildError when the scheduler is lost.
         """
         return _start_run(self.client, job, tiles, self.patience, release=lambda: None)
 
@@ -73,6 +73,15 @@ def _start_run(
     client: Client, job: BuildJob, tiles: NDArray[np.intp], patience: Patience, release: Callable[[], None]
 ) -> Run:
     _refuse_plain_network(client.scheduler.address)
+    try:
+        return _begin_run(client, job, tiles, patience, release)
+    except OSError as error:  # a connection that broke, or an answer that did not come
+        raise BuildError(LOST) from error
+
+
+def _begin_run(
+    client: Client, job: BuildJob, tiles: NDArray[np.intp], patience: Patience, release: Callable[[], None]
+) -> Run:
     _install(client, AccountDesk(), BuildDesk(), PatientNanny())
     account = account_key(job.plan.deployment, job.credentials)
     refused = client.sync(

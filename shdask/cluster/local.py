@@ -51,9 +51,18 @@ class _LeaveInterruptsToOwner(WorkerPlugin):
 
 @contextmanager
 def open_client(address: str) -> Iterator[Client]:
-    """A client of the running scheduler at ``address``. Raises SettingsError where none answers."""
+    """A client of the running scheduler at ``address``; certificates for tls:// come from Dask's own configuration.
+
+    Raises SettingsError where none answers, or where certificates are missing.
+    """
     try:
         client = Client(address)
+    except TypeError as error:  # Dask's complaint about an absent SSLContext
+        raise SettingsError(
+            f"the scheduler at {address!r} speaks TLS, and this process knows no certificates: set "
+            f"DASK_DISTRIBUTED__COMM__TLS__CA_FILE, DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT and "
+            f"DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY, or distributed.comm.tls in Dask's configuration"
+        ) from error
     except (OSError, ValueError) as error:
         raise SettingsError(
             f"no Dask scheduler answers at {address!r} ({error}); check the address, such as tcp://127.0.0.1:8786, "

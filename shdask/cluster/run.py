@@ -206,8 +206,13 @@ class DaskRun:
         self._asked = time.monotonic()
         ask = self._client.scheduler.shdask_snapshot
         with contextlib.suppress(OSError):
-            self._snapshot = self._client.sync(ask, account=self._plugin.account, callback_timeout=TELL_S)
+            snapshot = self._client.sync(ask, account=self._plugin.account, callback_timeout=TELL_S)
             self._answered = time.monotonic()
+            if snapshot is None:  # what a scheduler answers that does not know the question: it was started anew
+                self._give_up(BuildError(DROPPED))
+                self._in_flight.clear()
+                return
+            self._snapshot = snapshot
 
     def __enter__(self) -> Self:
         return self

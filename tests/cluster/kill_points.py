@@ -1,0 +1,381 @@
+"""A build in processes of its own, killed at some moment and begun again, and the evidence of what that cost.
+
+Refuses to judge; the tests and the benchmark of the same name do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+from distributed import Client
+
+import shdask
+from shdask.assemble.place import Place, open_place
+from shdask.assemble.template import DATA_MASK, make_layout
+from shdask.emulator.launch import EmulatorProcess
+from shdask.plan.cube import CubePlan
+from tests.cluster.specs import L_SHAPE
+
+JOB = """
+[cube]
+aoi = "area.geojson"
+crs = "EPSG:32633"
+resolution = {resolution}
+time = ["2024-06-01", "2024-06-30"]
+
+[layers.s2]
+collection = "sentinel-2-l2a"
+bands = ["B02", "B08"]
+
+[store]
+chunk_px = {tile_px}
+tile_px = {tile_px}
+
+[service]
+requests_per_minute = 600
+"""
+TARGETS = ("owner", "one worker", "all workers", "scheduler", "everything", "everything, on a cluster of its own")
+END_S = 120.0
+MAX_RUNS = 5
+
+
+def write_job(folder: Path, *, resolution: int, tile_px: int) -> Path:
+    """A job over the L-shaped area."""
+    (folder / "area.geojson").write_text(json.dumps(L_SHAPE))
+    path = folder / "job.toml"
+    path.write_text(JOB.format(resolution=resolution, tile_px=tile_px))
+    return path
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(slots=True, kw_only=True)
+class DaskProcesses:
+    """A scheduler and two workers, each in a process of its own, the second under a nanny; killed and started again."""
+
+    folder: Path
+    """Of logs and scratch files."""
+    environ: Mapping[str, str]
+    """Of the workers; neither they nor the scheduler are told any credentials."""
+    port: int = field(default_factory=free_port)
+    dashboard: bool = False
+    scheduler: subprocess.Popen[bytes] | None = None
+    workers: list[subprocess.Popen[bytes] | None] = field(default_factory=lambda: [None, None])
+
+    @property
+    def address(self) -> str:
+        """Where the scheduler listens."""
+        return f"tcp://127.0.0.1:{self.port}"
+
+    def start_missing(self) -> None:
+        """Start what does not run; as a supervisor would."""
+        if self.scheduler is None or self.scheduler.poll() is not None:
+            self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", str(self.port))
+        for number, worker in enumerate(self.workers):
+            if worker is None or worker.poll() is not None:
+                nanny = "--nanny" if number else "--no-nanny"
+                words = ["--nthreads", "2", "--host", "127.0.0.1", nanny]
+                self.workers[number] = self._start("worker", self.address, *words)
+
+    def wait(self) -> None:
+        """Until both workers are there."""
+        with Client(self.address, timeout=60) as client:
+            client.wait_for_workers(2, timeout=60)
+
+    def _start(self, *words: str) -> subprocess.Popen[bytes]:
+        is_worker = words[0] == "worker"
+        more = ["--local-directory", str(self.folder / "scratch")] if is_worker else []
+        more += ["--dashboard-address", "127.0.0.1:0"] if self.dashboard else ["--no-dashboard"]
+        # the keys of the store are the workers' alone
+        environ = {name: value for name, value in self.environ.items() if is_worker or not name.startswith("AWS_")}
+        with (self.folder / f"{words[0]}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "distributed.cli.dask_" + words[0], *words[1:], *more],
+                env=environ,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def kill(self, target: str, luck: int) -> None:
+        """SIGKILL to what ``target`` names, but for the owner; ``luck`` chooses the one worker."""
+        if target in {"everything", "scheduler"}:
+            _kill_and_wait(self.scheduler)
+        if target in {"everything", "all workers"}:
+            for worker in self.workers:
+                _kill_and_wait(worker)
+        if target == "one worker":
+            worker = self.workers[luck % 2]
+            inner = _children(worker)
+            if inner:  # the nanny lives, and starts another
+                inner[0].kill()
+            else:
+                _kill_and_wait(worker)
+
+    def end(self) -> None:
+        """Kill all of them."""
+        for process in (*self.workers, self.scheduler):
+            _kill_and_wait(process)
+
+
+def _children(process: subprocess.Popen[bytes] | None) -> list[psutil.Process]:
+    try:
+        found = psutil.Process(process.pid).children() if process else []
+        return [child for child in found if "resource_tracker" not in " ".join(child.cmdline())]
+    except psutil.Error:
+        return []
+
+
+def _kill_and_wait(process: subprocess.Popen[bytes] | None) -> None:
+    if process is not None:
+        kill_tree(process.pid)
+        process.wait(10)
+
+
+def kill_tree(pid: int) -> None:
+    """SIGKILL to a process of ours, and to what it started."""
+    try:
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purchase:
+    """A Process call that was charged."""
+
+    tile: int
+    began: float
+    """POSIX time."""
+    pu: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one kill point."""
+
+    target: str
+    at_s: float
+    """Seconds from the start of the command to the kill."""
+    exit_codes: tuple[int, ...]
+    """Of each run of the command; the first may be the signal's."""
+    seconds: float
+    pu_charged: float
+    """By the service's own account, over all runs."""
+    durable_at_kill: int
+    again_in_flight: tuple[int, ...]
+    """Tiles that were paid for twice, and had been sent and not been durable at the kill."""
+    again_without_need: tuple[int, ...]
+    """Tiles that were paid for twice though they had been durable at the kill, or had not been sent before it."""
+    skipped: int | None
+    """By the last run's report; None where there was one run only."""
+    durable_before_last: int | None
+    """Tiles that were durable when the last run began."""
+    bought_by_last: int | None
+    """Tiles that the last run paid for."""
+    differing: tuple[str, ...]
+    """Objects that an undisturbed build has not, or has otherwise; the ledger apart."""
+    told: str = ""
+    """What the commands said on stderr, where one ended otherwise than by the kill or well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    exit_code: int
+    report: Mapping[str, Any]
+    told: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Bench:
+    """One job on one emulator that records, and the cluster that builds it."""
+
+    job: Path
+    plan: CubePlan
+    service: EmulatorProcess
+    record: Path
+    environ: Mapping[str, str]
+    """Of the owner."""
+    cluster: DaskProcesses
+    undisturbed: Mapping[str, bytes] = field(default_factory=dict)
+    length_s: float = 0.0
+
+    def measure(self, store: str, *, times: int = 2) -> None:
+        """Build undisturbed into ``store`` + a number; remember the bytes and the last one's length."""
+        for number in range(times):
+            started = time.monotonic()
+            owner = self.start_owner(f"{store}{number}", of_its_own=False)
+            _, told = owner.communicate(timeout=END_S)
+            self.length_s = time.monotonic() - started
+            if owner.returncode:
+                raise RuntimeError(f"the undisturbed build ended with {owner.returncode}: {told}")
+        self.undisturbed = read_objects(open_place(f"{store}0"))
+
+    def start_owner(self, store: str, *, of_its_own: bool) -> subprocess.Popen[str]:
+        """``shdask build``, on the cluster, or on one ``of_its_own``."""
+        where = ["--workers", "2"] if of_its_own else ["--scheduler", self.cluster.address]
+        return subprocess.Popen(
+            [sys.executable, "-m", "shdask", "build", str(self.job), store, "--json", *where],
+            env=dict(self.environ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def strike(self, store: str, target: str, at_s: float, luck: int) -> Outcome:
+        """Build, kill ``target`` after ``at_s`` seconds, start again what a supervisor would, and build to the end."""
+        for file in self.record.iterdir():
+            file.unlink()
+        self.service.reset()
+        place, started = open_place(store), time.monotonic()
+        of_its_own = target.endswith("of its own")
+        owner = self.start_owner(store, of_its_own=of_its_own)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            owner.wait(at_s)
+        at_kill, killed = self.durable(place), time.time()
+        if target.startswith(("owner", "everything")):
+            kill_tree(owner.pid)
+        self.cluster.kill(target, luck)
+        self.cluster.start_missing()
+        runs = [self._end(owner)]
+        before: set[int] | None = None
+        last = killed
+        while runs[-1].exit_code and len(runs) < MAX_RUNS:
+            self.cluster.start_missing()
+            before, last = self.durable(place), time.time()
+            runs.append(self._end(self.start_owner(store, of_its_own=of_its_own)))
+        seconds = time.monotonic() - started
+        self.cluster.start_missing()
+        self.cluster.wait()
+        bought = list(self.purchases())
+        in_flight, without_need = _bought_again(bought, killed, at_kill)
+        return Outcome(
+            target=target,
+            at_s=round(at_s, 3),
+            exit_codes=tuple(run.exit_code for run in runs),
+            seconds=round(seconds, 1),
+            pu_charged=self.service.stats()["pu_charged"],
+            durable_at_kill=len(at_kill),
+            again_in_flight=in_flight,
+            again_without_need=without_need,
+            skipped=None if before is None else runs[-1].report.get("skipped"),
+            durable_before_last=None if before is None else len(before),
+            bought_by_last=None if before is None else len({one.tile for one in bought if one.began >= last}),
+            differing=differences(self.undisturbed, read_objects(place)),
+            told="".join(run.told for run in runs if run.exit_code not in {0, -signal.SIGKILL})[-2000:],
+        )
+
+    def _end(self, owner: subprocess.Popen[str]) -> _Run:
+        deadline = time.monotonic() + END_S
+        while True:
+            try:
+                out, told = owner.communicate(timeout=0.5)
+                break
+            except subprocess.TimeoutExpired:
+                self.cluster.start_missing()
+                if time.monotonic() > deadline:
+                    kill_tree(owner.pid)
+                    out, told = owner.communicate()
+                    break
+        report = json.loads(out) if owner.returncode == 0 else {}
+        return _Run(exit_code=owner.returncode, report=report, told=told)
+
+    def durable(self, place: Place) -> set[int]:
+        """The tiles whose commit marks stand."""
+        found = set(zip(*(part.tolist() for part in place.list_objects(DATA_MASK)), strict=True))
+        layout = make_layout(self.plan)
+        return {tile.index for tile in self.plan.tiles() if layout.mark(tile) in found}
+
+    def purchases(self) -> Iterator[Purchase]:
+        """The charged calls since the kill point began, oldest first."""
+        tiles = {_corner(self.plan.grid.bounds(w)): t.index for t in self.plan.tiles() for w in t.windows}
+        for file in sorted(self.record.glob("*-process-*.json")):
+            told = json.loads(file.read_text())
+            if told["answer"]["pu"]:
+                began = datetime.fromisoformat(told["time"]).timestamp()
+                box = told["request"]["body"]["input"]["bounds"]["bbox"]
+                yield Purchase(tile=tiles[_corner(box)], began=began, pu=told["answer"]["pu"])
+
+
+def _bought_again(
+    bought: Sequence[Purchase], killed: float, at_kill: set[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Tiles that were paid for twice: those in flight at the kill, and the others."""
+    twice = sorted(tile for tile, count in Counter(one.tile for one in bought).items() if count > 1)
+    first = {one.tile: one.began for one in reversed(bought)}
+    in_flight = tuple(tile for tile in twice if first[tile] <= killed and tile not in at_kill)
+    return in_flight, tuple(tile for tile in twice if tile not in in_flight)
+
+
+def _corner(box: Sequence[float]) -> tuple[int, int]:
+    return round(box[0]), round(box[1])
+
+
+def read_objects(place: Place) -> dict[str, bytes]:
+    """Every object of a cube but its ledger; of the root's attributes those that hold what was paid are left out."""
+    found = {key: place.read(key) or b"" for key in asyncio.run(_keys(place)) if not key.startswith(".shdask/")}
+    root = json.loads(found["zarr.json"])
+    root["attributes"].pop("pu_spent")
+    return {**found, "zarr.json": json.dumps(root, sort_keys=True).encode()}
+
+
+async def _keys(place: Place) -> list[str]:
+    return [key async for key in place.zarr_store(read_only=True).list()]
+
+
+def differences(one: Mapping[str, bytes], other: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Keys of objects that are not the same in both. Pure."""
+    return tuple(sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key)))
+
+
+def owner_environment(service: EmulatorProcess) -> dict[str, str]:
+    """The environment here, with credentials for an emulator."""
+    return {**worker_environment(), **service.environment()}
+
+
+def worker_environment() -> dict[str, str]:
+    """The environment here, without credentials of any service."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SH_")}
+    return {**clean, "XDG_CONFIG_HOME": "/nonexistent", "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL": "5s"}
+
+
+@contextlib.contextmanager
+def open_bench(
+    folder: Path, service: EmulatorProcess, record: Path, *, tile_px: int, extra: Mapping[str, str] | None = None
+) -> Iterator[Bench]:
+    """A bench whose cluster ends with the block; ``extra`` goes into the environment of all processes."""
+    job = write_job(folder, resolution=20, tile_px=tile_px)
+    extra = extra or {}
+    cluster = DaskProcesses(folder=folder, environ={**worker_environment(), **extra})
+    owner = {**owner_environment(service), **extra}
+    plan = shdask.make_plan(job)
+    try:
+        cluster.start_missing()
+        cluster.wait()
+        yield Bench(job=job, plan=plan, service=service, record=record, environ=owner, cluster=cluster)
+    finally:
+        cluster.end()
