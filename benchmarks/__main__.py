@@ -17,6 +17,8 @@ NAMES = (
     "oracle",
     "evalscripts",
     "emulator_earth",
+    "ledger",
+    "kill_points",
 )
 
 

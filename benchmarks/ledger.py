@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import random
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
-from urllib.request import urlopen
 
 import numpy as np
 from shapely import Polygon
 
+from benchmarks.seaweed import start_seaweed
 from shdask.assemble.disk import DiskPlace
 from shdask.assemble.export import write_ledger_parquet
 from shdask.assemble.ledger import Ledger, read_ledger
@@ -36,14 +29,13 @@ BATCH = 500
 """Rows of one append: what an owner hears between two looks, when tiles are as many as that."""
 TILES = 64
 TILE_PX = 1024
-KEYS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench-secret", "AWS_REGION": "us-east-1"}
 
 
 def run() -> dict[str, Any]:
     """A million rows on disk and in SeaweedFS on loopback; then tiles written with fsync and without."""
     with tempfile.TemporaryDirectory(prefix="shdask-bench-", dir=Path.cwd()) as folder:
         found = {"rows": ROWS, "disk": _ledger(str(Path(folder, "cube"))), "fsync": _fsync(Path(folder))}
-        with _s3(Path(folder)):
+        with start_seaweed(Path(folder)):
             found["s3"] = _ledger("s3://bench-cubes/cube")
     return found
 
@@ -124,44 +116,3 @@ def _store_ms(path: Path) -> float:
         cube.write_tile(tile, data)
         took.append(time.perf_counter() - started)
     return round(float(np.median(took)) * 1e3, 1)
-
-
-@contextlib.contextmanager
-def _s3(folder: Path) -> Iterator[None]:
-    """SeaweedFS on loopback, and the environment that leads to it."""
-    identities = [{"name": "bench", "credentials": [{"accessKey": "bench", "secretKey": "bench-secret"}],
-                   "actions": ["Admin", "Read", "Write", "List"]}]  # fmt: skip
-    (folder / "identities.json").write_text(json.dumps({"identities": identities}))
-    (folder / "weed").mkdir()
-    s3, master, volume, filer = _free_ports(4)
-    options = [f"-s3.port={s3}", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", "-s3"]
-    options += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'weed'}", "-volume.max=20"]
-    options += [f"-s3.config={folder / 'identities.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
-    command = [Path(sys.executable).with_name("weed"), "server", *options]
-    with (folder / "weed.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        try:
-            _wait(f"http://127.0.0.1:{s3}/healthz")
-            with mock.patch.dict(os.environ, {**KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3}"}):
-                open_place("s3://bench-cubes/first").write("first", b"")  # makes the bucket
-                yield
-        finally:
-            process.kill()
-
-
-def _wait(url: str) -> None:
-    for _ in range(600):
-        with contextlib.suppress(OSError), urlopen(url, timeout=1):  # noqa: S310  # our own server
-            return
-        time.sleep(0.1)
-    raise RuntimeError(f"{url} does not answer")
-
-
-def _free_ports(count: int) -> list[int]:
-    """Also free 10000 above, where the server listens for gRPC."""
-    candidates = random.sample(range(20_000, 44_000), 200)
-    return [port for port in candidates if _is_free(port) and _is_free(port + 10_000)][:count]
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0

@@ -98,9 +98,14 @@ class DaskProcesses:
                 self.workers[number] = self._start("worker", self.address, *words)
 
     def wait(self) -> None:
-        """Until both workers are there."""
-        with Client(self.address, timeout=60) as client:
-            client.wait_for_workers(2, timeout=60)
+        """Until both workers are there; those that go meanwhile, since their scheduler has gone, are started again."""
+        deadline = time.monotonic() + END_S
+        while time.monotonic() < deadline:
+            self.start_missing()
+            with contextlib.suppress(OSError), Client(self.address, timeout=10) as client:
+                client.wait_for_workers(2, timeout=5)
+                return
+        raise RuntimeError("the cluster does not come up")
 
     def _start(self, *words: str) -> subprocess.Popen[bytes]:
         is_worker = words[0] == "worker"
@@ -198,8 +203,13 @@ class Outcome:
     """Tiles that the last run paid for."""
     differing: tuple[str, ...]
     """Objects that an undisturbed build has not, or has otherwise; the ledger apart."""
-    told: str = ""
+    told: str
     """What the commands said on stderr, where one ended otherwise than by the kill or well."""
+
+    def skips_are_right(self, tile_count: int) -> bool:
+        """Whether the last run skipped what was durable: that and nothing else was not bought."""
+        told = None not in {self.skipped, self.bought_by_last, self.durable_before_last}
+        return told and self.skipped + self.bought_by_last == tile_count and self.skipped >= self.durable_before_last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -364,18 +374,19 @@ def worker_environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def open_bench(
-    folder: Path, service: EmulatorProcess, record: Path, *, tile_px: int, extra: Mapping[str, str] | None = None
-) -> Iterator[Bench]:
-    """A bench whose cluster ends with the block; ``extra`` goes into the environment of all processes."""
+def open_bench(folder: Path, service: EmulatorProcess, record: Path, *, tile_px: int) -> Iterator[Bench]:
+    """A bench whose cluster ends with the block; ``record`` is where the service records."""
     job = write_job(folder, resolution=20, tile_px=tile_px)
-    extra = extra or {}
-    cluster = DaskProcesses(folder=folder, environ={**worker_environment(), **extra})
-    owner = {**owner_environment(service), **extra}
-    plan = shdask.make_plan(job)
+    cluster = DaskProcesses(folder=folder, environ=worker_environment())
     try:
-        cluster.start_missing()
         cluster.wait()
-        yield Bench(job=job, plan=plan, service=service, record=record, environ=owner, cluster=cluster)
+        yield Bench(
+            job=job,
+            plan=shdask.make_plan(job),
+            service=service,
+            record=record,
+            environ=owner_environment(service),
+            cluster=cluster,
+        )
     finally:
         cluster.end()
