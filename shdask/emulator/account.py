@@ -15,7 +15,7 @@ from starlette.routing import Route
 from shdask.emulator.limits import Limits
 from shdask.emulator.oauth import TokenIssuer
 from shdask.emulator.quota import MINUTE_S, MONTH_S, Kind, Policy
-from shdask.emulator.refusal import Refusal
+from shdask.emulator.refusal import Refusal, forbidden
 
 ACCOUNT_PREFIX = "/aux/ratelimit/"
 NANOS = 1e9
@@ -67,7 +67,7 @@ class AccountRoutes:
             return JSONResponse(refusal.body(), refusal.status)
         if user_id == self._issuer.user_id:
             return None
-        foreign = Refusal(403, "COMMON_INSUFFICIENT_PERMISSIONS", "You are not authorized to perform this action.")
+        foreign = forbidden()
         return JSONResponse(foreign.body(), foreign.status)
 
 

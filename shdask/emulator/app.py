@@ -14,16 +14,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
 import numpy as np
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from shdask.emulator.account import AccountRoutes
 from shdask.emulator.body import read_body
@@ -43,7 +41,7 @@ from shdask.emulator.payload import collect, read_payload
 from shdask.emulator.pool import RendererPool
 from shdask.emulator.process import RenderJob, check_bands, make_job, pair_inputs, price_job
 from shdask.emulator.record import make_recorder
-from shdask.emulator.refusal import Refusal
+from shdask.emulator.refusal import Refusal, wrong_method
 from shdask.emulator.reply import CROSS_ORIGIN, choose_reply
 from shdask.emulator.setup import ScriptSetup
 from shdask.emulator.sources import make_sources
@@ -109,8 +107,6 @@ class Emulator:
     async def _answer(self, request: Request) -> Response:
         if request.method == "OPTIONS":
             return Response(headers=CROSS_ORIGIN)
-        if request.method != "POST":
-            raise Refusal(405, "COMMON_METHOD_NOT_ALLOWED", "HTTP 405 Method Not Allowed")
         self._issuer.check(request.headers.get("authorization"), self._clock())
         if limited := self._limits.admit(self._timer()):
             return _turned_away(limited)
@@ -149,7 +145,10 @@ class Emulator:
         self._journal.spend(pu)
         # the service computes in 32-bit floats, and shows it
         spent = {"x-processingunits-spent": repr(float(np.float32(pu)))}
-        return Response(content, media_type=reply.media_type, headers={**CROSS_ORIGIN, **spent})
+        response = Response(content, media_type=reply.media_type, headers={**CROSS_ORIGIN, **spent})
+        # observed answers come in chunks, and do not say how long they are
+        del response.headers["content-length"]
+        return response
 
     async def _describe(self, job: RenderJob) -> ScriptSetup:
         if job.script not in self._setups:
@@ -219,10 +218,9 @@ def make_app(config: EmulatorConfig, *, timer: Callable[[], float] = time.monoto
         finally:
             emulator.pool.close()
 
-    every_method = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
     routes = [
         *(Route(path, emulator.token, methods=["POST"]) for path in TOKEN_PATHS),
-        *(Route(path, emulator.process, methods=every_method) for path in PROCESS_PATHS),
+        *(Route(path, emulator.process, methods=["POST", "OPTIONS"]) for path in PROCESS_PATHS),
         *emulator.catalog_routes(),
         *emulator.account_routes(),
         *emulator.own_routes(),
@@ -231,12 +229,16 @@ def make_app(config: EmulatorConfig, *, timer: Callable[[], float] = time.monoto
     return emulator.watch(Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers))
 
 
-async def _refuse_route(_: Request, error: Exception) -> Response:
-    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        refusal = Refusal(405, "COMMON_METHOD_NOT_ALLOWED", "HTTP 405 Method Not Allowed")
-        return Response(json.dumps(refusal.body()), 405, error.headers, "application/json")
-    refusal = Refusal(404, "COMMON_NOT_FOUND", "HTTP 404 Not Found")
-    return _json(refusal.body(), refusal.status)
+async def _refuse_route(request: Request, _: Exception) -> Response:
+    # one path may have a route for each of its methods
+    found = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    if not found:
+        refusal = Refusal(404, "COMMON_NOT_FOUND", "HTTP 404 Not Found")
+        return _json(refusal.body(), refusal.status)
+    refusal = wrong_method()
+    response = _json(refusal.body(), refusal.status)
+    response.headers["Allow"] = ", ".join(sorted({method for route in found for method in route.methods}))
+    return response
 
 
 def _json(body: Any, status: int = 200) -> Response:

@@ -25,13 +25,12 @@ from shapely.geometry.base import BaseGeometry
 from shdask.emulator.choices import Choices, Resampling
 from shdask.emulator.globe import to_degrees
 from shdask.emulator.lattice import Lattice
+from shdask.emulator.projection import METRES_PER_DEGREE, find_transformer, is_geographic
 from shdask.emulator.resample import MARGIN_PX, sample
-from shdask.emulator.source import BandInfo, Pixels, Scene
+from shdask.emulator.source import REFLECTANCE, BandInfo, Pixels, Scene
 
 DATE_AT_END = re.compile(r"(\d{4}-\d\d-\d\d)$")
-METRES_PER_DEGREE = 111319.49
 NAMES = {"sentinel-2-l2a": "S2L2A", "sentinel-2-l1c": "S2L1C", "S2L2A": "S2L2A", "S2L1C": "S2L1C"}
-REFLECTANCE = BandInfo(units={"REFLECTANCE": 10000.0, "DN": 1.0})
 DN = BandInfo(units={"DN": 1.0})
 
 
@@ -184,7 +183,7 @@ def _range(positions: NDArray[np.float64], size: int) -> tuple[int, int]:
 
 
 def _choose(file: rasterio.DatasetReader, lattice: Lattice, choices: Choices) -> Resampling:
-    asked = lattice.res_x * (METRES_PER_DEGREE if CRS.from_user_input(lattice.crs).is_geographic else 1.0)
+    asked = lattice.res_x * (METRES_PER_DEGREE if is_geographic(lattice.crs) else 1.0)
     own = file.transform.a * (METRES_PER_DEGREE if file.crs.is_geographic else 1.0)
     return choices.upsampling if asked <= own else choices.downsampling
 
@@ -200,4 +199,4 @@ def _transformer(source: str, target_wkt: str) -> Transformer | None:
     target = CRS.from_wkt(target_wkt)
     if CRS.from_user_input(source) == target:
         return None
-    return Transformer.from_crs(source, target, always_xy=True)
+    return find_transformer(source, target_wkt)

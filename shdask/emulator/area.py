@@ -15,12 +15,12 @@ from shapely.geometry.base import BaseGeometry
 
 from shdask.emulator.body import Output, ProcessBody
 from shdask.emulator.lattice import Lattice, make_lattice
+from shdask.emulator.projection import METRES_PER_DEGREE
 from shdask.emulator.refusal import Refusal, bad_payload
 from shdask.emulator.source import Source
 
 MAX_PX = 2500
 DEFAULT_PX = 256
-METRES_PER_DEGREE = 111319.49
 FARTHEST = 1e9
 """Coordinates beyond are no place in any CRS, and too far to count pixels to."""
 SMALLEST_PX = 1e-7

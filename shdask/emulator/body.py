@@ -10,6 +10,7 @@ import re
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from shdask.emulator.options import DataItem
 from shdask.emulator.refusal import Refusal, Violation, bad_payload, not_emulated
@@ -110,7 +111,7 @@ def read_body(raw: bytes) -> ProcessBody:
         body = ProcessBody.model_validate(_parse(raw))
     except ValidationError as error:
         violations = tuple(
-            Violation(parameter="->".join(str(part) for part in item["loc"]) or "body", violation=item["msg"])
+            Violation(parameter="->".join(str(part) for part in item["loc"]) or "body", violation=explain(item))
             for item in error.errors(include_url=False, include_context=False, include_input=False)[:MAX_VIOLATIONS]
         )
         message = f"Invalid request: {violations[0].parameter}: {violations[0].violation}"
@@ -120,6 +121,13 @@ def read_body(raw: bytes) -> ProcessBody:
     if not VERSION_3.match(body.evalscript):
         raise not_emulated("evalscripts of other versions than 3: the first line must be //VERSION=3")
     return body
+
+
+def explain(error: ErrorDetails) -> str:
+    """What is wrong with one place, in words that do not name our classes. Pure."""
+    if error["type"] in {"model_type", "dict_type"}:
+        return "Input should be an object"
+    return error["msg"].removeprefix("Value error, ")
 
 
 def _parse(raw: bytes) -> object:

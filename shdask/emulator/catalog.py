@@ -71,21 +71,19 @@ class CatalogRoutes:
 
     def routes(self) -> list[Route]:
         """All of them, ready for an application; each path also with a slash at its end, as the documentation has."""
-        get, both = ("GET",), ("GET", "POST")
         # the landing page and the conformance classes are public
         guards = {
-            "": _guard(self.landing, get),
-            "/conformance": _guard(self.conformance, get),
-            "/collections": _guard(self._account(self.list_collections), get),
-            "/collections/{collection}": _guard(self._account(self.collection), get),
-            "/collections/{collection}/queryables": _guard(self._account(self.queryables), get),
-            "/collections/{collection}/items": _guard(self._account(self.items), get),
-            "/collections/{collection}/items/{item}": _guard(self._account(self.item), get),
-            "/search": _guard(self._account(self.search), both),
+            "": _guard(self.landing),
+            "/conformance": _guard(self.conformance),
+            "/collections": _guard(self._account(self.list_collections)),
+            "/collections/{collection}": _guard(self._account(self.collection)),
+            "/collections/{collection}/queryables": _guard(self._account(self.queryables)),
+            "/collections/{collection}/items": _guard(self._account(self.items)),
+            "/collections/{collection}/items/{item}": _guard(self._account(self.item)),
+            "/search": _guard(self._account(self.search)),
         }
-        every = ["GET", "POST", "PUT", "DELETE", "PATCH"]
         return [
-            Route(prefix + path + slash, guard, methods=every)
+            Route(prefix + path + slash, guard, methods=["GET", "POST"] if path == "/search" else ["GET"])
             for prefix in CATALOG_PREFIXES
             for path, guard in guards.items()
             for slash in ("", "/")
@@ -234,11 +232,8 @@ class _TurnedAway(Exception):
         self.limited = limited
 
 
-def _guard(handler: Handler, methods: tuple[str, ...]) -> Handler:
+def _guard(handler: Handler) -> Handler:
     async def guarded(request: Request) -> Response:
-        if request.method not in methods:
-            refusal = Refusal(405, "COMMON_METHOD_NOT_ALLOWED", "HTTP 405 Method Not Allowed")
-            return _json(refusal.body(), status=refusal.status)
         try:
             return await handler(request)
         except _TurnedAway as error:

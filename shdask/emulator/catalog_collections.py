@@ -8,16 +8,16 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib import resources
 from typing import Any
 
 from shdask.emulator.catalog_filter import Queryables
 from shdask.emulator.source import CataloguedSource, Source
+from shdask.emulator.times import BEGINNING, write_time
 
 STAC_VERSION = "1.0.0"
 DATE = "date"
-BEGINNING = datetime(2015, 6, 27, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +95,6 @@ def list_collections(sources: Mapping[str, Source], archives: Mapping[str, str])
 def make_link(href: str, relation: str, kind: str = "application/json") -> dict[str, str]:
     """A STAC link. Pure."""
     return {"href": href, "rel": relation, "type": kind}
-
-
-def write_time(time: datetime) -> str:
-    """A time as the Catalog writes it: UTC, whole seconds. Pure."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _make_collection(name: str, source: CataloguedSource, known: Mapping[str, Any] | None) -> CatalogCollection:

@@ -11,9 +11,10 @@ from urllib.parse import quote
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from shdask.emulator.catalog_collections import STAC_VERSION, CatalogCollection, make_link, write_time
+from shdask.emulator.catalog_collections import STAC_VERSION, CatalogCollection, make_link
 from shdask.emulator.globe import describe_projection, write_multipolygon
 from shdask.emulator.source import Scene
+from shdask.emulator.times import write_time
 
 PROJECTION = "https://stac-extensions.github.io/projection/v1.0.0/schema.json"
 HALF_TURN = 180.0

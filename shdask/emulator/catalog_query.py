@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 import shapely
@@ -18,14 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, Stric
 from shapely.geometry import LineString, Point, box, shape
 from shapely.geometry.base import BaseGeometry
 
+from shdask.emulator.body import CRS84, explain
 from shdask.emulator.catalog_error import invalid
 from shdask.emulator.catalog_fields import Fields
 from shdask.emulator.config import EmulatorConfig
 from shdask.emulator.globe import WORLD
+from shdask.emulator.times import OPEN, read_time
 
-CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
-RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-OPEN = ".."
 MAX_LIMIT = 100
 MAX_NEXT = 10**9
 FLAT, WITH_HEIGHT = 4, 6
@@ -201,11 +199,9 @@ def _read_interval(body: SearchBody, rules: SearchRules) -> tuple[datetime | Non
 
 def _read_time(text: str) -> datetime:
     try:
-        if RFC3339.fullmatch(text):
-            return datetime.fromisoformat(text.upper()).astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise invalid(f"datetime: {text} is no date and time as in RFC 3339.")
+        return read_time(text)
+    except ValueError:
+        raise invalid(f"datetime: {text} is no date and time as in RFC 3339.") from None
 
 
 def _read_bbox(numbers: list[int | float]) -> BaseGeometry:
@@ -258,4 +254,4 @@ def _read_json(name: str, text: str) -> Any:
 def _explain(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
     place = ".".join(str(part) for part in first["loc"]) or "body"
-    return f"{place}: {first['msg']}"
+    return f"{place}: {explain(first)}"

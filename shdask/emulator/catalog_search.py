@@ -21,7 +21,6 @@ from shdask.emulator.source import Scene
 EARLIEST = datetime(1972, 7, 23, tzinfo=UTC)
 """The first satellite that mapped land; a start before it is taken for it."""
 KEPT = 16
-DAY = timedelta(days=1)
 TICK = timedelta(microseconds=1)
 
 

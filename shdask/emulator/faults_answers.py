@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shdask.emulator.faults import RetryAfter, Strike
-from shdask.emulator.refusal import Refusal
+from shdask.emulator.refusal import Refusal, bad_payload, too_many_requests, used_up
 
 CHANGED = 64
 """One byte in so many is changed in a garbled body."""
@@ -53,10 +53,10 @@ def make_answer(strike: Strike, posix_s: float) -> Answer | None:
     if refusal is None:
         return None
     if fault.page == "html":
-        return _page(refusal[0], f"{refusal[0]} {HTTPStatus(refusal[0]).phrase}")
+        return _page(refusal.status, f"{refusal.status} {HTTPStatus(refusal.status).phrase}")
     retry_after = _retry_after(strike, posix_s) if fault.kind == "429" else None
     headers = () if retry_after is None else ((b"retry-after", retry_after.encode()),)
-    return _json(refusal[0], _error_body(strike, *refusal), headers)
+    return _json(refusal.status, _error_body(strike, refusal), headers)
 
 
 def spoil_answer(strike: Strike, answer: Answer) -> Answer:
@@ -82,30 +82,33 @@ def garble(body: bytes, seed: int) -> bytes:
     return bytes(spoilt)
 
 
-_REFUSALS: dict[str, tuple[int, str, str]] = {
-    "400": (400, "COMMON_BAD_PAYLOAD", "Request body should be non-empty."),
-    "401": (401, "COMMON_UNAUTHORIZED", "The access token is expired, revoked or unknown."),
-    "403": (
-        403,
-        "ACCESS_INSUFFICIENT_PROCESSING_UNITS",
-        "Insufficient processing units or requests available in your account.",
-    ),
-    "429": (429, "RATE_LIMIT_EXCEEDED", "You have exceeded your rate limit"),
-    "500": (500, "RENDERER_EXCEPTION", "java.util.concurrent.ExecutionException: the storage did not answer"),
+_REFUSALS: dict[str, Refusal] = {
+    "400": bad_payload("Request body should be non-empty."),
+    "401": Refusal(401, "COMMON_UNAUTHORIZED", "The access token is expired, revoked or unknown."),
+    "403": used_up(),
+    "429": too_many_requests(),
+    "500": Refusal(500, "RENDERER_EXCEPTION", "java.util.concurrent.ExecutionException: the storage did not answer"),
     # no body of these has been observed
-    "502": (502, "COMMON_EXCEPTION", "Bad Gateway"),
-    "503": (503, "COMMON_EXCEPTION", "Service Unavailable"),
-    "504": (504, "COMMON_EXCEPTION", "Gateway Timeout"),
+    "502": Refusal(502, "COMMON_EXCEPTION", "Bad Gateway"),
+    "503": Refusal(503, "COMMON_EXCEPTION", "Service Unavailable"),
+    "504": Refusal(504, "COMMON_EXCEPTION", "Gateway Timeout"),
 }
 
+_TOKEN_ERRORS: dict[int, tuple[str, str]] = {
+    400: ("invalid_request", "Missing form parameter: grant_type"),
+    401: ("invalid_client", "Invalid client or Invalid client credentials"),
+}
+"""What Keycloak says in the place of the other services' errors."""
 
-def _error_body(strike: Strike, status: int, code: str, message: str) -> dict[str, Any]:
+
+def _error_body(strike: Strike, refusal: Refusal) -> dict[str, Any]:
     """An error in the form of its service: Keycloak and the Catalog have their own."""
-    if strike.service == "token" and status == HTTPStatus.UNAUTHORIZED:
-        return {"error": "invalid_client", "error_description": "Invalid client or Invalid client credentials"}
-    if strike.service == "catalog" and status not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS}:
-        return {"code": code, "description": message}
-    return Refusal(status, code, message).body()
+    if strike.service == "token" and refusal.status in _TOKEN_ERRORS:
+        error, description = _TOKEN_ERRORS[refusal.status]
+        return {"error": error, "error_description": description}
+    if strike.service == "catalog" and refusal.status not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS}:
+        return {"code": refusal.code, "description": refusal.message}
+    return refusal.body()
 
 
 def _retry_after(strike: Strike, posix_s: float) -> str | None:

@@ -46,11 +46,12 @@ class FaultRoutes:
         400 with the error wrapper where they cannot be read; nothing is changed then.
         """
         try:
+            add = _read_add(request)
             faults = parse_faults(json.loads(await request.body()))
         except (ValueError, RecursionError) as error:
             refusal = bad_payload(str(error))
             return JSONResponse(refusal.body(), refusal.status)
-        change = self._book.add if request.query_params.get("add") == "true" else self._book.replace
+        change = self._book.add if add else self._book.replace
         change(faults, self._timer())
         return await self.show(request)
 
@@ -58,3 +59,10 @@ class FaultRoutes:
         """DELETE: no rules; what has struck stays counted in the stats."""
         self._book.replace((), self._timer())
         return await self.show(request)
+
+
+def _read_add(request: Request) -> bool:
+    text = request.query_params.get("add", "false")
+    if text not in {"true", "false"}:
+        raise ValueError(f"add must be true or false, not {text}")
+    return text == "true"

@@ -9,8 +9,7 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -18,7 +17,7 @@ from shdask.emulator.faults import FaultBook, Strike
 from shdask.emulator.faults_answers import Answer, make_answer, spoil_answer
 from shdask.emulator.journal import service_of
 from shdask.emulator.own import OWN_PREFIX
-from shdask.emulator.watch import FAULT_STATE
+from shdask.emulator.watch import FAULT_STATE, App, Message, Receive, Scope, Send
 
 TRANSPORT_STATE = "transport"
 """Where in a call's ASGI state the transport of its connection stands."""
@@ -26,12 +25,6 @@ LENGTH_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 PIECES_PER_S = 20
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: what is unsent is dropped, and the other side gets a RST."""
-
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class WireProtocol(H11Protocol):

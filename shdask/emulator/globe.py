@@ -5,7 +5,6 @@ Refuses to know what the areas are of.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,8 @@ from pyproj import Transformer
 from shapely.affinity import translate
 from shapely.geometry import Polygon, box, mapping
 from shapely.geometry.base import BaseGeometry
+
+from shdask.emulator.projection import find_transformer
 
 WORLD = box(-180.0, -90.0, 180.0, 90.0)
 PIECES = 64
@@ -29,7 +30,7 @@ def to_degrees(area: BaseGeometry, crs: str) -> BaseGeometry:
     ``crs`` as pyproj reads it, x first. An area of which no edge can be reached on the globe becomes the whole world.
     """
     left, bottom, right, top = area.bounds
-    transformer = _transformer(crs, "EPSG:4326")
+    transformer = find_transformer(crs, "EPSG:4326")
     parts = []
     for part in shapely.get_parts(shapely.segmentize(area, max(right - left, top - bottom) / PIECES)):
         rings = [_bend(np.asarray(ring.coords), transformer) for ring in (part.exterior, *part.interiors)]
@@ -51,7 +52,7 @@ def describe_projection(footprint: BaseGeometry) -> dict[str, Any]:
     """``proj:epsg``, ``proj:bbox`` and ``proj:geometry`` in the UTM zone of a footprint's middle. Pure."""
     middle = box(*footprint.bounds).centroid
     epsg = (32600 if middle.y >= 0 else 32700) + min(int((middle.x + 180) / 6), ZONES - 1) + 1
-    transformer = _transformer("EPSG:4326", f"EPSG:{epsg}")
+    transformer = find_transformer("EPSG:4326", f"EPSG:{epsg}")
 
     def to_zone(points: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.stack(transformer.transform(points[:, 0], points[:, 1]), axis=1)
@@ -93,8 +94,3 @@ def _bend(ring: NDArray[np.float64], transformer: Transformer) -> NDArray[np.flo
     pole = 90.0 if latitude.mean() > 0 else -90.0
     around = np.append(longitude, [longitude[-1], longitude[0]])
     return np.stack([around, np.append(latitude, [pole, pole])], axis=1)
-
-
-@lru_cache(maxsize=128)
-def _transformer(source: str, target: str) -> Transformer:
-    return Transformer.from_crs(source, target, always_xy=True)

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 from shdask.emulator.config import EmulatorConfig
 from shdask.emulator.plans import find_plan
 from shdask.emulator.quota import Bucket, CalendarBucket, Kind, Policy
-from shdask.emulator.refusal import Refusal
+from shdask.emulator.refusal import Refusal, too_many_requests, used_up
 
 UNITS_PER_S = {"ms": 1000, "s": 1}
 TOO_MANY = 429
@@ -37,8 +37,8 @@ class Advice:
                 "The request needs more than your rate limit can ever hold",
             )
             return Limited(status=TOO_MANY, body=self._body(refusal), retry_after=None)
-        refusal = Refusal(TOO_MANY, "RATE_LIMIT_EXCEEDED", "You have exceeded your rate limit")
-        return Limited(status=TOO_MANY, body=self._body(refusal), retry_after=math.ceil(wait_s * self.units_per_s))
+        body = self._body(too_many_requests())
+        return Limited(status=TOO_MANY, body=body, retry_after=math.ceil(wait_s * self.units_per_s))
 
     def _body(self, refusal: Refusal) -> Mapping[str, Any]:
         body: Mapping[str, Any] = refusal.body()
@@ -152,12 +152,8 @@ class Limits:
         short = [bucket for bucket in buckets if bucket.wait_s(amount, now)]
         # to wait a minute does not help whoever has used up the month
         if self._costs.month_status != TOO_MANY and any(bucket.policy.monthly for bucket in short):
-            refusal = Refusal(
-                403,
-                "ACCESS_INSUFFICIENT_PROCESSING_UNITS",
-                "Insufficient processing units or requests available in your account.",
-            )
-            return Limited(status=403, body=refusal.body(), retry_after=None)
+            refusal = used_up()
+            return Limited(status=refusal.status, body=refusal.body(), retry_after=None)
         if not short:
             return None
         return self.advice.too_many(max(bucket.wait_s(amount, now) for bucket in short))

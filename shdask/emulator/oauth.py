@@ -57,7 +57,9 @@ class TokenIssuer:
 
         Raises OAuthError (400 or 401) for another grant type or other credentials, TooManyTokens for one too many.
         """
-        if form.get("grant_type") != "client_credentials":
+        if "grant_type" not in form:
+            raise OAuthError(400, "invalid_request", "Missing form parameter: grant_type")
+        if form["grant_type"] != "client_credentials":
             raise OAuthError(400, "unsupported_grant_type", "Unsupported grant_type")
         known = hmac.compare_digest(form.get("client_id", "").encode(), self._client_id.encode())
         proven = hmac.compare_digest(form.get("client_secret", "").encode(), self._client_secret.encode())

@@ -16,8 +16,8 @@ from shdask.emulator.area import DEFAULT_PX, MAX_PX
 from shdask.emulator.body import CRS84, EPSG_CODES, ProcessBody
 from shdask.emulator.catalog_query import SearchBody
 from shdask.emulator.faults import KINDS
-from shdask.emulator.options import OPEN
 from shdask.emulator.own import OWN_PREFIX
+from shdask.emulator.times import OPEN
 
 CATALOG = {
     "/": "catalogLanding",

@@ -5,8 +5,7 @@ Refuses to know how pixels follow from them. An option of another collection is 
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -14,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from shdask.emulator.choices import BackCoeff, Choices, Resampling
 from shdask.emulator.refusal import Refusal, bad_payload
 from shdask.emulator.setup import ScriptInput
+from shdask.emulator.times import OPEN, read_time
 
 RESAMPLING = frozenset({"upsampling", "downsampling"})
 OPTICAL = frozenset({"timeRange", "mosaickingOrder", "maxCloudCoverage"})
@@ -32,6 +32,7 @@ FILTERS = {
     ),
     "landsat": OPTICAL | {"tiers"},
     "dem": frozenset({"demInstance"}),
+    "zarr": OPTICAL,
     "own": OPTICAL,
 }
 """Kind of collection -> the members of its ``dataFilter``, after the schemas S2L1CFiltering, S1Filtering and so on."""
@@ -41,35 +42,29 @@ PROCESSING = {
     | {"backCoeff", "orthorectify", "demInstance", "speckleFilter", "radiometricTerrainOversampling"},
     "landsat": RESAMPLING,
     "dem": RESAMPLING | {"egm", "clampNegative"},
+    "zarr": RESAMPLING,
     "own": RESAMPLING,
 }
-MOSAICKINGS = {"sentinel-1": ("SIMPLE", "ORBIT"), "dem": ("SIMPLE",)}
+MOSAICKINGS = {"sentinel-1": ("SIMPLE", "ORBIT"), "dem": ("SIMPLE",), "zarr": ("SIMPLE", "TILE")}
 """Kinds that have not every mosaicking. For the DEM this is not documented: it has no scenes and no dates."""
 KINDS = {"S2L1C": "sentinel-2", "S2L2A": "sentinel-2", "S1GRD": "sentinel-1", "dem": "dem", "DEM": "dem"}
 """Old names; the others start as their kind does."""
 WITHOUT_CLOUDS = ("sentinel-1", "byoc-", "batch-", "zarr-", "S1GRD")
 """How the types of collections start that do not know the order leastCC."""
-RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
-OPEN = ".."
-"""An open end of a time range, as the service's own client writes it."""
 TIERS = {"TIER_1": ("T1",), "TIER_1_AND_RT": ("T1", "RT"), "ALL_TIERS": ("T1", "T2", "RT")}
 
 
 def kind_of(collection: str) -> str:
     """Whose options a collection has: a key of FILTERS. Pure."""
-    begins = [kind for kind in ("sentinel-2", "sentinel-1", "landsat") if collection.startswith(kind)]
+    begins = [kind for kind in ("sentinel-2", "sentinel-1", "landsat", "zarr") if collection.startswith(kind)]
     return begins[0] if begins else KINDS.get(collection, "own")
 
 
 def _read_time(value: object) -> object:
+    # the service's own client writes an open end so
     if value == OPEN:
         return None
-    if not isinstance(value, str) or not RFC3339.fullmatch(value):
-        raise ValueError("must be a date and time as in RFC 3339")
-    try:
-        return datetime.fromisoformat(value).astimezone(UTC)
-    except OverflowError:
-        raise ValueError("is beyond the calendar") from None
+    return read_time(value if isinstance(value, str) else "")
 
 
 def _read_flag(value: object) -> object:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import Lattice
-from shdask.emulator.source import BandInfo, Pixels, Scene
+from shdask.emulator.source import REFLECTANCE, BandInfo, Pixels, Scene
 
-BANDS: Mapping[str, BandInfo] = {f"B{n:02d}": BandInfo(units={"REFLECTANCE": 10000.0, "DN": 1.0}) for n in range(1, 13)}
+BANDS: Mapping[str, BandInfo] = {f"B{n:02d}": REFLECTANCE for n in range(1, 13)}
 RANGE_DN = 10000
 
 

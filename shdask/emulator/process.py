@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import shapely
 
@@ -18,13 +18,11 @@ from shdask.emulator.config import EmulatorConfig
 from shdask.emulator.lattice import Lattice
 from shdask.emulator.options import DataItem, check_use, kind_of, read_choices
 from shdask.emulator.price import ELSEWHERE, FLOAT32_FACTOR, LOCAL, Priced, PricedInput, price_pu, processing_factor
-from shdask.emulator.refusal import Refusal, bad_payload
+from shdask.emulator.refusal import Refusal, bad_payload, forbidden
 from shdask.emulator.reply import Reply
 from shdask.emulator.setup import ScriptInput, ScriptSetup
 from shdask.emulator.source import DATA_MASK, Source
-
-BEGINNING = datetime(2015, 6, 27, tzinfo=UTC)
-"""Nothing was acquired earlier; stands for a time range that is left out."""
+from shdask.emulator.times import BEGINNING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,13 +77,12 @@ def make_job(
 
 def find_source(sources: Mapping[str, Source], collection: str, config: EmulatorConfig) -> Source:
     """The collection of this id; raises Refusal for one that is not allowed, or not served. Pure."""
-    forbidden = Refusal(403, "COMMON_INSUFFICIENT_PERMISSIONS", "You are not authorized to perform this action.")
     if collection in config.forbidden_collections:
-        raise forbidden
+        raise forbidden()
     if collection in sources:
         return sources[collection]
     if config.unknown_collection == "forbidden":
-        raise forbidden
+        raise forbidden()
     if config.unknown_collection == "not_found":
         raise Refusal(404, "COMMON_NOT_FOUND", f"Collection {collection} not found.")
     raise bad_payload(f"Collection {collection} is not known; served are {', '.join(sources)}.", "input->data->type")
@@ -162,7 +159,7 @@ def price_job(job: RenderJob, setup: ScriptSetup, samples: Sequence[int]) -> flo
 def _read_input(item: DataItem, place: str, now: datetime, config: EmulatorConfig) -> DataInput:
     choices = read_choices(item, place)
     if kind_of(item.type) == "dem" and (choices.dem_instance or config.dem_default) in config.forbidden_dems:
-        raise Refusal(403, "COMMON_INSUFFICIENT_PERMISSIONS", "You are not authorized to perform this action.")
+        raise forbidden()
     when = item.data_filter.time_range
     return DataInput(
         id=item.id,

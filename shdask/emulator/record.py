@@ -16,10 +16,10 @@ from shdask.emulator.journal import Exchange
 from shdask.emulator.mask import mask_text, read_masked
 from shdask.emulator.payload import read_payload
 from shdask.emulator.refusal import Refusal
+from shdask.emulator.reply import EXTENSIONS, TAR_TYPES
 
-EXTENSIONS = {
-    "image/tiff": "tif", "image/png": "png", "image/jpeg": "jpg", "application/x-tar": "tar", "application/tar": "tar"
-}  # fmt: skip  # one line a table
+ENDINGS = {**EXTENSIONS, **dict.fromkeys(TAR_TYPES, "tar")}
+"""Content-Type -> how the file's name ends."""
 TEXTS = ("json", "text/")
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Recorder:
         described = describe(exchange)
         if self._answers and exchange.answer and "body" not in described["answer"]:
             kind = exchange.answer_headers.get("content-type", "").partition(";")[0]
-            described["answer"]["file"] = f"{stem}.{EXTENSIONS.get(kind, 'bin')}"
+            described["answer"]["file"] = f"{stem}.{ENDINGS.get(kind, 'bin')}"
             _write_whole(self._folder / described["answer"]["file"], exchange.answer)
         _write_whole(
             self._folder / f"{stem}.json",

@@ -47,6 +47,27 @@ def bad_payload(message: str, parameter: str | None = None) -> Refusal:
     return Refusal(400, "COMMON_BAD_PAYLOAD", message, violations)
 
 
+def forbidden() -> Refusal:
+    """A 403 for what the account has no right to. Pure."""
+    return Refusal(403, "COMMON_INSUFFICIENT_PERMISSIONS", "You are not authorized to perform this action.")
+
+
+def used_up() -> Refusal:
+    """A 403 for an account whose month is used up. Pure."""
+    message = "Insufficient processing units or requests available in your account."
+    return Refusal(403, "ACCESS_INSUFFICIENT_PROCESSING_UNITS", message)
+
+
+def wrong_method() -> Refusal:
+    """A 405 for a path that knows other methods. Pure."""
+    return Refusal(405, "COMMON_METHOD_NOT_ALLOWED", "HTTP 405 Method Not Allowed")
+
+
+def too_many_requests() -> Refusal:
+    """A 429 for a call that may be made again later. Pure."""
+    return Refusal(429, "RATE_LIMIT_EXCEEDED", "You have exceeded your rate limit")
+
+
 def not_emulated(what: str) -> Refusal:
     """A 400 for a feature of the service that this emulator does not have. Pure."""
     return Refusal(400, "COMMON_EXCEPTION", f"This emulator does not serve {what}.")

@@ -30,6 +30,10 @@ class BandInfo:
     """What a pixel without data holds; Landsat has NaN."""
 
 
+REFLECTANCE = BandInfo(units={"REFLECTANCE": 10000.0, "DN": 1.0})
+"""An optical band as Sentinel-2 has it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """One acquisition: what the mosaicking orders sort by."""

@@ -9,21 +9,22 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 import numpy as np
 import shapely
-from pyproj import Transformer
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
 from shdask.emulator.globe import to_degrees
 from shdask.emulator.mosaic import order_scenes
 from shdask.emulator.process import DataInput, RenderJob, pair_inputs
+from shdask.emulator.projection import find_transformer
 from shdask.emulator.refusal import not_emulated
 from shdask.emulator.setup import ScriptInput, ScriptSetup
 from shdask.emulator.source import CataloguedSource, Scene, Source
+from shdask.emulator.times import write_time
 
 SCENES = {"SIMPLE": None, "ORBIT": "orbits", "TILE": "tiles"}
 """Mosaicking -> the member of ``scenes`` that describes the samples."""
@@ -62,9 +63,9 @@ class Stack:
         return {
             "key": self.key,
             "kind": kind,
-            "from": _iso(self.data.start),
-            "to": _iso(self.data.end),
-            "dates": [_iso(sample[0].time) if sample else None for sample in self.samples],
+            "from": write_time(self.data.start),
+            "to": write_time(self.data.end),
+            "dates": [write_time(sample[0].time) if sample else None for sample in self.samples],
             "scenes": self._describe_samples() if kind else [],
         }
 
@@ -122,7 +123,7 @@ def describe_scenes(stacks: Sequence[Stack]) -> dict[str, Any]:
 def _find_footprints(scenes: Sequence[Scene], source: Source, crs: str) -> dict[str, dict[str, Any]]:
     if not isinstance(source, CataloguedSource):
         raise not_emulated(f"the bounds of scenes of {source.name}")
-    project = Transformer.from_crs("EPSG:4326", crs, always_xy=True).transform
+    project = find_transformer("EPSG:4326", crs).transform
     found = {}
     for scene in scenes:
         outline = shapely.segmentize(source.footprint(scene), DENSE_DEGREES)
@@ -166,12 +167,8 @@ def _group(scenes: Sequence[Scene], mosaicking: str) -> tuple[tuple[Scene, ...],
 
 def _describe_tile(scene: Scene, collection: str) -> dict[str, Any]:
     return {
-        "date": _iso(scene.time),
+        "date": write_time(scene.time),
         "cloudCoverage": scene.cloud_cover,
         "dataPath": f"emulator://{collection}/{scene.id}",
         "shId": zlib.crc32(scene.id.encode()),
     }
-
-
-def _iso(time: datetime) -> str:
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

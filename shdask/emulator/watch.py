@@ -25,7 +25,8 @@ CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,7 +76,7 @@ class Watch:
         self._timer = timer
         self._number = 0
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as the application does; the exchange is kept and on disk before its last bytes are sent."""
         if scope["type"] != "http" or scope["path"].startswith(OWN_PREFIX):
             await self._app(scope, receive, send)
@@ -115,7 +116,7 @@ class Watch:
                 await finish()
 
 
-async def _read_ahead(scope: MutableMapping[str, Any], receive: Receive) -> list[Message]:
+async def _read_ahead(scope: Scope, receive: Receive) -> list[Message]:
     """What the client sends, where it is a small body of known length; else nothing."""
     length = _headers(scope["headers"]).get("content-length", "")
     if not length.isdecimal() or int(length) > READ_AHEAD_NBYTES:

@@ -18,7 +18,7 @@ from shapely.geometry.base import BaseGeometry
 
 from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import Lattice
-from shdask.emulator.source import BandInfo, Pixels, Scene
+from shdask.emulator.source import REFLECTANCE, BandInfo, Pixels, Scene
 from shdask.emulator.world.cover import BANDS, cloud_spectrum, haze_spectrum
 from shdask.emulator.world.footprint import footprint_of
 from shdask.emulator.world.ground import Ground, Landscape
@@ -46,7 +46,6 @@ CLEAN_SHARE, MURKY_SHARE = 0.7, 2.5
 TRANSMITTANCE = 0.92
 CIRRUS_B10 = 2500.0
 
-OPTICAL = BandInfo(units={"REFLECTANCE": 10000.0, "DN": 1.0})
 DEPTH = BandInfo(units={"OPTICAL_DEPTH": 1000.0, "DN": 1.0})
 CLASS = BandInfo(units={"DN": 1.0})
 PERCENT = BandInfo(units={"PERCENT": 1.0})
@@ -88,7 +87,7 @@ class EarthSource:
     def __init__(self, earth: Earth, *, surface: bool) -> None:
         self.name = "S2L2A" if surface else "S2L1C"
         self.max_metres_per_px: float | None = COARSEST_M
-        optical = dict.fromkeys([band for band in BANDS if not surface or band != "B10"], OPTICAL)
+        optical = dict.fromkeys([band for band in BANDS if not surface or band != "B10"], REFLECTANCE)
         layers = LAYERS if surface else {}
         self.bands: Mapping[str, BandInfo] = {**optical, **layers, **dict.fromkeys(ANGLES, DEGREES)}
         self._earth = earth

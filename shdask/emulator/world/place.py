@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
 
 from shdask.emulator.lattice import Lattice
+from shdask.emulator.projection import METRES_PER_DEGREE, find_transformer, is_geographic
 
 CIRCUMFERENCE_M = 2 * math.pi * 6378137.0
 AROUND = 2**20
@@ -22,7 +21,6 @@ AROUND = 2**20
 UNIT_M = CIRCUMFERENCE_M / AROUND
 NODE_PX = 32
 EDGE_LATITUDE = 85.0
-METRES_PER_DEGREE = 111319.49
 
 FINE_UNIT_M = 20.0
 """Length of a unit at 58 degrees, for which meshes are laid out."""
@@ -136,7 +134,7 @@ def locate(lattice: Lattice) -> Place:
         v=south,
         extent=(float(east.min()), float(east.max()), float(south.min()), float(south.max())),
         metres=mesh.spread(np.array(metres, dtype=np.float32)),
-        resolution_m=lattice.res_y * (METRES_PER_DEGREE if _is_geographic(lattice.crs) else 1.0),
+        resolution_m=lattice.res_y * (METRES_PER_DEGREE if is_geographic(lattice.crs) else 1.0),
         lattice=lattice,
         nodes=(u, v),
     )
@@ -144,10 +142,10 @@ def locate(lattice: Lattice) -> Place:
 
 def to_units(crs: str, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
     """(u, v) of points in a CRS; latitudes beyond 85 degrees are taken for 85. Pure."""
-    longitude, latitude = _transformer(crs, "EPSG:4326").transform(x, y)
+    longitude, latitude = find_transformer(crs, "EPSG:4326").transform(x, y)
     longitude = np.nan_to_num(longitude, posinf=0.0, neginf=0.0)
     latitude = np.clip(np.nan_to_num(latitude, posinf=EDGE_LATITUDE), -EDGE_LATITUDE, EDGE_LATITUDE)
-    east, north = _transformer("EPSG:4326", "EPSG:3857").transform(longitude, latitude)
+    east, north = find_transformer("EPSG:4326", "EPSG:3857").transform(longitude, latitude)
     return np.asarray(east) / UNIT_M, np.asarray(north) / -UNIT_M
 
 
@@ -179,13 +177,3 @@ def _blend(nodes: Coordinates, pixels: NDArray[np.int64], node0: int, axis: int)
     step = far - near
     step -= np.round(step / AROUND) * AROUND
     return np.asarray(near + step * (t[None, :] if axis else t[:, None]))
-
-
-@lru_cache(maxsize=64)
-def _is_geographic(crs: str) -> bool:
-    return bool(CRS.from_user_input(crs).is_geographic)
-
-
-@lru_cache(maxsize=64)
-def _transformer(source: str, target: str) -> Transformer:
-    return Transformer.from_crs(source, target, always_xy=True)

@@ -132,13 +132,28 @@ def test_token_is_not_valid(client, path, header):
 
 
 @PATHS
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "TRACE"])
 def test_method_is_not_post(client, path, method):
-    """Only POST is served."""
+    """Only POST is served, and the question of a browser whether it may."""
     answer = client.session.request(method, client.emulator.base_url + path, timeout=30)
     error = answer.json()["error"]
     assert (answer.status_code, error["reason"]) == (405, "Method Not Allowed")
+    assert answer.headers["allow"] == "OPTIONS, POST"
     assert (error["code"], error["message"]) == ("COMMON_METHOD_NOT_ALLOWED", "HTTP 405 Method Not Allowed")
+
+
+@PATHS
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"[]", "Input should be an object"),
+        (b'{"input": {"bounds": {"properties": {"crs": "x"}}}}', "the CRS x is not"),
+    ],
+)
+def test_violations_name_no_class(client, path, body, words):
+    """Places are told in the words of JSON, not in those of the program."""
+    _, error = post(client, path, body)
+    assert error["errors"][0]["violation"].startswith(words)
 
 
 @PATHS

@@ -53,7 +53,14 @@ def test_wrong_secret_is_refused(client):
 
 def test_other_grant_is_refused(client):
     """Only client credentials are served."""
-    assert client.login(grant_type="password").status_code == 400
+    answer = client.login(grant_type="password")
+    assert (answer.status_code, answer.json()["error"]) == (400, "unsupported_grant_type")
+
+
+def test_form_without_a_grant_is_refused(emulator):
+    """A body that is no form has none."""
+    answer = requests.post(emulator.token_url, json={"grant_type": "client_credentials"}, timeout=30)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer unknown"}, {"Authorization": "Basic abc"}])

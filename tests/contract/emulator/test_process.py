@@ -178,8 +178,9 @@ def test_archive_holds_exactly_the_files_pixels(client, shared_data):
 
 
 def test_answer_has_the_observed_headers(client):
-    """A page of another site may read an answer, and ask first whether it may."""
+    """It comes in chunks; a page of another site may read it, and ask first whether it may."""
     answer = client.process(make_body())
+    assert (answer.headers["transfer-encoding"], "content-length" in answer.headers) == ("chunked", False)
     assert answer.headers["access-control-allow-origin"] == "*"
     assert answer.headers["access-control-max-age"] == "3600"
     asked = client.session.options(client.emulator.base_url + "/api/v1/process", timeout=30)

@@ -168,8 +168,9 @@ def test_archive_has_data_exactly_in_its_footprint(shared_data, data):
 
 def test_archive_is_searched_newest_first(tmp_path):
     """Dated acquisitions that meet the area are found at noon, newest first; undated ones and others are not."""
-    for name in ("a_2016-01-12", "b_2016-02-01", "undated"):
-        write(tmp_path / name / "B05.tif", np.ones((2, 2), np.uint16))
+    write(tmp_path / "a_2016-01-12" / "B05.tif", np.ones((2, 2), np.uint16))
+    write(tmp_path / "b_2016-02-01" / "B05.tif", np.ones((2, 2), np.uint16))
+    write(tmp_path / "undated" / "B05.tif", np.ones((2, 2), np.uint16))
     source = ArchiveSource.open_folder("byoc-x", tmp_path)
     start, end = datetime(2016, 1, 1, tzinfo=UTC), datetime(2016, 3, 1, tzinfo=UTC)
     here = box(14.9, 45.0, 15.1, 45.2)

@@ -48,13 +48,18 @@ def test_a_path_tells_its_service(path, service):
     assert make_exchange(path=path).service == service
 
 
-@given(st.lists(st.integers(0, 50), max_size=30), st.integers(1, 10), st.integers(0, 100))
-def test_what_is_held_stays_within_its_bounds(sizes, kept, kept_nbytes):
-    """The latest so many exchanges, newest first, and contents of so many bytes, the oldest let go first."""
+def keep(sizes, kept, kept_nbytes):
+    """What a journal of these bounds holds after exchanges of these sizes."""
     journal = Journal(kept, kept_nbytes)
     for number, nbytes in enumerate(sizes):
         journal.answer(make_exchange(number, nbytes=nbytes))
-    held = journal.exchanges()
+    return journal.exchanges()
+
+
+@given(st.lists(st.integers(0, 50), max_size=30), st.integers(1, 10), st.integers(0, 100))
+def test_what_is_held_stays_within_its_bounds(sizes, kept, kept_nbytes):
+    """The latest so many exchanges, newest first, and contents of so many bytes, the oldest let go first."""
+    held = keep(sizes, kept, kept_nbytes)
     numbers = [exchange.number for exchange in held]
     full = [exchange.answer is not None for exchange in held]
     assert numbers == list(range(len(sizes)))[::-1][:kept]

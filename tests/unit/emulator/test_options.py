@@ -147,7 +147,8 @@ def test_terrain_correction_needs_orthorectification():
 
 
 @pytest.mark.parametrize(
-    ("collection", "mosaicking"), [(RADAR, "TILE"), ("dem", "TILE"), ("dem", "ORBIT"), ("S1GRD", "TILE")]
+    ("collection", "mosaicking"),
+    [(RADAR, "TILE"), ("dem", "TILE"), ("dem", "ORBIT"), ("S1GRD", "TILE"), ("zarr-mine", "ORBIT")],
 )
 def test_undocumented_mosaickings_are_refused(collection, mosaicking):
     """Sentinel-1 knows SIMPLE and ORBIT, the DEM only SIMPLE."""
