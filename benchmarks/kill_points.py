@@ -49,13 +49,14 @@ def _strike_all(bench: Bench, store: str, points: int) -> dict[str, Any]:
     outcomes = []
     for number in range(points):
         target = TARGETS[number % len(TARGETS)]
-        moment, luck = rng.uniform(0, bench.length_s), rng.getrandbits(8)
-        outcomes.append(bench.strike(f"{store}-{number}", target, moment, luck))
+        share, luck = rng.random(), rng.getrandbits(8)
+        outcomes.append(bench.strike(f"{store}-{number}", target, share, luck))
         print(outcomes[-1], flush=True)
     return {
         "tiles": bench.plan.tile_count,
         "pu_needed_each": round(bench.plan.cost.pu, 4),
         "undisturbed_s": round(bench.length_s, 1),
+        "of_which_until_the_first_answer_s": round(bench.start_s, 1),
         **_sums(bench, outcomes),
         "by_target": {
             target: _sums(bench, [one for one in outcomes if one.target == target])

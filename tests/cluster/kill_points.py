@@ -183,6 +183,8 @@ class Outcome:
     """What became of one kill point."""
 
     target: str
+    share: float
+    """When it was killed, as a share of an undisturbed build's length."""
     at_s: float
     """Seconds from the start of the command to the kill."""
     exit_codes: tuple[int, ...]
@@ -231,18 +233,46 @@ class Bench:
     """Of the owner."""
     cluster: DaskProcesses
     undisturbed: Mapping[str, bytes] = field(default_factory=dict)
+    start_s: float = 0.0
+    """Of an undisturbed build, until the first answer."""
     length_s: float = 0.0
+    """Of all of it."""
 
     def measure(self, store: str, *, times: int = 2) -> None:
         """Build undisturbed into ``store`` + a number; remember the bytes and the last one's length."""
         for number in range(times):
+            self.service.reset()
             started = time.monotonic()
             owner = self.start_owner(f"{store}{number}", of_its_own=False)
+            self._wait_for_answers(owner, 1)
+            self.start_s = time.monotonic() - started
             _, told = owner.communicate(timeout=END_S)
             self.length_s = time.monotonic() - started
             if owner.returncode:
                 raise RuntimeError(f"the undisturbed build ended with {owner.returncode}: {told}")
         self.undisturbed = read_objects(open_place(f"{store}0"))
+
+    def _wait_for_answers(self, owner: subprocess.Popen[str], count: float) -> None:
+        while owner.poll() is None and self._answers() < count:
+            time.sleep(0.02)
+
+    def _answers(self) -> int:
+        return sum(number for call, number in self.service.stats()["calls"].items() if "/process" in call)
+
+    def wait_for_moment(self, owner: subprocess.Popen[str], share: float) -> None:
+        """Wait until a build has gone so far: by the clock until the first answer, then by answers, and some more.
+
+        By the clock alone, a machine that is busier or less busy than when the length was measured would shift it.
+        """
+        begun = self.start_s / self.length_s
+        if share < begun:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                owner.wait(share * self.length_s)
+            return
+        answers = (share - begun) / (1 - begun) * self.plan.tile_count
+        self._wait_for_answers(owner, int(answers))
+        with contextlib.suppress(subprocess.TimeoutExpired):  # anywhere between two waves of answers
+            owner.wait(answers % 1)
 
     def start_owner(self, store: str, *, of_its_own: bool) -> subprocess.Popen[str]:
         """``shdask build``, on the cluster, or on one ``of_its_own``."""
@@ -256,16 +286,16 @@ class Bench:
             start_new_session=True,
         )
 
-    def strike(self, store: str, target: str, at_s: float, luck: int) -> Outcome:
-        """Build, kill ``target`` after ``at_s`` seconds, start again what a supervisor would, and build to the end."""
+    def strike(self, store: str, target: str, share: float, luck: int) -> Outcome:
+        """Build, kill ``target`` at a moment, start again what a supervisor would, and build to the end."""
         for file in self.record.iterdir():
             file.unlink()
         self.service.reset()
         place, started = open_place(store), time.monotonic()
         of_its_own = target.endswith("of its own")
         owner = self.start_owner(store, of_its_own=of_its_own)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            owner.wait(at_s)
+        self.wait_for_moment(owner, share)
+        at_s = time.monotonic() - started
         at_kill, killed = self.durable(place), time.time()
         if target.startswith(("owner", "everything")):
             kill_tree(owner.pid)
@@ -285,7 +315,8 @@ class Bench:
         in_flight, without_need = _bought_again(bought, killed, at_kill)
         return Outcome(
             target=target,
-            at_s=round(at_s, 3),
+            share=round(share, 4),
+            at_s=round(at_s, 2),
             exit_codes=tuple(run.exit_code for run in runs),
             seconds=round(seconds, 1),
             pu_charged=self.service.stats()["pu_charged"],
