@@ -310,10 +310,15 @@ class SerialExecutor:
     """One tile after the other in this process: the same story with no cluster, for small areas and debuggers."""
 
     def start(self, job: BuildJob, tiles: NDArray[np.intp]) -> Run:
-        """Begin with the first tile. Raises AuthError when the credentials are refused."""
+        """Log in, and begin with the first tile. Raises AuthError when the credentials are refused."""
         state = LimiterState.for_deployment(job.plan.deployment)
         transport = RequestsTransport(pool_size=1)
         tokens = ClientCredentials(transport, job.plan.deployment, job.credentials)
+        try:
+            tokens.token()
+        except BaseException:
+            transport.close()
+            raise
         client = ServiceClient(job.plan.deployment, transport, LocalRateGate(state), tokens)
         work = TileWork(plan=job.plan, cube=job.cube, client=client, run_cpu=run_here)
         return _SerialRun(work, tiles, transport, job.give_out)

@@ -79,6 +79,8 @@ def service_error(
         return RateLimited(message, status, complaint.code, retry_after_s(answer.headers, deployment))
     if 300 <= status < 400:  # noqa: PLR2004  # HTTP's own numbers
         message = f"{message} (a redirect, not followed since it would carry the token elsewhere); check the base URL"
+    if status == 404:  # noqa: PLR2004  # HTTP's own number
+        message = f"{message}; the service has no such path or collection: check base_url (SH_BASE_URL) and collection"
     return error_class(message, status, complaint.code)
 
 

@@ -174,7 +174,7 @@ def _was_sent(error: BaseException) -> bool:
 
 
 _CURES: Mapping[str, str] = {
-    "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted; name your authority's file in REQUESTS_CA_BUNDLE, "
+    "SSLCertVerificationError": "its certificate is not trusted; name your authority's file in REQUESTS_CA_BUNDLE, "
     "or correct the URL",
     "WRONG_VERSION_NUMBER": "no TLS is spoken there; correct the URL's scheme or port",
     "record layer failure": "no TLS is spoken there; correct the URL's scheme or port",

@@ -128,5 +128,6 @@ def test_serial_tile_does_not_hold_up_the_end_of_the_process(plan, tmp_path, mon
         return TileOutcome(event=empty(index))
 
     monkeypatch.setattr(build, "run_tile", run_tile)
+    monkeypatch.setattr(build.ClientCredentials, "token", lambda _self: None)
     run_build(plan, tmp_path / "cube", shdask.SerialExecutor(), CREDENTIALS)
     assert daemons == [True] * 7
