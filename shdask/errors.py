@@ -82,10 +82,10 @@ class AuthError(ServiceError):
 
 
 class TokenRejected(AuthError):
-    """401 on a token that was thought good; a fresh token is tried once."""
+    """401 on a token that was thought good; a few fresh ones are tried, the first at once."""
 
     retryable = True
-    max_retries = 1
+    max_retries = 5
 
 
 class RateLimited(ServiceError):

@@ -20,16 +20,18 @@ from shdask.errors import ShdaskError, TransportError
 from shdask.fetch.auth import AccessToken, renewal_margin_s
 from shdask.fetch.limiter import PROBE_S
 
-ASK_S = 120.0
-"""A scheduler that has not answered by then is lost; a token may take it a minute."""
+ASK_S = 30.0
+"""A scheduler that has not answered by then is lost."""
+TOKEN_S = 120.0
+"""It may itself have to wait for a token."""
 STALE_S = 5.0
 """A permit is used within moments. One this old is from before this process was frozen."""
 
 
-def ask_scheduler(worker: Worker, handler: str, /, **words: Any) -> Any:
+def ask_scheduler(worker: Worker, handler: str, /, timeout_s: float = ASK_S, **words: Any) -> Any:
     """What the scheduler's handler answers. Raises TransportError, which is tried again, where it cannot be reached."""
     try:
-        return sync(worker.loop, getattr(worker.scheduler, handler), callback_timeout=ASK_S, **words)
+        return sync(worker.loop, getattr(worker.scheduler, handler), callback_timeout=timeout_s, **words)
     except OSError as error:
         raise TransportError(f"the scheduler does not answer: {type(error).__name__}: {error}") from error
 
@@ -167,7 +169,8 @@ class SchedulerTokens:
             return self._current
 
     def _ask(self, rejected: str | None) -> AccessToken:
-        answer = ask_scheduler(self._worker, "shdask_token", account=self._account, rejected=rejected)
+        words: dict[str, Any] = {"account": self._account, "rejected": rejected}
+        answer = ask_scheduler(self._worker, "shdask_token", timeout_s=TOKEN_S, **words)
         if isinstance(answer, bytes):
             error: ShdaskError = pickle.loads(answer)  # noqa: S301  # our own scheduler's error
             raise error

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dask.system import CPU_COUNT
 from distributed import Worker, get_worker
@@ -95,6 +95,9 @@ class TileWorker(WorkerPlugin):
                 await asyncio.wait_for(worker.scheduler.shdask_leave(**words), LEAVE_S)
             await asyncio.to_thread(self._flights.wait_for_landing, DRAIN_S)
         self._over.set()
+        if flying:  # those that have landed may still be telling so
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.to_thread(self._fetch_pool.shutdown), LEAVE_S)
         # Nothing is cancelled: a stopped tile ends at once, while a task would wait for a cancelled one for ever. The
         # decode pool's threads end when nothing holds it any more.
         self._fetch_pool.shutdown(wait=False)
@@ -129,7 +132,7 @@ class TileWorker(WorkerPlugin):
         """Put into ``futures`` what nobody else has in work, and ask again for the rest until nobody has."""
         left = list(indices)
         while left and not self._stopped.is_set():
-            words = {"build": self.build, "worker": str(self._worker.address), "tiles": left}
+            words: dict[str, Any] = {"build": self.build, "worker": str(self._worker.address), "tiles": left}
             taken = ask_scheduler(self._worker, "shdask_take", **words)
             if taken is None:  # the build is over
                 return
@@ -153,8 +156,8 @@ class TileWorker(WorkerPlugin):
         if not tiles:
             return
         with contextlib.suppress(TransportError):  # a scheduler that is lost gives them to nobody
-            words = {"build": self.build, "worker": str(self._worker.address), "tiles": list(tiles)}
-            ask_scheduler(self._worker, "shdask_give_back", **words)
+            words: dict[str, Any] = {"build": self.build, "worker": str(self._worker.address), "tiles": list(tiles)}
+            ask_scheduler(self._worker, "shdask_give_back", timeout_s=LEAVE_S, **words)
 
     def _run_one(self, index: int) -> TileOutcome | None:
         with self._flights.fly(index) as flight:
@@ -169,8 +172,8 @@ class TileWorker(WorkerPlugin):
                 self._stopped.set()
             elif outcome.event.state is TileState.FAILED and not flight.sent and self._stopped.is_set():
                 return None
-            outcome = replace(outcome, event=replace(outcome.event, worker=str(self._worker.address)))
-            self._tell(outcome.event)
+        outcome = replace(outcome, event=replace(outcome.event, worker=str(self._worker.address)))
+        self._tell(outcome.event)
         return outcome
 
     def _tell(self, event: TileEvent) -> None:
@@ -179,7 +182,8 @@ class TileWorker(WorkerPlugin):
             self._worker.log_event(self.name, event_row(event))
             return
         with contextlib.suppress(TransportError):  # the stream of a worker that leaves may be closed already
-            ask_scheduler(self._worker, "log_event", topic=self.name, msg=event_row(event))
+            words: dict[str, Any] = {"topic": self.name, "msg": event_row(event)}
+            ask_scheduler(self._worker, "log_event", timeout_s=LEAVE_S, **words)
 
     def _pause(self, seconds: float) -> None:
         """Wait before a request; raises BuildError where it shall not be sent any more."""

@@ -44,9 +44,9 @@ def call_with_retries(
 ) -> T:
     """Returns what ``attempt`` returns, calling it again after errors whose class is retryable.
 
-    A 429 waits as long as the service advises and is bounded by the total time only; a refused token is tried again
-    at once. ``on_error`` hears each error that is tried again, and the seconds until then. ``is_enough`` is asked after
-    each error whether the attempts have cost enough. ``rng`` gives [0, 1).
+    A 429 waits as long as the service advises and is bounded by the total time only; after a first refused token it
+    is tried at once. ``on_error`` hears each error that is tried again, and the seconds until then. ``is_enough`` is
+    asked after each error whether the attempts have cost enough. ``rng`` gives [0, 1).
     Raises the last error, with a note on how often and how long it was tried.
     """
     started = clock()
@@ -79,7 +79,7 @@ def _used_up(error: ShdaskError, failures: Counter[type[ShdaskError]], policy: R
 
 
 def _wait_s(error: ShdaskError, failures: int, policy: RetryPolicy, rng: Callable[[], float]) -> float:
-    if isinstance(error, TokenRejected):
+    if isinstance(error, TokenRejected) and failures == 1:
         return 0.0
     if isinstance(error, RateLimited) and error.retry_after_s is not None:
         return error.retry_after_s

@@ -149,7 +149,7 @@ def test_a_passing_fault_costs_no_pixel(engine, faults):
         ("503", ServiceUnavailable, 3),
         ("504=html", ServiceUnavailable, 3),
         ("400", ServiceUnavailable, 3),
-        ("401", TokenRejected, 2),
+        ("401", TokenRejected, 6),
         ("403", QuotaExhausted, 1),
         ("reset", TransportError, 3),
         ("reset-body", TransportError, 3),

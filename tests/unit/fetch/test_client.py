@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -156,11 +157,12 @@ def test_a_401_renews_the_token_once_and_goes_on(make_client: Any, serve: Any, r
     assert diary.entries == [("permit", 1.0), "token", ("permit", 1.0), ("renew", "token-1")]
 
 
-def test_a_second_401_ends_it(make_client: Any, serve: Any, reply: Any, diary: Diary):
-    """A fresh token that is refused too is no matter of time."""
+def test_the_sixth_401_ends_it(make_client: Any, serve: Any, reply: Any, diary: Diary, clock: Any):
+    """A fresh token may be revoked as well, but five of them in a row are a matter of rights."""
     with pytest.raises(TokenRejected):
         make_client(serve(reply(status=401))).process(BODY, 1.0, bytes.decode)
-    assert diary.tokens == 2
+    assert diary.tokens == 6
+    assert (clock.slept[0], len(clock.slept)) == (0.0, 5)
 
 
 @pytest.mark.parametrize(
@@ -291,12 +293,11 @@ def test_an_authorization_of_the_callers_own_is_kept(make_client: Any, serve: An
     assert diary.entries == [("permit", 0.0)]
 
 
-def test_a_request_that_was_never_sent_is_not_charged(make_client: Any, serve: Any, diary: Diary):
+def test_a_request_that_was_never_sent_is_not_charged(make_client: Any):
     """Where no connection was made, nothing can have been worked on."""
-    server, spent = serve(), Spent()
-    server.server_close()
+    nobody, spent = SimpleNamespace(url="http://127.0.0.1:9"), Spent()
     with pytest.raises(TransportError):
-        make_client(server).process(BODY, 2.0, bytes.decode, spent=spent)
+        make_client(nobody).process(BODY, 2.0, bytes.decode, spent=spent)
     assert (spent.requests, spent.pu, spent.pu_unknown) == (4, 0.0, 0.0)
 
 

@@ -96,7 +96,7 @@ def test_what_cannot_succeed_is_not_tried_again(run: Callable[..., str], error: 
 
 
 @pytest.mark.parametrize(
-    ("error", "calls"), [(ServiceUnavailable("no"), 4), (DecodeError("no"), 3), (TokenRejected("no"), 2)]
+    ("error", "calls"), [(ServiceUnavailable("no"), 4), (DecodeError("no"), 3), (TokenRejected("no"), 6)]
 )
 def test_an_error_is_tried_as_often_as_its_class_says(run: Callable[..., str], error: ShdaskError, calls: int):
     """The policy's 3 retries, or the class's own 2 and 1; the last error comes out with what was tried."""
