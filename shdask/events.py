@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from shdask import __version__
 from shdask.errors import SettingsError
 from shdask.model import TileEvent
 from shdask.plan.cube import CubePlan
-from shdask.report import BuildReport, Progress
+from shdask.report import INTERRUPTED, BuildReport, Progress
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class EventLog:
         self._write(
             "stopped",
             error=f"{type(error).__name__}: {error}".removesuffix(": "),
-            exit_code=getattr(error, "exit_code", None),
+            exit_code=INTERRUPTED if isinstance(error, KeyboardInterrupt) else getattr(error, "exit_code", 1),
             resume_at=getattr(error, "resume_at", None),
         )
 
@@ -80,8 +80,8 @@ class EventLog:
         try:
             self._stream.write(json.dumps({"event": name, "time": now, **known}) + "\n")
             self._stream.flush()
-        except (OSError, ValueError) as error:
-            logger.warning("no more events are written: %s", error)
+        except OSError as error:
+            logger.warning("no more events are written: %s", error.strerror)
             self._stream = None
 
 
@@ -95,5 +95,8 @@ def open_event_log(target: str | None) -> Iterator[EventLog]:
         stream = Path(target).expanduser().open("a", encoding="utf-8")
     except OSError as error:
         raise SettingsError(f"--events {target}: {error.strerror}; name a file that can be written") from error
-    with stream:
+    try:
         yield EventLog(stream)
+    finally:
+        with suppress(OSError):  # what could not be written was said
+            stream.close()
