@@ -32,6 +32,9 @@ from shdask.emulator.source import REFLECTANCE, BandInfo, Pixels, Scene
 DATE_AT_END = re.compile(r"(\d{4}-\d\d-\d\d)$")
 NAMES = {"sentinel-2-l2a": "S2L2A", "sentinel-2-l1c": "S2L1C", "S2L2A": "S2L2A", "S2L1C": "S2L1C"}
 DN = BandInfo(units={"DN": 1.0})
+SENTINEL_2_COARSEST_M, COARSEST_M = 1500.0, 500.0
+LEAST_OVERVIEW_PX = 256
+"""Of the longer side of an overview that counts for the coarsest resolution; documentation page "Byoc"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +51,14 @@ class Acquisition:
 class ArchiveSource:
     """A folder of GeoTIFFs as a collection.
 
-    A pixel has data where its centre lies in the raster of at least one band asked for and, if that file has a nodata
-    tag, does not hold that value; a file without the tag has data everywhere in its raster, zeros included. Bands
+    A pixel has data where its centre lies in the raster of at least one band asked for and does not hold NaN or, if
+    that file has a nodata tag, its value; a file without the tag has data everywhere else, zeros included. Bands
     without data are 0.
     """
 
     def __init__(self, collection: str, acquisitions: Sequence[Acquisition]) -> None:
         self.name = NAMES.get(collection, "CUSTOM")
-        self.max_metres_per_px: float | None = None
+        self._max_metres_per_px = SENTINEL_2_COARSEST_M if collection in NAMES else None
         self._footprints: dict[str, BaseGeometry] = {}
         self._opened: dict[Path, rasterio.DatasetReader] = {}
         self._acquisitions = {acquisition.name: acquisition for acquisition in acquisitions}
@@ -76,6 +79,17 @@ class ArchiveSource:
                 f"{folder} holds no GeoTIFF: expected one file per band, such as B05.tif, or folders of them"
             )
         return cls(collection, acquisitions)
+
+    @property
+    def max_metres_per_px(self) -> float:
+        """Five times the median of its files' coarsest overviews, 500 at most; Sentinel-2's where it stands for that.
+
+        The first question opens every file.
+        """
+        if self._max_metres_per_px is None:
+            paths = [path for acquisition in self._acquisitions.values() for path in acquisition.files.values()]
+            self._max_metres_per_px = min(5 * float(np.median([_find_coarsest_m(path) for path in paths])), COARSEST_M)
+        return self._max_metres_per_px
 
     def scenes(self, lattice: Lattice, start: datetime, end: datetime) -> Sequence[Scene]:
         """Acquisitions in [start, end]; those without a date always, at ``start``."""
@@ -150,6 +164,13 @@ def _outline(path: Path) -> tuple[str, tuple[float, float, float, float]]:
         return file.crs.to_wkt(), tuple(file.bounds)
 
 
+def _find_coarsest_m(path: Path) -> float:
+    """Metres per pixel of the coarsest overview that counts; of the image itself where none does."""
+    with rasterio.open(path) as file:
+        levels = [level for level in file.overviews(1) if max(file.shape) / level >= LEAST_OVERVIEW_PX]
+        return _pixel_m(file) * max(levels, default=1)
+
+
 def _sample_file(
     file: rasterio.DatasetReader, lattice: Lattice, choices: Choices
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
@@ -159,7 +180,10 @@ def _sample_file(
     if top >= bottom or left >= right:
         return None
     raw = file.read(1, window=Window(left, top, right - left, bottom - top))
-    valid = np.ones(raw.shape, dtype=np.bool_) if file.nodata is None else _differs(raw, file.nodata)
+    # NaN is never data, as documented
+    valid = ~np.isnan(raw) if raw.dtype.kind == "f" else np.ones(raw.shape, dtype=np.bool_)
+    if file.nodata is not None and not np.isnan(file.nodata):
+        valid &= raw != file.nodata
     return sample(raw.astype(np.float32), valid, columns - left, rows - top, _choose(file, lattice, choices))
 
 
@@ -184,14 +208,11 @@ def _range(positions: NDArray[np.float64], size: int) -> tuple[int, int]:
 
 def _choose(file: rasterio.DatasetReader, lattice: Lattice, choices: Choices) -> Resampling:
     asked = lattice.res_x * (METRES_PER_DEGREE if is_geographic(lattice.crs) else 1.0)
-    own = file.transform.a * (METRES_PER_DEGREE if file.crs.is_geographic else 1.0)
-    return choices.upsampling if asked <= own else choices.downsampling
+    return choices.upsampling if asked <= _pixel_m(file) else choices.downsampling
 
 
-def _differs(raw: NDArray[np.generic], nodata: float) -> NDArray[np.bool_]:
-    if np.isnan(nodata):
-        return ~np.isnan(raw.astype(np.float64))
-    return np.asarray(raw != nodata, dtype=np.bool_)
+def _pixel_m(file: rasterio.DatasetReader) -> float:
+    return float(file.transform.a * (METRES_PER_DEGREE if file.crs.is_geographic else 1.0))
 
 
 @lru_cache(maxsize=64)

@@ -64,8 +64,11 @@ class Source(Protocol):
     """As the service's error messages call the collection."""
     bands: Mapping[str, BandInfo]
     """Without ``dataMask``, which every collection has."""
-    max_metres_per_px: float | None
-    """Coarsest resolution that is served; None serves any."""
+
+    @property
+    def max_metres_per_px(self) -> float | None:
+        """Coarsest resolution that is served; None serves any."""
+        ...
 
     def scenes(self, lattice: Lattice, start: datetime, end: datetime) -> Sequence[Scene]:
         """Scenes that may hold data on the lattice, in [start, end], both inclusive."""

@@ -58,6 +58,30 @@ def test_zeros_are_data_without_a_nodata_tag(tmp_path):
     assert pixels.data_mask.all()
 
 
+@pytest.mark.parametrize(
+    ("size_px", "resolution", "expected"), [(600, 10.0, 100.0), (500, 10.0, 50.0), (600, 60.0, 500.0), (90, 3.0, 15.0)]
+)
+def test_an_archive_is_as_coarse_as_five_of_its_overviews(tmp_path, size_px, resolution, expected):
+    """Overviews by 2 and 4 count from 256 px on, and nothing goes beyond 500 m/px."""
+    write(tmp_path / "B05.tif", np.ones((size_px, size_px), np.uint8), resolution=resolution)
+    with rasterio.open(tmp_path / "B05.tif", "r+") as file:
+        file.build_overviews([2, 4])
+    assert ArchiveSource.open_folder("byoc-x", tmp_path).max_metres_per_px == expected
+
+
+def test_an_archive_of_sentinel_2_is_as_coarse_as_that(tmp_path):
+    """1500 m/px, whatever its files."""
+    write(tmp_path / "B05.tif", np.ones((2, 2), np.uint8))
+    assert ArchiveSource.open_folder("sentinel-2-l2a", tmp_path).max_metres_per_px == 1500
+
+
+def test_nan_is_no_data(tmp_path):
+    """With or without a tag."""
+    write(tmp_path / "B05.tif", np.array([[np.nan, 5], [6, 0]], np.float32))
+    pixels = look(ArchiveSource.open_folder("byoc-x", tmp_path), ["B05"], (500000, 4999980, 500020, 5000000), 2, 2)
+    np.testing.assert_array_equal(pixels.data_mask, [[False, True], [True, True]])
+
+
 def test_nodata_tag_makes_no_data(tmp_path):
     """Pixels that hold the file's nodata value are 0 with dataMask 0."""
     write(tmp_path / "B05.tif", np.array([[9, 5], [6, 9]], np.uint16), nodata=9)
