@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 SIGNIFICANT_DIGITS = 15
 FRACTION_STEPS = 1024
-BLOCK_ROWS = 128
-BLOCK_COLUMNS = 512
+BLOCK_PX = 512
+"""Side of a block: smaller ones spend their time on being set up, larger ones leave the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +73,9 @@ class Lattice:
         )
 
     def blocks(self) -> Iterator[tuple[slice, slice]]:
-        """Rows and columns of blocks small enough for a processor's cache, cut at round absolute indices. Pure."""
-        for rows in _cuts(self.row, self.height, BLOCK_ROWS):
-            for columns in _cuts(self.column, self.width, BLOCK_COLUMNS):
+        """Rows and columns of the blocks that are drawn one by one, cut at round absolute indices. Pure."""
+        for rows in _cuts(self.row, self.height, BLOCK_PX):
+            for columns in _cuts(self.column, self.width, BLOCK_PX):
                 yield rows, columns
 
 
