@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench fuzz emulator clean
+.PHONY: demo test check bench soak fuzz emulator clean
 
 demo: .venv/ready
 	$(BIN)/shdask demo
@@ -21,6 +21,9 @@ bench: .venv/ready
 
 fuzz: .venv/ready
 	EMULATOR_FUZZ_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/python -m pytest -q --timeout=3600 tests/contract/emulator/test_fuzz.py
+
+soak: .venv/ready
+	$(BIN)/python -m benchmarks.soak
 
 emulator: .venv/ready
 	$(BIN)/shdask emulator

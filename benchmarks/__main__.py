@@ -13,6 +13,7 @@ NAMES = (
     "slovenia",
     "engine_overhead",
     "rate_limit",
+    "faults",
     "seed_downloads",
     "oracle",
     "evalscripts",

@@ -154,6 +154,7 @@ def test_dead_service_stops_the_build_and_not_each_tile(build, service, undistur
 
 def test_token_server_in_trouble_is_waited_for(build, service, undisturbed, tmp_path) -> None:
     """Its 503 in mid-run, with every token revoked, costs time and no pixel."""
-    report = build({"kind": "revoke", "first": 4, "times": 1}, {"kind": "503", "service": "token", "first": 2, "times": 2})
+    down = {"kind": "503", "service": "token", "first": 2, "times": 2}
+    report = build({"kind": "revoke", "first": 4, "times": 1}, down)
     assert (report.complete, report.failed) == (True, 0)
     np.testing.assert_array_equal(shdask.open_cube(tmp_path / "cube")["B02"].to_numpy(), undisturbed["B02"].to_numpy())
