@@ -6,13 +6,14 @@ Refuses to know the requests that carry them. No secret is in any repr, message,
 from __future__ import annotations
 
 import copy
+import html
 import json
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn, Protocol
-from urllib.parse import urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 from shdask.errors import AuthError, RateLimited, ServiceError, ServiceUnavailable, ShdaskError, TransportError
 from shdask.fetch.answers import read_complaint, retry_after_s
@@ -62,17 +63,16 @@ def request_token(transport: Transport, deployment: Deployment, credentials: Cre
     Raises AuthError, with the cure, when the credentials are refused or the answer holds no token; RateLimited,
     ServiceUnavailable or TransportError when asking again can help.
     """
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": credentials.client_id,
-        "client_secret": credentials.client_secret,
-    }
-    answer = transport.post(
-        deployment.token_url,
-        headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
-        body=urlencode(form).encode(),
-        timeouts=_TIMEOUTS,
-    )
+    try:
+        answer = transport.post(
+            deployment.token_url,
+            headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
+            body=_form(credentials),
+            timeouts=_TIMEOUTS,
+        )
+    except TransportError as error:
+        # frames below hold what was sent, and some tools show a traceback with its locals
+        raise error.with_traceback(None) from None
     if answer.cut is not None:
         raise TransportError(f"token server {deployment.token_url}: {answer.cut}")
     if answer.status != 200:  # noqa: PLR2004  # the only status that brings a token
@@ -80,11 +80,27 @@ def request_token(transport: Transport, deployment: Deployment, credentials: Cre
     return _read_token(answer, deployment)
 
 
+def _form(credentials: Credentials) -> bytes:
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": credentials.client_id,
+        "client_secret": credentials.client_secret,
+    }
+    return urlencode(form).encode()
+
+
+def _masked(answer: HttpAnswer, secret: str) -> HttpAnswer:
+    """The answer of a server that may echo the form, as it may be shown and logged."""
+    body = answer.body
+    encoded = (quote_plus(secret), quote(secret), quote(secret, safe=""), json.dumps(secret)[1:-1], html.escape(secret))
+    for form in (secret, *encoded):
+        body = body.replace(form.encode(), b"***")
+    return replace(answer, body=body)
+
+
 def _token_error(answer: HttpAnswer, deployment: Deployment, credentials: Credentials) -> ServiceError:
-    complaint, status = read_complaint(answer), answer.status
-    # a server that echoes the form must not bring the secret into a log
-    told = complaint.text.replace(credentials.client_secret, "***")
-    where = f"token server {deployment.token_url} answered {told}"
+    complaint, status = read_complaint(_masked(answer, credentials.client_secret)), answer.status
+    where = f"token server {deployment.token_url} answered {complaint.text}"
     if status == 429:  # noqa: PLR2004  # HTTP's own number
         return RateLimited(where, status, complaint.code, retry_after_s(answer.headers, deployment))
     if status in {400, 401, 403}:

@@ -296,10 +296,10 @@ class Bench:
         owner = self.start_owner(store, of_its_own=of_its_own)
         self.wait_for_moment(owner, share)
         at_s = time.monotonic() - started
-        at_kill, killed = self.durable(place), time.time()
         if target.startswith(("owner", "everything")):
             kill_tree(owner.pid)
         self.cluster.kill(target, luck)
+        killed, at_kill = time.time(), self.durable(place)
         self.cluster.start_missing()
         runs = [self._end(owner)]
         before: set[int] | None = None
