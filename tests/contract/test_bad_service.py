@@ -16,28 +16,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-import shdask
-from shdask.emulator.launch import EmulatorProcess, start_emulator
+from shdask.emulator.launch import EmulatorProcess
 
 TILES = "[store]\nchunk_px = 256\ntile_px = 256\n"
-
-
-@pytest.fixture(scope="module")
-def started() -> Iterator[EmulatorProcess]:
-    """One emulator for all."""
-    with start_emulator() as service:
-        yield service
-
-
-@pytest.fixture
-def service(started: EmulatorProcess, work: Path, monkeypatch) -> EmulatorProcess:
-    """The emulator as new, in the environment, and builds that run in this process."""
-    started.clear_faults()
-    started.reset()
-    for name, value in started.environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr("shdask.display.OnDemandExecutor", lambda *_: shdask.SerialExecutor())
-    return started
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 import shdask
 from shdask import build
 from shdask.assemble.ledger import read_ledger
+from shdask.assemble.store import read_cube_attributes
 from shdask.build import TileOutcome, run_build
 from shdask.errors import BudgetExceeded
 from shdask.model import TileEvent, TileState
@@ -131,3 +132,37 @@ def test_serial_tile_does_not_hold_up_the_end_of_the_process(plan, tmp_path, mon
     monkeypatch.setattr(build.ClientCredentials, "token", lambda _self: None)
     run_build(plan, tmp_path / "cube", shdask.SerialExecutor(), CREDENTIALS)
     assert daemons == [True] * 7
+
+
+def test_the_heartbeat_says_what_is_waited_for(plan, tmp_path, monkeypatch) -> None:
+    """With what was spent and may be spent, for `status` to show."""
+    said: list[dict[str, Any]] = []
+    monkeypatch.setattr("shdask.assemble.lease.Lease.say", lambda _self, note: said.append(note))
+    run_build(plan, tmp_path / "cube", _ScriptedRun(lambda: [empty(0)]), CREDENTIALS, max_pu=5.0)
+    assert (said[0]["waiting_for"], said[0]["pu_spent"], said[0]["max_pu"]) == ("nothing", 0.1, 5.0)
+
+
+def test_a_run_can_be_limited_to_some_tiles(plan, tmp_path, monkeypatch) -> None:
+    """Only these are handed out and priced, and the cube is not complete after them."""
+    handed: list[list[int]] = []
+    run = _ScriptedRun(lambda: [empty(2)])
+    monkeypatch.setattr(run, "start", lambda _job, tiles: handed.append(tiles.tolist()) or run)
+    report = run_build(plan, tmp_path / "cube", run, CREDENTIALS, only=[2])
+    assert handed == [[2]]
+    assert report.pu_projected == pytest.approx(plan.window_pu(plan.tile(2).windows[0]))
+    assert not read_cube_attributes(tmp_path / "cube")["complete"]
+
+
+def test_how_a_run_ended_stands_in_the_ledger(plan, tmp_path) -> None:
+    """With its error and exit code, and the job that was asked for."""
+    with pytest.raises(BudgetExceeded):
+        run_build(plan, tmp_path / "cube", _ScriptedRun(), CREDENTIALS, max_pu=0.0, job="/j.toml", options=("-x",))
+    ledger = read_ledger(tmp_path / "cube")
+    assert (ledger.end.exit_code, ledger.end.error[:16]) == (4, "BudgetExceeded: ")
+    assert (ledger.runs[-1].job, ledger.runs[-1].options) == ("/j.toml", ("-x",))
+
+
+def test_a_run_that_did_all_ends_with_0(plan, tmp_path) -> None:
+    """And without an error."""
+    run_build(plan, tmp_path / "cube", _ScriptedRun(lambda: [empty(0)]), CREDENTIALS)
+    assert (read_ledger(tmp_path / "cube").end.exit_code, read_ledger(tmp_path / "cube").end.error) == (0, None)
