@@ -202,7 +202,7 @@ def test_endless_script_ends_alone(impatient, endless):
 )
 def test_greedy_script_ends_alone(launched, greed):
     """A script that takes all memory is ended with its process, and the emulator goes on answering."""
-    client = launched(script_memory_mb=700, script_timeout_s=60.0)
+    client = launched(script_memory_mb=450, script_timeout_s=60.0)
     source = (
         "//VERSION=3\nvar kept = []; function setup(){return {input:['B02'],output:{bands:1}}}"
         "function evaluatePixel(){for(;;) " + greed + "}"

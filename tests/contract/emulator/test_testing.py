@@ -75,40 +75,6 @@ def test_options_are_a_fixture_to_override(run_tests):
     assert run_tests(tests, conftest) == {"passed": 1}
 
 
-def test_code_on_sentinelhub_py_runs_against_it(run_tests):
-    """The service's own client needs nothing but the fixture and its values."""
-    conftest = CONFTEST + "import os\nos.environ['XDG_CONFIG_HOME'] = os.environ['HOME']\n"
-    tests = '''
-        SCRIPT = """//VERSION=3
-        function setup() { return {input: ["B04"], output: {bands: 1, sampleType: "UINT16"}}; }
-        function evaluatePixel(s) { return [10000 * s.B04]; }"""
-
-        def test_theirs(sentinel_hub_environment):
-            import sentinelhub as sh
-
-            service = sentinel_hub_environment
-            config = sh.SHConfig(
-                use_defaults=True,
-                sh_client_id=service.client_id,
-                sh_client_secret=service.client_secret,
-                sh_base_url=service.base_url,
-                sh_token_url=service.token_url,
-            )
-            collection = sh.DataCollection.SENTINEL2_L2A.define_from("MINE", service_url=service.base_url)
-            request = sh.SentinelHubRequest(
-                evalscript=SCRIPT,
-                input_data=[sh.SentinelHubRequest.input_data(collection, time_interval=("2024-06-01", "2024-06-30"))],
-                responses=[sh.SentinelHubRequest.output_response("default", sh.MimeType.TIFF)],
-                bbox=sh.BBox((500000, 5099900, 500200, 5100000), sh.CRS("32633")),
-                size=(20, 10),
-                config=config,
-            )
-            assert request.get_data()[0].shape == (10, 20)
-            assert service.stats()["calls"]["POST /api/v1/process 200"] == 1
-        '''
-    assert run_tests(tests, conftest) == {"passed": 1}
-
-
 def test_a_run_that_does_not_ask_loads_nothing(pytester):
     """An environment with shdask installed runs other tests without it."""
     pytester.makepyfile(
