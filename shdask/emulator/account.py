@@ -102,7 +102,9 @@ def count_tokens(limits: Limits, now: float) -> dict[str, Mapping[str, Mapping[s
 
 
 def sampling_period(policy: Policy) -> str:
-    """The policy's period as ISO 8601, such as ``PT1M``. Pure."""
+    """The policy's period as ISO 8601, such as ``PT1M``; ``PT0S`` for one that never refills. Pure."""
+    if not policy.rate_per_s:
+        return "PT0S"
     if policy.period_s == MINUTE_S:
         return "PT1M"
     if policy.period_s == MONTH_S:

@@ -223,4 +223,4 @@ def test_the_contract_reads_as_observed():
 def test_what_never_refills_says_so_as_observed():
     """An account without any units left for good has the largest number between two refills."""
     policies = make_contract(make_limits(pu_per_month=0), "someone", "")["data"][0]["policies"]
-    assert policies[0]["nanosBetweenRefills"] == 9223372036854775807
+    assert (policies[0]["samplingPeriod"], policies[0]["nanosBetweenRefills"]) == ("PT0S", 9223372036854775807)
