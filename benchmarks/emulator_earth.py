@@ -12,8 +12,11 @@ import numpy as np
 from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import Lattice, make_lattice
 from shdask.emulator.mosaic import order_scenes, render_samples
-from shdask.emulator.source import Scene
+from shdask.emulator.source import Scene, Source
 from shdask.emulator.world.earth import Earth, EarthSource
+from shdask.emulator.world.elevation import ElevationSource
+from shdask.emulator.world.landsat import LandsatSource
+from shdask.emulator.world.radar import RadarSource
 
 SEED = 7
 SIZE_PX = 2048
@@ -29,6 +32,12 @@ BANDS = {
     4: ("B02", "B03", "B04", "B08"),
     12: ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"),
 }
+SENSORS = {
+    "sentinel-1-grd": (("VV",), ("VV", "VH")),
+    "dem": (("DEM",),),
+    "landsat-ot-l1": (("B04",), ("B02", "B03", "B04"), ("B04", "B08", "B10")),
+    "landsat-ot-l2": (("B04",), ("B02", "B03", "B04", "B05", "B06", "B07", "B10")),
+}
 MEGA = 1e6
 
 
@@ -39,14 +48,14 @@ def lay_out(resolution_m: float, repeat: int) -> Lattice:
     return make_lattice("EPSG:32633", (left, TOP - side, left + side, TOP), SIZE_PX, SIZE_PX)
 
 
-def choose(source: EarthSource, lattice: Lattice, *, cloudy: bool) -> Sequence[Scene]:
+def choose(source: Source, lattice: Lattice, *, cloudy: bool) -> Sequence[Scene]:
     """Scenes of a month, least cloudy first; or only those of middling clouds."""
     scenes = order_scenes(source.scenes(lattice, FIRST, LAST), "leastCC", 100.0)
     low, high = CLOUDY_PERCENT
     return [scene for scene in scenes if low < scene.cloud_cover < high] if cloudy else scenes
 
 
-def measure(source: EarthSource, resolution_m: float, bands: Sequence[str], *, cloudy: bool) -> dict[str, float]:
+def measure(source: Source, resolution_m: float, bands: Sequence[str], *, cloudy: bool = False) -> dict[str, float]:
     """The best of some repeats: processor seconds of one thread, and output pixels and band values per second."""
     seconds = []
     for repeat in range(REPEATS):
@@ -65,12 +74,18 @@ def measure(source: EarthSource, resolution_m: float, bands: Sequence[str], *, c
 
 
 def run() -> dict[str, Any]:
-    """Surface reflectance with dataMask at 10 m and 20 m, clear and cloudy; textures are made before."""
+    """Each sensor with dataMask at 10 m, Sentinel-2 at 20 m and under clouds too; textures are made before."""
     earth = Earth(SEED)
     source = EarthSource(earth, surface=True)
     began = time.perf_counter()
     _ = earth.landscape
     textures_s = time.perf_counter() - began
+    others: dict[str, Source] = {
+        "sentinel-1-grd": RadarSource(earth),
+        "dem": ElevationSource(earth, default="COPERNICUS_30"),
+        "landsat-ot-l1": LandsatSource(earth, surface=False),
+        "landsat-ot-l2": LandsatSource(earth, surface=True),
+    }
     return {
         "seed": SEED,
         "size_px": SIZE_PX,
@@ -83,5 +98,10 @@ def run() -> dict[str, Any]:
             for count, bands in BANDS.items()
             for resolution_m in (10.0, 20.0)
             for cloudy in (False, True)
+        },
+        **{
+            f"{name}, {' '.join(bands)}, 10 m": measure(others[name], 10.0, bands)
+            for name, choices in SENSORS.items()
+            for bands in choices
         },
     }
