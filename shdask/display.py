@@ -25,7 +25,7 @@ from shdask.cluster.local import open_client, open_local_client
 from shdask.events import open_event_log
 from shdask.plan.cube import CubePlan
 from shdask.report import BuildReport, Progress
-from shdask.settings import Credentials
+from shdask.settings import Credentials, keep_secret_from_children
 
 PLAIN_LINE_S = 10.0
 
@@ -118,7 +118,7 @@ def build_on_cluster(
         if client.dashboard_link:
             console.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
 
-    with open_event_log(events) as log:
+    with keep_secret_from_children(), open_event_log(events) as log:
         log.started(plan, str(store), max_pu=max_pu, job=job)
         try:
             with live_display(console) as display:

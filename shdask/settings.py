@@ -8,7 +8,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
@@ -181,6 +182,20 @@ class Credentials:
                 "dashboard), or try everything without an account: shdask demo"
             )
         return cls(client_id=str(found_id), client_secret=str(found_secret))
+
+
+@contextmanager
+def keep_secret_from_children() -> Iterator[None]:
+    """Take ``SH_CLIENT_SECRET`` out of the environment for a block, so that no process started in it inherits it.
+
+    For programs of ours: another thread that looks for credentials meanwhile does not find them.
+    """
+    secret = os.environ.pop("SH_CLIENT_SECRET", None)
+    try:
+        yield
+    finally:
+        if secret is not None:
+            os.environ["SH_CLIENT_SECRET"] = secret
 
 
 def _read_profile(name: str, env: Mapping[str, str]) -> dict[str, object]:

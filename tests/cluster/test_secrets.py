@@ -13,6 +13,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -38,7 +39,8 @@ from shdask.fetch.auth import request_token
 from shdask.fetch.transport import HttpAnswer, RequestsTransport
 from shdask.settings import Credentials, make_deployment
 from tests.cluster.canaries import Search, make_canary
-from tests.cluster.kill_points import DaskProcesses, worker_environment
+from tests.cluster.kill_points import write_job
+from tests.cluster.killable import DaskProcesses, owner_environment, worker_environment
 from tests.cluster.specs import earth_spec
 from tests.contract.assemble.conftest import (
     WEED,
@@ -224,6 +226,16 @@ def look_at_processes(search: Search, cluster: DaskProcesses) -> None:
         search.look("environment of a worker", environment_of(process), allowed=("s3", "s3 name"))
 
 
+def environments_of_children(owner: subprocess.Popen[str]) -> dict[int, bytes]:
+    """Of every process that a command starts, until it ends."""
+    found: dict[int, bytes] = {}
+    while owner.poll() is None:
+        with contextlib.suppress(psutil.Error, OSError):
+            found.update({child.pid: environment_of(child) for child in psutil.Process(owner.pid).children(True)})
+        time.sleep(0.1)
+    return found
+
+
 def failure(call: Any) -> Exception:
     with pytest.raises((AuthError, StoreError)) as caught:
         call()
@@ -272,6 +284,20 @@ def test_no_secret_is_left_anywhere(cluster, environ, faults, log, canaries, tmp
     assert report.rejected
     assert {path.stat().st_size > 5_000 for path in (log, *(tmp_path / "dask").glob("*.log"))} == {True}
     assert (watcher.pages > 20, len(keys) > 100, files > 5, search.nbytes > 1_000_000) == (True,) * 4
+
+
+def test_workers_of_a_command_inherit_no_secret(earth, canaries, tmp_path) -> None:
+    """``shdask build --workers`` starts workers that do not have its OAuth secret, and builds."""
+    job, search = write_job(tmp_path, resolution=20, tile_px=256), Search(secrets=canaries)
+    with start_emulator(client_secret=canaries["oauth"]) as service:
+        command = [sys.executable, "-m", "shdask", "build", str(job), str(tmp_path / "cube"), "--workers", "2"]
+        with (tmp_path / "log").open("w") as log:
+            owner = subprocess.Popen(command, env=owner_environment(service), stdout=log, stderr=log, text=True)
+            found = environments_of_children(owner)
+    search.look("environments", b"".join(found.values()))
+    assert owner.returncode == 0, (tmp_path / "log").read_text()
+    assert len(found) >= 2
+    assert search.found == set()
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ from distributed.security import Security
 import shdask
 from shdask.emulator.launch import EmulatorProcess
 from shdask.errors import SettingsError
-from tests.cluster.kill_points import free_port, owner_environment, worker_environment, write_job
+from tests.cluster.kill_points import write_job
+from tests.cluster.killable import free_port, owner_environment, worker_environment
 from tests.cluster.specs import earth_spec
 
 

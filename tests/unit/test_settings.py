@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
 
 from shdask.errors import SettingsError
-from shdask.settings import Credentials, make_deployment
+from shdask.settings import Credentials, keep_secret_from_children, make_deployment
 
 GIVEN = {"SH_CLIENT_ID": "id", "SH_CLIENT_SECRET": "secret"}
 STORED = b'[default-profile]\nsh_client_id = "stored"\nsh_client_secret = "hidden"\n'
@@ -67,3 +70,13 @@ def test_hosts_that_may_be_plain_can_be_spaced() -> None:
     """A list is a list with or without blanks."""
     urls = {"SH_BASE_URL": "http://b", "SH_TOKEN_URL": "http://a/token"}
     assert make_deployment(environ={**urls, "SHDASK_ALLOW_HTTP": "a, b"}).base_url == "http://b"
+
+
+def test_children_inherit_no_secret(monkeypatch) -> None:
+    """A process that is started in the block knows the client and not its secret; afterwards all is as it was."""
+    [monkeypatch.setenv(name, value) for name, value in GIVEN.items()]
+    with keep_secret_from_children():
+        child = subprocess.run(["env"], capture_output=True, text=True, check=True)
+    assert "SH_CLIENT_ID=id" in child.stdout
+    assert "SH_CLIENT_SECRET" not in child.stdout
+    assert os.environ["SH_CLIENT_SECRET"] == "secret"
