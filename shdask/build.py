@@ -199,6 +199,8 @@ def run_build(
         StoreError: the store belongs to another cube, or another process owns it.
         BudgetExceeded: what is left to buy is projected above ``max_pu``, or the cap was reached on the way.
         AuthError, QuotaExhausted, RequestRejected: the first tile that met it stopped the build.
+        ServiceDown: the service has brought nothing for too long; BuildError: the cluster is lost. The same call
+            continues.
         KeyboardInterrupt: after draining; the same call continues.
 
     """
