@@ -90,8 +90,9 @@ def read_cube_attributes(store: str | os.PathLike[str] | Place) -> dict[str, Any
     place = open_place(store)
     with place.errors(opening=True):
         root = place.read("zarr.json")
+        others = place.names() if root is None else []
     if root is None:
-        what = "is not a cube" if place.names() else "does not exist"
+        what = "is not a cube" if others else "does not exist"
         raise WrongStore(f"{place.name} {what}; give the folder or bucket that `shdask build JOB STORE` wrote")
     attributes = read_root_attributes(place)
     if "shdask_version" not in attributes:
