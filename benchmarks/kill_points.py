@@ -25,10 +25,10 @@ LATENCY_S = 0.5
 def run() -> dict[str, Any]:
     """50 kill points on disk and 6 in SeaweedFS on loopback, each target in turn, moments and workers by the seed."""
     with tempfile.TemporaryDirectory(prefix="shdask-bench-", dir=Path.cwd()) as folder:
-        with _open(Path(folder, "disk")) as bench:
-            disk = _strike_all(bench, f"{folder}/disk/cube", POINTS)
         with start_seaweed(Path(folder)), _open(Path(folder, "s3")) as bench:
             s3 = _strike_all(bench, f"s3://{BUCKET}/cube", S3_POINTS)
+        with _open(Path(folder, "disk")) as bench:
+            disk = _strike_all(bench, f"{folder}/disk/cube", POINTS)
     return {"seed": SEED, "disk": disk, "s3": s3}
 
 

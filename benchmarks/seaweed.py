@@ -47,7 +47,7 @@ def start_seaweed(folder: Path) -> Iterator[None]:
 
 
 def _wait(url: str) -> None:
-    for _ in range(600):
+    for _ in range(1800):
         with contextlib.suppress(OSError), urlopen(url, timeout=1):  # noqa: S310  # our own server
             return
         time.sleep(0.1)

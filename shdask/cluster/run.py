@@ -19,6 +19,7 @@ from typing import Any, Self
 import numpy as np
 from dask import delayed
 from distributed import Client, Future
+from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 from numpy.typing import NDArray
 
@@ -144,6 +145,8 @@ class DaskRun:
             result: BatchResult = future.result()
         except KilledWorker as error:
             events = self._failed(batch, f"KilledWorker: one worker after the other died with this batch ({error})")
+        except CommClosedError:
+            self._give_up(BuildError(LOST))
         except CancelledError:
             self._give_up(BuildError(DROPPED if self._connected else LOST))
         except Exception as error:  # noqa: BLE001  # raised by run_build, once what is in flight has ended

@@ -12,6 +12,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from distributed.comm import CommClosedError
 from distributed.scheduler import KilledWorker
 
 import shdask
@@ -122,6 +123,23 @@ def test_dropped_tasks_end_the_build_and_fail_no_tile(start) -> None:
     run = start(_PlayedClient(CancelledError(), batch(1)), tiles=2)
     assert run.poll(0.1) == []
     assert (run.finished, type(run.fatal)) == (True, BuildError)
+
+
+def test_connection_that_breaks_with_a_result_on_its_way_ends_the_build(start) -> None:
+    """The scheduler may be lost in the middle of an answer: that is no fault of ours, and fails no tile."""
+    run = start(_PlayedClient(CommClosedError("gone"), batch(1)), tiles=2)
+    assert run.poll(0.1) == []
+    assert (run.finished, str(run.fatal)[:38]) == (True, "the connection to the scheduler is los")
+
+
+def test_scheduler_that_was_started_anew_ends_the_build(start) -> None:
+    """One that does not know the question has lost the tasks as well."""
+    client = _PlayedClient(SilentBatch(), batch(1))
+    run = start(client, tiles=2)
+    client.sync = lambda *_, **__: None
+    run._asked -= 2 * run_module.SNAPSHOT_S
+    assert run.poll(0.01) == []
+    assert (run.finished, str(run.fatal)[:36]) == (True, "the scheduler dropped tasks of the b")
 
 
 def test_lost_scheduler_ends_the_build(start) -> None:
