@@ -157,7 +157,7 @@ def interrupted_build(folder: Path, service: EmulatorProcess, how: int, *, group
     job = write_job(folder, resolution=20, tile_px=96)
     process = start("build", job, folder / "cube", "--workers", 2, service=service)
     ledger = folder / "cube" / ".shdask" / "ledger.jsonl"
-    while not (ledger.exists() and ledger.read_text().count("\n") > 2):
+    while not (ledger.exists() and ledger.read_text().count('"state"') > 2):
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.05)
             raise AssertionError(f"ended by itself: {process.stderr and process.stderr.read()}")

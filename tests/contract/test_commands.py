@@ -63,6 +63,17 @@ def test_a_repair_of_a_cube_that_is_not_complete_leaves_the_rest(run, write_job,
     assert (found.written, found.complete) == (2, False)
 
 
+def test_a_repair_with_the_job_of_another_cube_touches_nothing(run, write_job, cube: Path) -> None:
+    """The broken tile keeps its mark: what stands there is all that there is."""
+    spoil(cube / "B02/c/0/1")
+    code, _, err = run(
+        "verify", cube, "--repair", "--job", write_job("resolution = 20", "resolution = 30", extra=TILES)
+    )
+    assert code == 2
+    assert "holds another cube" in err
+    assert (cube / "data_mask/c/0/1").exists()
+
+
 def test_events_tell_a_whole_build(run, write_job, service) -> None:
     """From its start over each tile to its end, in a file, while stdout has one object."""
     code, out, _ = run("build", write_job(extra=TILES), "cube", "--events", "events.jsonl", "--json")
