@@ -19,7 +19,7 @@ from shdask.fetch.transport import Timeouts
 
 TILE_PX = 64
 COLUMNS, ROWS = 50, 40
-KINDS = ("503", "502=html", "429=absurd", "reset", "cut", "cut-chunked", "html", "revoke")
+KINDS = ("503", "502=html", "429", "reset", "cut", "cut-chunked", "html", "revoke")
 SHARE = 0.02
 PATIENCE = Patience(timeouts=Timeouts(connect_s=5, read_s=10, total_s=20))
 
