@@ -132,7 +132,7 @@ def test_no_secret_crosses_a_plain_network(earth: EmulatorProcess, point_at, tmp
     service = point_at(earth)
     with (
         LocalCluster(
-            n_workers=0,
+            n_workers=1,
             host=address_beyond_loopback(),
             protocol="tcp://",
             processes=False,
