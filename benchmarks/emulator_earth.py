@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import Lattice, make_lattice
-from shdask.emulator.mosaic import order_scenes, render_samples
+from shdask.emulator.process.choices import Choices
+from shdask.emulator.render.mosaic import order_scenes, render_samples
 from shdask.emulator.source import Scene, Source
 from shdask.emulator.world.earth import Earth, EarthSource
 from shdask.emulator.world.elevation import ElevationSource

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from py_mini_racer import MiniRacer
 
-from shdask.emulator.loop import Feed
-from shdask.emulator.script import Script
+from shdask.emulator.evalscript.loop import Feed
+from shdask.emulator.evalscript.script import Script
 
 SIDE_PX = 2500
 DEEP_SIDE_PX = 1000

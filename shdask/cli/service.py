@@ -112,7 +112,7 @@ def _parse_archive(text: str) -> tuple[str, str]:
 
 
 def _check_plan(plan: str | None) -> str | None:
-    from shdask.emulator.plans import find_plan
+    from shdask.emulator.account.plans import find_plan
 
     try:
         find_plan(plan)
@@ -122,7 +122,7 @@ def _check_plan(plan: str | None) -> str | None:
 
 
 def _check_faults(faults: str | None) -> str:
-    from shdask.emulator.faults_text import read_faults
+    from shdask.emulator.faults.text import read_faults
 
     try:
         read_faults(faults or "")

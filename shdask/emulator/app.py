@@ -23,29 +23,29 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from shdask.emulator.account import AccountRoutes
-from shdask.emulator.body import read_body
-from shdask.emulator.catalog import CATALOG_PREFIXES, CatalogRoutes
+from shdask.emulator.account.limits import Limited, Limits, make_token_bucket
+from shdask.emulator.account.oauth import OAuthError, TokenIssuer, TooManyTokens
+from shdask.emulator.account.routes import AccountRoutes
+from shdask.emulator.catalog.routes import CATALOG_PREFIXES, CatalogRoutes
 from shdask.emulator.config import EmulatorConfig
-from shdask.emulator.faults import FaultBook
-from shdask.emulator.faults_routes import FaultRoutes
-from shdask.emulator.faults_text import read_faults
-from shdask.emulator.faults_wire import Faulty
-from shdask.emulator.inspection import Inspection, describe_buckets
-from shdask.emulator.journal import Journal
-from shdask.emulator.limits import Limited, Limits, make_token_bucket
-from shdask.emulator.oauth import OAuthError, TokenIssuer, TooManyTokens
-from shdask.emulator.openapi import make_description
-from shdask.emulator.own import OwnRoutes
-from shdask.emulator.payload import collect, read_payload
-from shdask.emulator.pool import RendererPool
-from shdask.emulator.process import RenderJob, check_bands, make_job, pair_inputs, price_job
-from shdask.emulator.record import make_recorder
+from shdask.emulator.evalscript.setup import ScriptSetup
+from shdask.emulator.faults.routes import FaultRoutes
+from shdask.emulator.faults.rules import FaultBook
+from shdask.emulator.faults.text import read_faults
+from shdask.emulator.faults.wire import Faulty
+from shdask.emulator.inspection.journal import Journal
+from shdask.emulator.inspection.openapi import make_description
+from shdask.emulator.inspection.page import Inspection, describe_buckets
+from shdask.emulator.inspection.record import make_recorder
+from shdask.emulator.inspection.routes import OwnRoutes
+from shdask.emulator.inspection.watch import Watch
+from shdask.emulator.process.body import read_body
+from shdask.emulator.process.job import RenderJob, check_bands, make_job, pair_inputs, price_job
+from shdask.emulator.process.payload import collect, read_payload
+from shdask.emulator.process.reply import CROSS_ORIGIN, choose_reply
 from shdask.emulator.refusal import Refusal, wrong_method
-from shdask.emulator.reply import CROSS_ORIGIN, choose_reply
-from shdask.emulator.setup import ScriptSetup
+from shdask.emulator.render.pool import RendererPool
 from shdask.emulator.sources import make_sources
-from shdask.emulator.watch import Watch
 
 TOKEN_PATHS = (
     "/auth/realms/main/protocol/openid-connect/token",

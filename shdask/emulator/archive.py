@@ -22,11 +22,11 @@ from rasterio.windows import Window
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
-from shdask.emulator.choices import Choices, Resampling
 from shdask.emulator.globe import to_degrees
 from shdask.emulator.lattice import Lattice
+from shdask.emulator.process.choices import Choices, Resampling
 from shdask.emulator.projection import METRES_PER_DEGREE, find_transformer, is_geographic
-from shdask.emulator.resample import MARGIN_PX, sample
+from shdask.emulator.render.resample import MARGIN_PX, sample
 from shdask.emulator.source import REFLECTANCE, BandInfo, Pixels, Scene
 
 DATE_AT_END = re.compile(r"(\d{4}-\d\d-\d\d)$")

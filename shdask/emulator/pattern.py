@@ -11,8 +11,8 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import Lattice
+from shdask.emulator.process.choices import Choices
 from shdask.emulator.source import REFLECTANCE, BandInfo, Pixels, Scene
 
 BANDS: Mapping[str, BandInfo] = {f"B{n:02d}": REFLECTANCE for n in range(1, 13)}

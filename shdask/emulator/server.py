@@ -17,7 +17,7 @@ import uvicorn
 
 from shdask.emulator.app import TOKEN_PATHS, make_app
 from shdask.emulator.config import EmulatorConfig
-from shdask.emulator.faults_wire import WireProtocol
+from shdask.emulator.faults.wire import WireProtocol
 
 PARENT_POLL_S = 0.5
 BACKLOG = 512

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import Lattice
+from shdask.emulator.process.choices import Choices
 
 DATA_MASK = "dataMask"
 

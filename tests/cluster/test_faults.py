@@ -13,7 +13,7 @@ import xarray as xr
 import shdask
 from shdask.cluster.executor import DaskExecutor
 from shdask.cluster.patience import Patience
-from shdask.emulator.faults import KINDS
+from shdask.emulator.faults.rules import KINDS
 from shdask.emulator.launch import EmulatorProcess, start_emulator
 from shdask.errors import AuthError, QuotaExhausted, RequestRejected, ServiceDown
 from shdask.fetch.outage import OutageRule

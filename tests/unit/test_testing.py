@@ -13,7 +13,7 @@ import shapely
 from hypothesis import given
 
 from shdask import testing
-from shdask.emulator.body import read_body
+from shdask.emulator.process.body import read_body
 from shdask.inputs import read_area
 from shdask.testing.strategies import areas, bboxes, process_bodies
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shdask.emulator.choices import Resampling
 from shdask.emulator.lattice import Lattice
-from shdask.emulator.resample import MARGIN_PX, sample
+from shdask.emulator.process.choices import Resampling
+from shdask.emulator.render.resample import MARGIN_PX, sample
 from shdask.emulator.world.orbit import EarthScene
 from shdask.emulator.world.place import AROUND, UNIT_M, Place, latitude_of
 

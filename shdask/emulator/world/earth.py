@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import Lattice
+from shdask.emulator.process.choices import Choices
 from shdask.emulator.source import REFLECTANCE, BandInfo, Pixels, Scene
 from shdask.emulator.world.cover import BANDS, cloud_spectrum, haze_spectrum
 from shdask.emulator.world.footprint import footprint_of

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import Lattice
+from shdask.emulator.process.choices import Choices
 from shdask.emulator.source import BandInfo, Pixels, Scene
 from shdask.emulator.world.earth import Earth
 from shdask.emulator.world.place import AROUND, Place, locate

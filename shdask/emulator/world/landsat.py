@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
-from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import Lattice
+from shdask.emulator.process.choices import Choices
 from shdask.emulator.source import BandInfo, Pixels, Scene
 from shdask.emulator.world.cells import grow, lay_cells, level_m
 from shdask.emulator.world.earth import Earth, EarthSource

@@ -14,10 +14,10 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import pytest
 
 from shdask.cli.app import app
+from shdask.emulator.account.plans import PLANS
 from shdask.emulator.config import EmulatorConfig
-from shdask.emulator.faults import KINDS
-from shdask.emulator.faults_text import read_faults
-from shdask.emulator.plans import PLANS
+from shdask.emulator.faults.rules import KINDS
+from shdask.emulator.faults.text import read_faults
 
 pytest_plugins = ["pytester"]
 

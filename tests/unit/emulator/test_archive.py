@@ -10,8 +10,8 @@ import rasterio
 from rasterio.transform import from_origin
 
 from shdask.emulator.archive import ArchiveSource
-from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import make_lattice
+from shdask.emulator.process.choices import Choices
 
 START, END = datetime(2016, 1, 1, tzinfo=UTC), datetime(2016, 1, 31, tzinfo=UTC)
 SCENE = "sentinel-2-l1c_T18SVG_2016-01-12"

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 
-from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import make_lattice
-from shdask.emulator.mosaic import order_scenes, render_samples
+from shdask.emulator.process.choices import Choices
+from shdask.emulator.render.mosaic import order_scenes, render_samples
 from shdask.emulator.world.cover import Cover, spectra_on
 from shdask.emulator.world.earth import Earth, EarthSource
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import make_lattice
+from shdask.emulator.process.choices import Choices
 from shdask.emulator.world.cover import Cover
 from shdask.emulator.world.earth import Earth
 from shdask.emulator.world.elevation import ElevationSource

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from shapely.geometry import Point, box
 
 from shdask.emulator.archive import ArchiveSource
-from shdask.emulator.choices import Choices
 from shdask.emulator.globe import WORLD
 from shdask.emulator.lattice import make_lattice
+from shdask.emulator.process.choices import Choices
 from shdask.emulator.source import CataloguedSource
 from shdask.emulator.world.earth import Earth, EarthSource
 from shdask.emulator.world.landsat import LandsatSource

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from shapely.geometry import box
 
-from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import make_lattice
-from shdask.emulator.mosaic import order_scenes, render_samples
+from shdask.emulator.process.choices import Choices
+from shdask.emulator.render.mosaic import order_scenes, render_samples
 from shdask.emulator.world.cover import Cover
 from shdask.emulator.world.earth import Earth
 from shdask.emulator.world.landsat import LandsatSource

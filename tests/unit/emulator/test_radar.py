@@ -10,10 +10,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from shapely.geometry import Point, box
 
-from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import make_lattice
-from shdask.emulator.mosaic import order_scenes, render_samples
+from shdask.emulator.process.choices import Choices
 from shdask.emulator.refusal import Refusal
+from shdask.emulator.render.mosaic import order_scenes, render_samples
 from shdask.emulator.world.backscatter import speckle
 from shdask.emulator.world.cover import Cover
 from shdask.emulator.world.earth import Earth

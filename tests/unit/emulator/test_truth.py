@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from shdask.emulator.choices import Choices
 from shdask.emulator.lattice import make_lattice
-from shdask.emulator.mosaic import order_scenes, render_samples
+from shdask.emulator.process.choices import Choices
+from shdask.emulator.render.mosaic import order_scenes, render_samples
 from shdask.emulator.world.cover import Cover
 from shdask.emulator.world.earth import Earth, EarthSource
 from shdask.emulator.world.truth import TruthSource

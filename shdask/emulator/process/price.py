@@ -1,0 +1,66 @@
+"""The price of a Process request in processing units.
+
+Refuses to know requests: what counts is its argument. The formula is written here a second time, on purpose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shdask.emulator.process.choices import Choices
+
+AREA_UNIT_PX = 512 * 512
+MINIMUM_AREA = 0.01
+BANDS_UNIT = 3
+FLOAT32_FACTOR = 2.0
+OCTET_STREAM_FACTOR = 1.4
+MINIMUM_PU = 0.005
+ORTHORECTIFIED, TERRAIN_CORRECTED, SPECKLE_FILTERED = 2.0, 2.5, 2.0
+LOCAL, ELSEWHERE = 1, 2
+"""What a collection counts in data fusion: served here, or by another deployment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricedInput:
+    """What one input of setup() costs by."""
+
+    bands: int
+    """``dataMask`` counts only where it stands alone."""
+    samples: int = 1
+    """Of a pixel."""
+    factor: float = 1.0
+    """Of its collection's processing."""
+    weight: int = LOCAL
+    """In data fusion."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Priced:
+    """What the price of a Process request depends on."""
+
+    width_px: int
+    height_px: int
+    inputs: tuple[PricedInput, ...]
+    format_factor: float = 1.0
+    """FLOAT32_FACTOR for a TIFF of 32-bit floats, OCTET_STREAM_FACTOR for application/octet-stream."""
+
+
+def price_pu(request: Priced) -> float:
+    """Processing units of one Process request: area x bands x samples x format x fusion, at least 0.005. Pure.
+
+    Source: documentation page "Processing Unit", with the published examples. How the bands, samples and processing of
+    several inputs go together is not documented; here each input's product is added up, and the sum multiplied by the
+    weights of all.
+    """
+    area = max(request.width_px * request.height_px / AREA_UNIT_PX, MINIMUM_AREA)
+    bands = sum(item.bands * item.samples * item.factor for item in request.inputs) / BANDS_UNIT
+    fusion = sum(item.weight for item in request.inputs) if len(request.inputs) > 1 else 1
+    return max(area * bands * fusion * request.format_factor, MINIMUM_PU)
+
+
+def processing_factor(choices: Choices) -> float:
+    """What Sentinel-1 costs more: x2 orthorectified, in its place x2.5 terrain corrected, and x2 filtered. Pure."""
+    factor = ORTHORECTIFIED if choices.orthorectify else 1.0
+    if choices.terrain_corrected:
+        factor = TERRAIN_CORRECTED
+    return factor * (SPECKLE_FILTERED if choices.lee_window_px else 1.0)
