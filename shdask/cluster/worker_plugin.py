@@ -113,44 +113,48 @@ class TileWorker(WorkerPlugin):
         Tiles that this build has already heard of are passed over, those in another worker's hands are waited for.
         Raises what one of them met that is no ShdaskError, after the others have said what became of them.
         """
-        futures: dict[Future[TileOutcome | None], int] = {}
+        taken: dict[int, Future[TileOutcome | None] | None] = {}
         try:
             with contextlib.suppress(RuntimeError):  # the pool is shut down: the build is over
-                self._begin_tiles(indices, futures)
-            ended = self._wait_for(futures)
-            outcomes = {index: future.result() for future, index in futures.items() if future in ended}
+                self._begin_tiles(indices, taken)
+            ended = self._wait_for({future: index for index, future in taken.items() if future is not None})
+            outcomes = [future.result() for future in ended]
         finally:
-            self._give_back([index for future, index in futures.items() if not future.done() or _is_untold(future)])
-        told = [outcome for outcome in outcomes.values() if outcome is not None]
+            self._give_back([index for index, future in taken.items() if _is_untold(future)])
+        told = [outcome for outcome in outcomes if outcome is not None]
         return BatchResult(
             events=tuple(outcome.event for outcome in told),
             fatal=next((outcome.fatal for outcome in told if outcome.fatal is not None), None),
             worker=str(self._worker.address),
         )
 
-    def _begin_tiles(self, indices: Sequence[int], futures: dict[Future[TileOutcome | None], int]) -> None:
-        """Put into ``futures`` what nobody else has in work, and ask again for the rest until nobody has."""
+    def _begin_tiles(self, indices: Sequence[int], taken: dict[int, Future[TileOutcome | None] | None]) -> None:
+        """Put into ``taken`` what nobody else has in work, and ask again for the rest until nobody has.
+
+        None stands for a tile that was taken and never begun.
+        """
         left = list(indices)
         while left and not self._stopped.is_set():
             words: dict[str, Any] = {"build": self.build, "worker": str(self._worker.address), "tiles": left}
-            taken = ask_scheduler(self._worker, "shdask_take", **words)
-            if taken is None:  # the build is over
+            answer = ask_scheduler(self._worker, "shdask_take", **words)
+            if answer is None:  # the build is over
                 return
-            self._flights.resize(fetch_threads(self.plan.deployment, taken["workers"]))
-            for index in taken["run"]:
-                futures[self._fetch_pool.submit(self._run_one, index)] = index
-            left = list(taken["wait"])
+            self._flights.resize(fetch_threads(self.plan.deployment, answer["workers"]))
+            taken.update(dict.fromkeys(answer["run"]))
+            for index in answer["run"]:
+                taken[index] = self._fetch_pool.submit(self._run_one, index)
+            left = list(answer["wait"])
             if left:
                 self._stopped.wait(ASK_AGAIN_S)
 
-    def _wait_for(self, futures: dict[Future[TileOutcome | None], int]) -> set[Future[TileOutcome | None]]:
-        """Those that have ended, once all have but the stuck ones."""
+    def _wait_for(self, futures: dict[Future[TileOutcome | None], int]) -> list[Future[TileOutcome | None]]:
+        """Those that have ended, in their order, once all have but the stuck ones."""
         left = set(futures)
         while left:
             left = wait(left, self.patience.stuck_s / 10).not_done
             stuck = self._flights.give_up({futures[future] for future in left}, self.patience.stuck_s)
             left = {future for future in left if futures[future] not in stuck}
-        return {future for future in futures if future.done()}
+        return [future for future in futures if future.done()]
 
     def _give_back(self, tiles: Sequence[int]) -> None:
         if not tiles:
@@ -265,8 +269,9 @@ def _plugin(build: str) -> TileWorker:
     return plugin
 
 
-def _is_untold(future: Future[TileOutcome | None]) -> bool:
-    return future.exception() is not None or future.result() is None
+def _is_untold(future: Future[TileOutcome | None] | None) -> bool:
+    """Whether a tile that was taken came to no outcome: never begun, stuck, stopped unsent, or a fault of ours."""
+    return future is None or not future.done() or future.exception() is not None or future.result() is None
 
 
 def _end_well_on_sigterm(worker: Worker) -> None:

@@ -98,15 +98,16 @@ def parts_on(address: str) -> set[str]:
     return {name for names in plugins.values() for name in names}
 
 
-def assert_little_was_bought_twice(job: Path, service: EmulatorProcess, tmp_path: Path) -> None:
+def assert_little_was_bought_twice(job: Path, service: EmulatorProcess, tmp_path: Path, point_at, earth) -> None:
     assert 0 <= sent(service) - shdask.make_plan(job).tile_count <= IN_FLIGHT
+    point_at(earth)  # the same pixels, at once
     shdask.build_cube(earth_spec(), tmp_path / "undisturbed", executor=shdask.SerialExecutor())
     xr.testing.assert_equal(
         shdask.open_cube(job.parent / "cube").load(), shdask.open_cube(tmp_path / "undisturbed").load()
     )
 
 
-def test_orphaned_build_is_taken_off_its_workers(slow, point_at, processes, job, tmp_path) -> None:
+def test_orphaned_build_is_taken_off_its_workers(slow, earth, point_at, processes, job, tmp_path) -> None:
     """Kill -9 of the owner: within seconds nothing is sent any more, and the next run buys only what is missing."""
     service = point_at(slow)
     owner = start_owner(job, processes, service)
@@ -117,10 +118,10 @@ def test_orphaned_build_is_taken_off_its_workers(slow, point_at, processes, job,
     assert sent_while(service, 1.0) == 0
     report = shdask.build_cube(job, job.parent / "cube")
     assert (report.complete, report.skipped > 0) == (True, True)
-    assert_little_was_bought_twice(job, service, tmp_path)
+    assert_little_was_bought_twice(job, service, tmp_path, point_at, earth)
 
 
-def test_owner_without_a_scheduler_ends_in_seconds(slow, point_at, processes, job, tmp_path) -> None:
+def test_owner_without_a_scheduler_ends_in_seconds(slow, earth, point_at, processes, job, tmp_path) -> None:
     """Kill -9 of the scheduler: the owner says so and exits with 5, the workers end and buy nothing more."""
     service = point_at(slow)
     owner = start_owner(job, processes, service)
@@ -133,4 +134,4 @@ def test_owner_without_a_scheduler_ends_in_seconds(slow, point_at, processes, jo
     assert sent_while(service, 1.0) == 0
     report = shdask.build_cube(job, job.parent / "cube")
     assert (report.complete, report.skipped > 0) == (True, True)
-    assert_little_was_bought_twice(job, service, tmp_path)
+    assert_little_was_bought_twice(job, service, tmp_path, point_at, earth)

@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.request import urlopen
 
+import dask
 import obstore
 import pytest
 from obstore.store import S3Store
@@ -115,13 +116,14 @@ def make_bucket(server: Server) -> None:
 
 
 @pytest.fixture
-def environ(server: Server, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """The environment of someone who may do all."""
+def environ(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """The environment of someone who may do all; a cluster of other tests, which knows no key, computes nothing."""
     [monkeypatch.delenv(name, raising=False) for name in list(os.environ) if name.startswith("AWS_")]
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     use_keys(monkeypatch, ADMIN)
-    return monkeypatch
+    with dask.config.set(scheduler="threads"):
+        yield monkeypatch
 
 
 def use_keys(environ: pytest.MonkeyPatch, keys: Keys) -> None:
