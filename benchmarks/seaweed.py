@@ -56,7 +56,7 @@ def _wait(url: str) -> None:
 
 def _free_ports(count: int) -> list[int]:
     """Also free 10000 above, where the server listens for gRPC."""
-    candidates = random.sample(range(20_000, 44_000), 200)
+    candidates = random.sample(range(12_000, 22_000), 200)
     return [port for port in candidates if _is_free(port) and _is_free(port + 10_000)][:count]
 
 

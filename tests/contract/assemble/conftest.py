@@ -27,7 +27,9 @@ from shdask.plan.cube import CubePlan
 from tests.unit.assemble.conftest import Pixels, small_plan
 
 WEED = Path(sys.executable).with_name("weed")
-STARTED_WITHIN_S = 60.0
+STARTED_WITHIN_S = 120.0
+TRIES = 3
+"""Somebody else may take a port between its choice and its use."""
 BUCKET = "cubes"
 
 
@@ -67,30 +69,35 @@ class Server:
 
 
 def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that are free, and free again 10000 above, where the server listens for gRPC."""
-    candidates = random.sample(range(20_000, 44_000), 200)
+    """Ports that are free, and free again 10000 above, where the server listens for gRPC.
+
+    All lie below those that the kernel gives to outgoing connections, which come and go meanwhile.
+    """
+    candidates = random.sample(range(12_000, 22_000), 200)
     return [port for port in candidates if is_free(port) and is_free(port + 10_000)][:count]
 
 
-def wait_until_it_answers(endpoint: str, process: subprocess.Popen[bytes]) -> None:
+def answers(endpoint: str, process: subprocess.Popen[bytes]) -> bool:
+    """Whether the server has begun to answer; False once it has ended or the time is up."""
     deadline = time.monotonic() + STARTED_WITHIN_S
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(OSError), urlopen(f"{endpoint}/healthz", timeout=1):  # noqa: S310  # our own server
-            return
+            return True
         time.sleep(0.1)
-    raise RuntimeError(f"SeaweedFS does not answer at {endpoint}")
+    return False
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """SeaweedFS, started once and ended by its own process id."""
-    folder = tmp_path_factory.mktemp("seaweed")
-    (folder / "data").mkdir()
+@contextlib.contextmanager
+def run_server(folder: Path) -> Iterator[Server | None]:
+    """SeaweedFS with its files below ``folder``; None where it did not come up."""
+    (folder / "data").mkdir(parents=True)
     identities = folder / "identities.json"
     identities.write_text(json.dumps({"identities": [keys.as_json() for keys in (ADMIN, WRITER, READER)]}))
     s3, master, volume, filer = free_ports(4)
@@ -100,12 +107,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([WEED, "server", *here, *ports, *others], stdout=log, stderr=log)
         try:
-            wait_until_it_answers(f"http://127.0.0.1:{s3}", process)
-            make_bucket(Server(port=s3))
-            yield Server(port=s3)
+            yield Server(port=s3) if answers(f"http://127.0.0.1:{s3}", process) else None
         finally:
             process.kill()  # a goodbye takes it 25 s
             process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """SeaweedFS, started once and ended by its own process id."""
+    for _ in range(TRIES):
+        folder = tmp_path_factory.mktemp("seaweed")
+        with run_server(folder) as server:
+            if server is not None:
+                make_bucket(server)
+                yield server
+                return
+    pytest.fail(f"SeaweedFS did not come up; its last words are in {folder / 'log'}")
 
 
 def make_bucket(server: Server) -> None:
