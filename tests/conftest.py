@@ -23,6 +23,8 @@ def _allowed() -> set[str]:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:  # one of several processes; the one that gathers their reports judges
+        return
     skipped = {report.nodeid.split("[")[0] for report in reporter.stats.get("skipped", [])}
     # The shared scenes may only be missed where their folder is absent.
     allowed = set() if SHARED_DATA.exists() else _allowed()
