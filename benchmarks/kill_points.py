@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.seaweed import BUCKET, start_seaweed
+from benchmarks.seaweed import BUCKET, open_bucket
 from shdask.emulator.launch import start_emulator
 from tests.cluster.kill_points import TARGETS, Bench, Outcome, open_bench
 
@@ -25,7 +25,7 @@ LATENCY_S = 0.5
 def run() -> dict[str, Any]:
     """50 kill points on disk and 6 in SeaweedFS on loopback, each target in turn, moments and workers by the seed."""
     with tempfile.TemporaryDirectory(prefix="shdask-bench-", dir=Path.cwd()) as folder:
-        with start_seaweed(Path(folder)), _open(Path(folder, "s3")) as bench:
+        with open_bucket(Path(folder)), _open(Path(folder, "s3")) as bench:
             s3 = _strike_all(bench, f"s3://{BUCKET}/cube", S3_POINTS)
         with _open(Path(folder, "disk")) as bench:
             disk = _strike_all(bench, f"{folder}/disk/cube", POINTS)

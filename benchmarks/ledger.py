@@ -12,7 +12,7 @@ from unittest import mock
 import numpy as np
 from shapely import Polygon
 
-from benchmarks.seaweed import start_seaweed
+from benchmarks.seaweed import open_bucket
 from shdask.assemble.disk import DiskPlace
 from shdask.assemble.export import write_ledger_parquet
 from shdask.assemble.ledger import Ledger, read_ledger
@@ -35,7 +35,7 @@ def run() -> dict[str, Any]:
     """A million rows on disk and in SeaweedFS on loopback; then tiles written with fsync and without."""
     with tempfile.TemporaryDirectory(prefix="shdask-bench-", dir=Path.cwd()) as folder:
         found = {"rows": ROWS, "disk": _ledger(str(Path(folder, "cube"))), "fsync": _fsync(Path(folder))}
-        with start_seaweed(Path(folder)):
+        with open_bucket(Path(folder)):
             found["s3"] = _ledger("s3://bench-cubes/cube")
     return found
 

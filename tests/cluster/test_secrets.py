@@ -29,7 +29,6 @@ import psutil
 import pytest
 import requests
 from distributed import Client
-from obstore.store import S3Store
 
 import shdask
 from shdask.assemble.place import open_place
@@ -43,13 +42,10 @@ from tests.cluster.kill_points import write_job
 from tests.cluster.killable import DaskProcesses, owner_environment, worker_environment
 from tests.cluster.specs import earth_spec
 from tests.contract.assemble.conftest import (
-    WEED,
     Faults,
-    Server,
     faults,  # noqa: F401  # a fixture
-    free_ports,
-    wait_until_it_answers,
 )
+from tests.seaweed import Keys, Server, start_seaweed
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the cluster cannot import the tests
 
@@ -78,26 +74,10 @@ def canaries() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, canaries: dict[str, str]) -> Iterator[Server]:
     """A real S3 that only the canaries open."""
-    folder = tmp_path_factory.mktemp("seaweed")
-    (folder / "data").mkdir()
-    keys = {"accessKey": canaries["s3 name"], "secretKey": canaries["s3"]}
-    who = {"name": "canary", "credentials": [keys], "actions": ["Admin", "Read", "Write", "List"]}
-    (folder / "identities.json").write_text(json.dumps({"identities": [who]}))
-    s3, master, volume, filer = free_ports(4)
-    ports = [f"-s3.port={s3}", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
-    others = ["-s3.port.iceberg=0", "-s3.port.lance=0", "-volume.max=20", f"-s3.config={folder / 'identities.json'}"]
-    here = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}", "-s3"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([WEED, "server", *here, *ports, *others], stdout=log, stderr=log)
-        try:
-            wait_until_it_answers(f"http://127.0.0.1:{s3}", process)
-            admin = S3Store("cubes", endpoint=f"http://127.0.0.1:{s3}", client_options={"allow_http": True},
-                            access_key_id=canaries["s3 name"], secret_access_key=canaries["s3"])  # fmt: skip
-            obstore.put(admin, "first", b"")  # makes the bucket
-            yield Server(port=s3)
-        finally:
-            process.kill()
-            process.wait(30)
+    keys = Keys(key_id=canaries["s3 name"], secret=canaries["s3"])
+    with start_seaweed(tmp_path_factory.mktemp("seaweed"), [keys]) as server:
+        server.make_bucket("cubes", keys)
+        yield server
 
 
 @pytest.fixture

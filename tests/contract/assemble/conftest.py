@@ -2,135 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
-import json
 import os
-import random
-import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.request import urlopen
 
 import dask
-import obstore
 import pytest
-from obstore.store import S3Store
 
 from shdask.plan.cube import CubePlan
+from tests.seaweed import Keys, Server, start_seaweed
 from tests.unit.assemble.conftest import Pixels, small_plan
 
-WEED = Path(sys.executable).with_name("weed")
-STARTED_WITHIN_S = 120.0
-TRIES = 3
-"""Somebody else may take a port between its choice and its use."""
 BUCKET = "cubes"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keys:
-    """An identity of the server."""
-
-    name: str
-    actions: tuple[str, ...]
-
-    @property
-    def environ(self) -> dict[str, str]:
-        """What its holder has in the environment."""
-        return {"AWS_ACCESS_KEY_ID": f"{self.name}-key", "AWS_SECRET_ACCESS_KEY": f"{self.name}-secret"}
-
-    def as_json(self) -> dict[str, object]:
-        """As the server's configuration has it."""
-        credentials = {"accessKey": f"{self.name}-key", "secretKey": f"{self.name}-secret"}
-        return {"name": self.name, "credentials": [credentials], "actions": list(self.actions)}
-
-
-ADMIN = Keys(name="admin", actions=("Admin", "Read", "Write", "List"))
-WRITER = Keys(name="writer", actions=("Read", "Write", "List"))
-READER = Keys(name="reader", actions=("Read", "List"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """A running S3."""
-
-    port: int
-
-    @property
-    def endpoint(self) -> str:
-        """Where it answers."""
-        return f"http://127.0.0.1:{self.port}"
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe, contextlib.suppress(OSError):
-        probe.bind(("127.0.0.1", port))
-        return True
-    return False
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that are free, and free again 10000 above, where the server listens for gRPC.
-
-    All lie below those that the kernel gives to outgoing connections, which come and go meanwhile.
-    """
-    candidates = random.sample(range(12_000, 22_000), 200)
-    return [port for port in candidates if is_free(port) and is_free(port + 10_000)][:count]
-
-
-def answers(endpoint: str, process: subprocess.Popen[bytes]) -> bool:
-    """Whether the server has begun to answer; False once it has ended or the time is up."""
-    deadline = time.monotonic() + STARTED_WITHIN_S
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError), urlopen(f"{endpoint}/healthz", timeout=1):  # noqa: S310  # our own server
-            return True
-        time.sleep(0.1)
-    return False
-
-
-@contextlib.contextmanager
-def run_server(folder: Path) -> Iterator[Server | None]:
-    """SeaweedFS with its files below ``folder``; None where it did not come up."""
-    (folder / "data").mkdir(parents=True)
-    identities = folder / "identities.json"
-    identities.write_text(json.dumps({"identities": [keys.as_json() for keys in (ADMIN, WRITER, READER)]}))
-    s3, master, volume, filer = free_ports(4)
-    ports = [f"-s3.port={s3}", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
-    others = ["-s3.port.iceberg=0", "-s3.port.lance=0", "-volume.max=20", f"-s3.config={identities}"]
-    here = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}", "-s3"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([WEED, "server", *here, *ports, *others], stdout=log, stderr=log)
-        try:
-            yield Server(port=s3) if answers(f"http://127.0.0.1:{s3}", process) else None
-        finally:
-            process.kill()  # a goodbye takes it 25 s
-            process.wait(30)
+ADMIN = Keys(key_id="admin-key", secret="admin-secret")
+WRITER = Keys(key_id="writer-key", secret="writer-secret", actions=("Read", "Write", "List"))
+READER = Keys(key_id="reader-key", secret="reader-secret", actions=("Read", "List"))
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """SeaweedFS, started once and ended by its own process id."""
-    for _ in range(TRIES):
-        folder = tmp_path_factory.mktemp("seaweed")
-        with run_server(folder) as server:
-            if server is not None:
-                make_bucket(server)
-                yield server
-                return
-    pytest.fail(f"SeaweedFS did not come up; its last words are in {folder / 'log'}")
-
-
-def make_bucket(server: Server) -> None:
-    """The server makes a bucket for the first object that an admin puts there."""
-    keys = {"access_key_id": "admin-key", "secret_access_key": "admin-secret", "region": "us-east-1"}
-    store = S3Store(BUCKET, endpoint=server.endpoint, client_options={"allow_http": True}, **keys)
-    obstore.put(store, "first", b"")
+    """SeaweedFS, started once."""
+    with start_seaweed(tmp_path_factory.mktemp("seaweed"), [ADMIN, WRITER, READER]) as server:
+        server.make_bucket(BUCKET, ADMIN)
+        yield server
 
 
 @pytest.fixture
