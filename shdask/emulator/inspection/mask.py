@@ -6,6 +6,7 @@ Refuses to know where a text comes from and who will read it.
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -53,9 +54,15 @@ def read_masked(raw: bytes) -> Any:
         return None
     text = raw.decode(errors="replace")
     try:
-        return mask_json(json.loads(text))
+        return mask_json(json.loads(text, parse_constant=str, parse_float=_read_float))
     except (ValueError, RecursionError):
         return mask_text(text)
+
+
+def _read_float(text: str) -> float | str:
+    """The number, or the text of one that JSON could not say again."""
+    number = float(text)
+    return number if math.isfinite(number) else text
 
 
 def _mask_forms(text: str) -> str:

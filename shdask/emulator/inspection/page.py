@@ -31,6 +31,13 @@ NO_STORE = {"Cache-Control": "no-store"}
 INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 
 
+class _AsciiJSON(JSONResponse):
+    """JSON in ASCII: callers may send halves of characters, which no encoding can say."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
 class Inspection:
     """The routes of the page. What it shows is read from the journal when somebody asks."""
 
@@ -69,12 +76,12 @@ class Inspection:
         known = self._asked
         self._asked = {each.number: known.get(each.number) or _tell_asked(read_request(each)) for each in held}
         rows = [_summarize(exchange, self._asked[exchange.number]) for exchange in held]
-        return JSONResponse({**self._totals(), "exchanges": rows}, headers=NO_STORE)
+        return _AsciiJSON({**self._totals(), "exchanges": rows}, headers=NO_STORE)
 
     async def exchange(self, request: Request) -> Response:
         """GET: all of one exchange, without secrets."""
         found = self._find(request)
-        return _gone() if found is None else JSONResponse(describe(found), headers=NO_STORE)
+        return _gone() if found is None else _AsciiJSON(describe(found), headers=NO_STORE)
 
     async def picture(self, request: Request) -> Response:
         """GET: a small PNG of the answer, where it is a picture that is still held."""

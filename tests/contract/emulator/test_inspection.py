@@ -127,6 +127,23 @@ def test_hostile_text_stays_text(client):
     assert re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(| on\w+=[\"']", page) == []
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"input": {"data": [{"type": "\\ud800"}]}}',
+        b'{"output": {"width": NaN, "height": 1e999}}',
+        b'{"\\udfff": -Infinity}',
+    ],
+    ids=["half a character", "no number", "both"],
+)
+@pytest.mark.parametrize("name", ["inspection.json", "exchanges/{latest}.json"])
+def test_what_json_cannot_say_is_shown_all_the_same(client, raw, name):
+    """Half a character and a number beyond all bounds do not take the page away."""
+    url = client.emulator.base_url + "/api/v1/process"
+    client.session.post(url, raw, headers={"Authorization": f"Bearer {client.token}"}, timeout=30)
+    assert look(client, name).json()
+
+
 def test_the_page_forbids_itself_anything_foreign(client):
     """Its policy admits its own script by hash, and nothing that was injected or lies elsewhere."""
     page = look(client, "")
