@@ -55,7 +55,7 @@ def cpu_s() -> float:
     return sum(spent.user + spent.system for spent in times)
 
 
-def measure(work: Callable[[], None], plan: shdask.CubePlan) -> dict[str, float]:
+def measure(work: Callable[[], None], plan: shdask.GroupPlan) -> dict[str, float]:
     """Wall and CPU of ``work``, per tile and per pixel."""
     cpu, started = cpu_s(), time.perf_counter()
     work()

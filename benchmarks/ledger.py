@@ -20,7 +20,7 @@ from shdask.assemble.place import open_place
 from shdask.assemble.store import create_or_open
 from shdask.inputs import AreaOfInterest
 from shdask.model import TileData, TileEvent, TileState
-from shdask.plan.cube import make_plan
+from shdask.plan.group import make_group
 from shdask.plan.spec import CubeSpec
 from shdask.settings import DEPLOYMENTS
 
@@ -105,7 +105,7 @@ def _store_ms(path: Path) -> float:
         store={"chunk_px": 512, "tile_px": TILE_PX},
     )
     area = AreaOfInterest(geometry=Polygon(corners), crs="EPSG:32633")
-    plan = make_plan(spec, area=area, like=None, deployment=DEPLOYMENTS["services"])
+    plan = make_group(spec, area=area, like=None, deployment=DEPLOYMENTS["services"])
     cube = create_or_open(plan, path)
     field = np.add.outer(np.arange(TILE_PX), np.arange(TILE_PX)) + np.random.default_rng(1).integers(0, 64, (4, 1, 1))
     noise = np.random.default_rng(2).integers(0, 64, (4, TILE_PX, TILE_PX))

@@ -46,7 +46,7 @@ def make_spec() -> shdask.CubeSpec:
     )
 
 
-def windows_across_tiles(plan: shdask.CubePlan) -> list[Window]:
+def windows_across_tiles(plan: shdask.GroupPlan) -> list[Window]:
     """The largest request around every inner corner of four tiles."""
     rows, columns = plan.grid.shape
     corners = product(

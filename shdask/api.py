@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 from shdask.errors import PlanError
 from shdask.inputs import read_area, read_reference_grid
-from shdask.plan.cube import CubePlan
-from shdask.plan.cube import make_plan as make_plan_from_inputs
 from shdask.plan.dates import check_dates
+from shdask.plan.group import GroupPlan, make_group
 from shdask.plan.spec import CubeSpec
 from shdask.settings import Credentials, make_deployment
 
@@ -25,18 +24,18 @@ if TYPE_CHECKING:
     from shdask.model import TileEvent
     from shdask.report import BuildReport
 
-Plannable = CubePlan | CubeSpec | str | Path
+Plannable = GroupPlan | CubeSpec | str | Path
 """Taken wherever a plan is: the plan, a spec, or a job file's path."""
 
 
-def make_plan(spec: Plannable) -> CubePlan:
+def make_plan(spec: Plannable) -> GroupPlan:
     """Plan a cube: which requests, for how many PU, bytes and minutes. No pixels are fetched.
 
     Reads the area and the reference grid from disk where the spec names files, and
     ``SH_BASE_URL``/``SH_TOKEN_URL`` from the environment.
     Raises PlanError with the place and the cure when the job cannot be planned.
     """
-    if isinstance(spec, CubePlan):
+    if isinstance(spec, GroupPlan):
         return spec
     if not isinstance(spec, CubeSpec | str | Path):
         raise PlanError(f"{type(spec).__name__} is no job; give a CubeSpec, a CubePlan or a job file's path")
@@ -54,7 +53,7 @@ def make_plan(spec: Plannable) -> CubePlan:
         requests_per_minute=spec.service.requests_per_minute,
         pu_per_minute=spec.service.pu_per_minute,
     )
-    return make_plan_from_inputs(spec, area=area, like=like, deployment=deployment)
+    return make_group(spec, area=area, like=like, deployment=deployment)
 
 
 def build_cube(

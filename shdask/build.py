@@ -32,7 +32,7 @@ from shdask.fetch.limiter import LimiterState, LocalRateGate
 from shdask.fetch.process import RunCpu, fetch_tile, run_here, window_body
 from shdask.fetch.retry import call_with_retries
 from shdask.model import Tile, TileData, TileEvent, TileState
-from shdask.plan.cube import CubePlan
+from shdask.plan.group import GroupPlan
 from shdask.report import STORE_RETRIES, BuildReport, Progress, Tally
 from shdask.request.digest import request_digest
 from shdask.settings import Credentials
@@ -48,7 +48,7 @@ POLL_S = 0.2
 class TileWork:
     """What any tile of a plan needs: the plan, the open cube, a client, a way onto the decode pool, and a spool."""
 
-    plan: CubePlan
+    plan: GroupPlan
     cube: CubeStore
     client: ServiceClient
     run_cpu: RunCpu
@@ -130,7 +130,7 @@ def _inside_area(work: TileWork, tile: Tile, fetched: TileData) -> TileData:
 class BuildJob:
     """What an executor is given: the plan, the cube it fills, and the credentials, which stay in the owner process."""
 
-    plan: CubePlan
+    plan: GroupPlan
     cube: CubeStore
     credentials: Credentials
     give_out: Callable[[Sequence[int]], None] = lambda _tiles: None
@@ -175,7 +175,7 @@ class Executor(Protocol):
 
 
 def run_build(
-    plan: CubePlan,
+    plan: GroupPlan,
     store: str | Path,
     executor: Executor,
     credentials: Credentials,

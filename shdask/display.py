@@ -23,7 +23,7 @@ from shdask.build import run_build
 from shdask.cluster.executor import OnDemandExecutor
 from shdask.cluster.local import open_client, open_local_client
 from shdask.events import open_event_log
-from shdask.plan.cube import CubePlan
+from shdask.plan.group import GroupPlan
 from shdask.report import BuildReport, Progress
 from shdask.settings import Credentials, keep_secret_from_children
 
@@ -44,7 +44,7 @@ def size(nbytes: float) -> str:
     return f"{nbytes:.1f} TB"
 
 
-def plan_table(plan: CubePlan) -> Table:
+def plan_table(plan: GroupPlan) -> Table:
     """What a plan will ask for and cost."""
     cost = plan.cost
     rows, columns = plan.grid.shape
@@ -61,7 +61,7 @@ def plan_table(plan: CubePlan) -> Table:
     return table
 
 
-def _resolution(plan: CubePlan) -> str:
+def _resolution(plan: GroupPlan) -> str:
     x, y = plan.grid.resolution
     return f"{x:g}" if x == y else f"{x:g} x {y:g}"
 
@@ -99,7 +99,7 @@ class Where:
 
 
 def build_on_cluster(
-    plan: CubePlan,
+    plan: GroupPlan,
     store: str | Path,
     console: Console,
     *,

@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from shdask import __version__
 from shdask.errors import SettingsError
 from shdask.model import TileEvent
-from shdask.plan.cube import CubePlan
+from shdask.plan.group import GroupPlan
 from shdask.report import INTERRUPTED, BuildReport, Progress
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class EventLog:
         self._stream = stream
         self._next_progress = 0.0
 
-    def started(self, plan: CubePlan, store: str, *, max_pu: float | None, job: str | None) -> None:
+    def started(self, plan: GroupPlan, store: str, *, max_pu: float | None, job: str | None) -> None:
         """A run begins."""
         self._write(
             "started",

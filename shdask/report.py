@@ -24,7 +24,7 @@ from shdask.assemble.store import CubeStore, known_states
 from shdask.errors import BuildError, ShdaskError, StoreError
 from shdask.fetch.retry import RetryPolicy, call_with_retries
 from shdask.model import TileEvent, TileState
-from shdask.plan.cube import CubePlan
+from shdask.plan.group import GroupPlan
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ class Tally:
 
     def __init__(
         self,
-        plan: CubePlan,
+        plan: GroupPlan,
         cube: CubeStore,
         ledger: Ledger,
         states: NDArray[np.uint8],
@@ -195,7 +195,7 @@ class Tally:
     @classmethod
     def begin(
         cls,
-        plan: CubePlan,
+        plan: GroupPlan,
         cube: CubeStore,
         ledger: Ledger,
         *,
@@ -364,11 +364,11 @@ def _log_tile(event: TileEvent) -> None:
     logger.info("tile %d, request %s: %s", event.tile, (event.request or "-")[:REQUEST_CHARS], text)
 
 
-def _rows_name(plan: CubePlan, cube: CubeStore) -> str:
+def _rows_name(plan: GroupPlan, cube: CubeStore) -> str:
     return f"{spool_prefix(cube.place.name, plan.identity())}rows.jsonl"
 
 
-def _recover_rows(plan: CubePlan, cube: CubeStore, ledger: Ledger) -> None:
+def _recover_rows(plan: GroupPlan, cube: CubeStore, ledger: Ledger) -> None:
     """Give the ledger the rows that an earlier run on this machine could not write."""
     spool, name = Spool.of_this_user(), _rows_name(plan, cube)
     lines = spool.take_rows(name)
@@ -377,7 +377,7 @@ def _recover_rows(plan: CubePlan, cube: CubeStore, ledger: Ledger) -> None:
         spool.drop(name)
 
 
-def _projected_pu(plan: CubePlan, todo: NDArray[np.intp]) -> float:
+def _projected_pu(plan: GroupPlan, todo: NDArray[np.intp]) -> float:
     if todo.size == plan.tile_count:
         return plan.cost.pu
     return sum(plan.window_pu(window) for index in todo for window in plan.tile(int(index)).windows)

@@ -28,13 +28,13 @@ from shdask.assemble.template import DATA_MASK, create_template, make_layout, wr
 from shdask.assemble.write import check_tile_data, is_all_fill, make_stored_values
 from shdask.errors import WrongStore
 from shdask.model import Band, Tile, TileData, TileState
-from shdask.plan.cube import CubePlan
+from shdask.plan.group import GroupPlan
 
 PARTIAL_GRACE_S = 60.0
 """A shard is written in well under a second; a half-written file this old has lost its writer."""
 
 
-def create_or_open(plan: CubePlan, store: str | os.PathLike[str] | Place) -> CubeStore:
+def create_or_open(plan: GroupPlan, store: str | os.PathLike[str] | Place) -> CubeStore:
     """The cube of ``plan`` at ``store``: created where nothing is, continued where this very cube is.
 
     A creation that was killed half-way is done again; files of killed writers are removed.
@@ -102,7 +102,7 @@ def read_cube_attributes(store: str | os.PathLike[str] | Place) -> dict[str, Any
     return attributes
 
 
-def _check_identity(plan: CubePlan, place: Place) -> None:
+def _check_identity(plan: GroupPlan, place: Place) -> None:
     found = read_root_attributes(place)["identity"]
     asked = json.loads(json.dumps(plan.identity()))
     differences = list(_differences(found, asked, ""))
@@ -168,7 +168,7 @@ class CubeStore:
     """A cube in its place, ready for tiles. Picklable; threads and processes may write different tiles at once."""
 
     place: Place
-    plan: CubePlan = field(repr=False)
+    plan: GroupPlan = field(repr=False)
     arrays: ArrayHandles = field(repr=False, compare=False)
 
     @property
@@ -258,7 +258,7 @@ def find_marked(place: Place, layout: Layout, rows: NDArray[np.int64], columns: 
     return np.isin(mark_rows * width + mark_columns, found_rows * width + found_columns)
 
 
-def known_states(plan: CubePlan, cube: CubeStore, ledger: Ledger | LedgerSummary) -> NDArray[np.uint8]:
+def known_states(plan: GroupPlan, cube: CubeStore, ledger: Ledger | LedgerSummary) -> NDArray[np.uint8]:
     """`TileState` of every tile of the plan, by tile index, from what is stored and what the ledger says.
 
     A tile is WRITTEN where its commit mark stands, EMPTY or FAILED where its last row says so; a row that

@@ -30,7 +30,7 @@ from shdask.assemble.conventions import (
 from shdask.assemble.layout import Layout
 from shdask.assemble.place import Place
 from shdask.model import Band
-from shdask.plan.cube import CubePlan
+from shdask.plan.group import GroupPlan
 
 DATA_MASK = "data_mask"
 TILE_STATE = "tile_state"
@@ -41,7 +41,7 @@ STATE_CHUNK = 256
 _CODEC = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle")
 
 
-def make_layout(plan: CubePlan) -> Layout:
+def make_layout(plan: GroupPlan) -> Layout:
     """How the plan's arrays are cut into objects. Pure."""
     return Layout(
         shape=plan.grid.shape,
@@ -51,7 +51,7 @@ def make_layout(plan: CubePlan) -> Layout:
     )
 
 
-def create_template(plan: CubePlan, place: Place) -> None:
+def create_template(plan: GroupPlan, place: Place) -> None:
     """Write the whole hierarchy at ``place``; the root's ``identity``, written last, says that it is whole.
 
     What an earlier call left behind when it was killed is written over.
@@ -83,7 +83,7 @@ def expected_zarr_warnings() -> Iterator[None]:
         yield
 
 
-def _root_attributes(plan: CubePlan) -> dict[str, Any]:
+def _root_attributes(plan: GroupPlan) -> dict[str, Any]:
     layer = plan.layer
     interval = layer.interval
     times: dict[str, str] = {}
@@ -110,20 +110,20 @@ def _root_attributes(plan: CubePlan) -> dict[str, Any]:
     }
 
 
-def _create_band(root: zarr.Group, plan: CubePlan, band: Band) -> None:
+def _create_band(root: zarr.Group, plan: GroupPlan, band: Band) -> None:
     attributes = band_attributes(long_name=band.name, units=None if band.scale is None else "1")
     if np.dtype(band.dtype).kind == "f":
         attributes |= nan_fill_attribute()
     _create_raster(root, plan, band, attributes)
 
 
-def _create_mask(root: zarr.Group, plan: CubePlan) -> None:
+def _create_mask(root: zarr.Group, plan: GroupPlan) -> None:
     flags = flag_attributes({0: "no_data", 1: "valid"})
     attributes = band_attributes(long_name="whether the pixel holds data", units=None) | flags
     _create_raster(root, plan, Band(name=DATA_MASK, dtype="uint8", fill_value=0), attributes)
 
 
-def _create_raster(root: zarr.Group, plan: CubePlan, band: Band, attributes: dict[str, Any]) -> None:
+def _create_raster(root: zarr.Group, plan: GroupPlan, band: Band, attributes: dict[str, Any]) -> None:
     tile_px, chunk_px = plan.store.tile_px, plan.store.chunk_px
     root.create_array(
         band.name,
@@ -139,7 +139,7 @@ def _create_raster(root: zarr.Group, plan: CubePlan, band: Band, attributes: dic
     )
 
 
-def _create_tile_state(root: zarr.Group, plan: CubePlan) -> None:
+def _create_tile_state(root: zarr.Group, plan: GroupPlan) -> None:
     rows, columns = plan.tile_grid_shape
     root.create_array(
         TILE_STATE,
@@ -155,7 +155,7 @@ def _create_tile_state(root: zarr.Group, plan: CubePlan) -> None:
     write_tile_states(root, plan, np.zeros(plan.tile_count, np.uint8))
 
 
-def write_tile_states(root: zarr.Group, plan: CubePlan, states: NDArray[np.uint8]) -> None:
+def write_tile_states(root: zarr.Group, plan: GroupPlan, states: NDArray[np.uint8]) -> None:
     """Write ``states`` (by tile index) into ``tile_state``, one whole chunk at a time, only those that hold tiles."""
     array = root[TILE_STATE]
     if not isinstance(array, zarr.Array):

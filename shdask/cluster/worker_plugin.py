@@ -29,7 +29,7 @@ from shdask.errors import BuildError, ShdaskError, StoreError, TransportError
 from shdask.fetch.client import RequestsTransport, ServiceClient
 from shdask.fetch.limiter import RateGate
 from shdask.model import TileEvent, TileState
-from shdask.plan.cube import CubePlan
+from shdask.plan.group import GroupPlan
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class BatchResult:
 class TileWorker(WorkerPlugin):
     """Holds what one build needs on one worker: plan, cube, HTTP pool, and the two thread pools."""
 
-    def __init__(self, *, build: str, account: str, plan: CubePlan, cube: CubeStore, patience: Patience) -> None:
+    def __init__(self, *, build: str, account: str, plan: GroupPlan, cube: CubeStore, patience: Patience) -> None:
         self.name = plugin_name(build)
         self.build = build
         self.account = account

@@ -16,7 +16,7 @@ from shdask.errors import ShdaskError
 from shdask.fetch.client import ServiceClient, Spent
 from shdask.fetch.decode import decode_tiff
 from shdask.model import Tile, TileData, Window
-from shdask.plan.cube import CubePlan
+from shdask.plan.group import GroupPlan
 from shdask.request.body import data_json, process_body
 from shdask.request.bounds import bounds_json
 from shdask.request.evalscript import SAMPLE_DTYPES, make_evalscript
@@ -38,7 +38,7 @@ def run_here(work: Callable[[], T], /) -> T:
 
 
 def fetch_tile(
-    plan: CubePlan,
+    plan: GroupPlan,
     tile: Tile,
     client: ServiceClient,
     *,
@@ -67,7 +67,7 @@ def fetch_tile(
     return TileData(values=picture[:-1], data_mask=picture[-1] > 0)
 
 
-def window_body(plan: CubePlan, window: Window) -> dict[str, Any]:
+def window_body(plan: GroupPlan, window: Window) -> dict[str, Any]:
     """The Process request that buys one window: the layer's bands and the data mask, in one TIFF. Pure."""
     layer = plan.layer
     height, width = window.shape
@@ -90,7 +90,7 @@ def window_body(plan: CubePlan, window: Window) -> dict[str, Any]:
 
 
 def _fetch_window(
-    plan: CubePlan, window: Window, client: ServiceClient, run_cpu: RunCpu, spent: Spent
+    plan: GroupPlan, window: Window, client: ServiceClient, run_cpu: RunCpu, spent: Spent
 ) -> NDArray[np.generic]:
     """The window's picture, bands and data mask, (band, y, x)."""
     bounds = plan.grid.bounds(window)

@@ -16,7 +16,7 @@ from shdask.fetch.client import RequestsTransport, ServiceClient
 from shdask.fetch.limiter import LimiterState, LocalRateGate
 from shdask.fetch.process import fetch_tile
 from shdask.model import Tile, TileData, Window
-from shdask.plan.cube import CubePlan
+from shdask.plan.group import GroupPlan
 from shdask.settings import Credentials
 
 
@@ -58,7 +58,7 @@ def point_at(monkeypatch: pytest.MonkeyPatch):
 def buy_whole():
     """Buys a plan's whole array with one request, around the engine: what the tiles must equal."""
 
-    def buy(plan: CubePlan) -> TileData:
+    def buy(plan: GroupPlan) -> TileData:
         rows, columns = plan.grid.shape
         whole = Window(y0=0, y1=rows, x0=0, x1=columns)
         tile = Tile(index=0, row=0, column=0, extent=whole, windows=(whole,))

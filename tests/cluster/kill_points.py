@@ -24,7 +24,7 @@ from shdask.assemble.place import Place, open_place
 from shdask.assemble.rows import read_rows
 from shdask.assemble.template import DATA_MASK, make_layout
 from shdask.emulator.launch import EmulatorProcess
-from shdask.plan.cube import CubePlan
+from shdask.plan.group import GroupPlan
 from tests.cluster.killable import END_S, DaskProcesses, kill_tree, owner_environment, worker_environment
 from tests.cluster.specs import L_SHAPE
 
@@ -119,7 +119,7 @@ class Bench:
     """One job on one emulator that records, and the cluster that builds it."""
 
     job: Path
-    plan: CubePlan
+    plan: GroupPlan
     service: EmulatorProcess
     record: Path
     environ: Mapping[str, str]

@@ -69,7 +69,7 @@ def build(service: EmulatorProcess, client, point_at, tmp_path: Path) -> Iterato
     point_at(service)
 
     def begin(
-        *faults: dict[str, Any], patience: Patience = BRISK, spec: shdask.CubeSpec | shdask.CubePlan = SPEC
+        *faults: dict[str, Any], patience: Patience = BRISK, spec: shdask.CubeSpec | shdask.GroupPlan = SPEC
     ) -> shdask.report.BuildReport:
         service.set_faults(list(faults))
         return shdask.build_cube(spec, tmp_path / "cube", executor=DaskExecutor(client, patience))

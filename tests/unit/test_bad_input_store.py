@@ -9,14 +9,14 @@ import zarr
 
 from shdask.assemble.ledger import Ledger
 from shdask.assemble.store import create_or_open
-from shdask.plan.cube import CubePlan
+from shdask.plan.group import GroupPlan
 from tests.unit.assemble.conftest import small_plan
 
 HINT = "give the folder or bucket that `shdask build JOB STORE` wrote"
 
 
 @pytest.fixture
-def plan() -> CubePlan:
+def plan() -> GroupPlan:
     return small_plan()
 
 
@@ -33,7 +33,7 @@ def account(work: Path, monkeypatch) -> None:
 
 
 @pytest.fixture
-def places(work: Path, plan: CubePlan) -> None:
+def places(work: Path, plan: GroupPlan) -> None:
     """A file, a folder with other things, stores of others, a half-made cube and another cube, each by its name."""
     (work / "file").write_text("")
     (work / "full").mkdir()

@@ -16,7 +16,7 @@ from shdask.assemble.store import read_cube_attributes
 from shdask.build import TileOutcome, run_build
 from shdask.errors import BudgetExceeded
 from shdask.model import TileEvent, TileState
-from shdask.plan.cube import CubePlan
+from shdask.plan.group import GroupPlan
 from shdask.settings import Credentials
 from tests.cluster.specs import earth_spec
 
@@ -70,7 +70,7 @@ def interrupted(*events: TileEvent) -> Callable[[], Sequence[TileEvent]]:
 
 
 @pytest.fixture
-def plan() -> CubePlan:
+def plan() -> GroupPlan:
     """Seven tiles."""
     return shdask.make_plan(earth_spec())
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import dask
 import pytest
 
-from shdask.plan.cube import CubePlan
+from shdask.plan.group import GroupPlan
 from tests.seaweed import Keys, Server, start_seaweed
 from tests.unit.assemble.conftest import Pixels, small_plan
 
@@ -53,13 +53,13 @@ def url(environ: pytest.MonkeyPatch, request: pytest.FixtureRequest, tmp_path: P
 
 
 @pytest.fixture(scope="session")
-def plan() -> CubePlan:
+def plan() -> GroupPlan:
     """Eight tiles."""
     return small_plan()
 
 
 @pytest.fixture(scope="session")
-def pixels(plan: CubePlan) -> Pixels:
+def pixels(plan: GroupPlan) -> Pixels:
     return Pixels.random(plan)
 
 

@@ -17,7 +17,7 @@ from shdask.assemble.store import CubeStore, create_or_open, known_states
 from shdask.assemble.verify import forget, verify_cube
 from shdask.errors import StoreError, StoreUnavailable, WrongStore
 from shdask.model import TileEvent, TileState
-from shdask.plan.cube import CubePlan
+from shdask.plan.group import GroupPlan
 from shdask.serve.open import open_cube
 from tests.unit.assemble.conftest import Pixels, small_plan
 
@@ -31,7 +31,7 @@ def write_all(cube: CubeStore, pixels: Pixels) -> list[TileEvent]:
 
 
 @pytest.fixture
-def cube(plan: CubePlan, pixels: Pixels, url: str) -> CubeStore:
+def cube(plan: GroupPlan, pixels: Pixels, url: str) -> CubeStore:
     """A whole cube with its ledger."""
     made = create_or_open(plan, url)
     with Ledger.open(made.place) as ledger:
@@ -39,7 +39,7 @@ def cube(plan: CubePlan, pixels: Pixels, url: str) -> CubeStore:
     return made
 
 
-def test_a_cube_in_a_bucket_opens_as_one_on_a_disk(cube: CubeStore, pixels: Pixels, plan: CubePlan, tmp_path: Path):
+def test_a_cube_in_a_bucket_opens_as_one_on_a_disk(cube: CubeStore, pixels: Pixels, plan: GroupPlan, tmp_path: Path):
     """Same pixels, same coordinates, same attributes."""
     on_disk = create_or_open(plan, tmp_path / "cube.zarr")
     write_all(on_disk, pixels)
@@ -63,7 +63,7 @@ def test_every_tile_is_known_to_be_durable(cube: CubeStore):
     assert all(map(cube.is_durable, cube.plan.tiles()))
 
 
-def test_a_cube_is_continued_by_another_process(plan: CubePlan, pixels: Pixels, url: str):
+def test_a_cube_is_continued_by_another_process(plan: GroupPlan, pixels: Pixels, url: str):
     """Half of it, then the rest through a pickled cube."""
     first = create_or_open(plan, url)
     first.write_tile(plan.tile(0), pixels.of(plan.tile(0)))
@@ -78,14 +78,14 @@ def test_another_cube_is_refused(cube: CubeStore):
         create_or_open(small_plan(mosaicking_order="leastRecent"), cube.place)
 
 
-def test_a_prefix_with_other_things_is_left_alone(plan: CubePlan, url: str):
+def test_a_prefix_with_other_things_is_left_alone(plan: GroupPlan, url: str):
     """A cube is never created over what is not ours."""
     open_place(url).write("thesis.tex", b"dear")
     with pytest.raises(WrongStore, match=r"other things in it \(thesis\.tex"):
         create_or_open(plan, url)
 
 
-def test_an_empty_tile_leaves_nothing_of_a_killed_attempt(cube: CubeStore, pixels: Pixels, plan: CubePlan):
+def test_an_empty_tile_leaves_nothing_of_a_killed_attempt(cube: CubeStore, pixels: Pixels, plan: GroupPlan):
     """Objects of an attempt without a commit are removed."""
     tile = plan.tile(0)
     cube.place.remove("data_mask/c/0/0")
@@ -102,7 +102,7 @@ def test_no_object_is_made_per_tile(cube: CubeStore):
     assert len(cube.place.names(".shdask/ledger")) == 1
 
 
-def test_status_and_states_are_those_of_a_disk(cube: CubeStore, plan: CubePlan):
+def test_status_and_states_are_those_of_a_disk(cube: CubeStore, plan: GroupPlan):
     """What is known of tiles comes from the bucket."""
     assert read_status(cube.place.name).written == 8
     assert known_states(plan, cube, read_ledger(cube.place)).tolist() == [1] * 8
@@ -111,14 +111,14 @@ def test_status_and_states_are_those_of_a_disk(cube: CubeStore, plan: CubePlan):
 # Places that are no place
 
 
-def test_keys_that_may_only_read_are_told_at_once(plan: CubePlan, url: str, environ: pytest.MonkeyPatch):
+def test_keys_that_may_only_read_are_told_at_once(plan: GroupPlan, url: str, environ: pytest.MonkeyPatch):
     """Before anything is bought."""
     use_keys(environ, READER)
     with pytest.raises(WrongStore, match="these keys may not do that"):
         create_or_open(plan, url)
 
 
-def test_a_whole_cube_that_may_only_be_read_is_not_built(cube: CubeStore, plan: CubePlan, environ: pytest.MonkeyPatch):
+def test_a_whole_cube_that_may_only_be_read_is_not_built(cube: CubeStore, plan: GroupPlan, environ: pytest.MonkeyPatch):
     """It opens, and its ledger does not."""
     use_keys(environ, READER)
     again = create_or_open(plan, cube.place.name)
@@ -128,7 +128,7 @@ def test_a_whole_cube_that_may_only_be_read_is_not_built(cube: CubeStore, plan: 
         open_cube(cube.place.name)
 
 
-def test_a_missing_bucket_is_told_at_once(plan: CubePlan, environ: pytest.MonkeyPatch):
+def test_a_missing_bucket_is_told_at_once(plan: GroupPlan, environ: pytest.MonkeyPatch):
     """With its cure."""
     use_keys(environ, WRITER)
     with pytest.raises(WrongStore, match="no such bucket; create it"):
@@ -142,28 +142,28 @@ def test_a_missing_bucket_is_told_to_who_only_looks(environ: pytest.MonkeyPatch)
         open_cube("s3://not-there-at-all/cube.zarr")
 
 
-def test_a_wrong_secret_is_told(plan: CubePlan, url: str, environ: pytest.MonkeyPatch):
+def test_a_wrong_secret_is_told(plan: GroupPlan, url: str, environ: pytest.MonkeyPatch):
     """By the name of the variable."""
     environ.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(WrongStore, match="correct AWS_SECRET_ACCESS_KEY"):
         create_or_open(plan, url)
 
 
-def test_an_unknown_key_is_told(plan: CubePlan, url: str, environ: pytest.MonkeyPatch):
+def test_an_unknown_key_is_told(plan: GroupPlan, url: str, environ: pytest.MonkeyPatch):
     """By the name of the variable."""
     environ.setenv("AWS_ACCESS_KEY_ID", "nobody")
     with pytest.raises(WrongStore, match="correct AWS_ACCESS_KEY_ID"):
         create_or_open(plan, url)
 
 
-def test_an_endpoint_where_nobody_answers_is_told(plan: CubePlan, url: str, environ: pytest.MonkeyPatch):
+def test_an_endpoint_where_nobody_answers_is_told(plan: GroupPlan, url: str, environ: pytest.MonkeyPatch):
     """It may be up again in a minute."""
     environ.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(StoreUnavailable, match="correct AWS_ENDPOINT_URL"):
         create_or_open(plan, url)
 
 
-def test_the_endpoint_of_s3_alone_comes_first(plan: CubePlan, url: str, environ: pytest.MonkeyPatch):
+def test_the_endpoint_of_s3_alone_comes_first(plan: GroupPlan, url: str, environ: pytest.MonkeyPatch):
     """As boto3 has it."""
     environ.setenv("AWS_ENDPOINT_URL_S3", os.environ["AWS_ENDPOINT_URL"])
     environ.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
@@ -173,7 +173,7 @@ def test_the_endpoint_of_s3_alone_comes_first(plan: CubePlan, url: str, environ:
 # Trouble
 
 
-def test_a_store_that_throttles_for_a_moment_is_not_noticed(plan: CubePlan, pixels: Pixels, url: str, faults: Faults):
+def test_a_store_that_throttles_for_a_moment_is_not_noticed(plan: GroupPlan, pixels: Pixels, url: str, faults: Faults):
     """A tile is written through a few answers 503."""
     cube = create_or_open(plan, url)
     faults.refuse = {"PUT": 2}
@@ -182,7 +182,7 @@ def test_a_store_that_throttles_for_a_moment_is_not_noticed(plan: CubePlan, pixe
 
 @pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (500, "InternalError"), (429, "TooManyRequests")])
 def test_a_store_in_trouble_may_be_asked_again(  # fixtures and a table
-    plan: CubePlan, pixels: Pixels, url: str, faults: Faults, status: int, code: str
+    plan: GroupPlan, pixels: Pixels, url: str, faults: Faults, status: int, code: str
 ):
     """What lasts longer is told as what may pass, and the tile is not durable."""
     cube = create_or_open(plan, url)
@@ -192,7 +192,7 @@ def test_a_store_in_trouble_may_be_asked_again(  # fixtures and a table
     assert not cube.is_durable(plan.tile(0))
 
 
-def test_keys_that_expire_in_mid_build_are_told(plan: CubePlan, pixels: Pixels, url: str, faults: Faults):
+def test_keys_that_expire_in_mid_build_are_told(plan: GroupPlan, pixels: Pixels, url: str, faults: Faults):
     """With the variables to set; asking again does not help."""
     cube = create_or_open(plan, url)
     faults.status, faults.code, faults.refuse = 400, "ExpiredToken", {"PUT": 100}
@@ -210,7 +210,7 @@ def test_a_cube_reads_back_as_it_was_stored(cube: CubeStore):
     assert (report.sound, report.whole, report.unrecorded) == (8, True, ())
 
 
-def test_a_damaged_and_a_lost_tile_are_told_apart_and_fetched_again(cube: CubeStore, plan: CubePlan):
+def test_a_damaged_and_a_lost_tile_are_told_apart_and_fetched_again(cube: CubeStore, plan: GroupPlan):
     """Broken, missing, and after `forget` exactly these two are left to do."""
     shard = bytearray(cube.place.read("B04/c/1/1") or b"")
     shard[50] ^= 1

@@ -18,7 +18,7 @@ from shdask.fetch.client import ServiceClient
 from shdask.fetch.limiter import LimiterState, LocalRateGate
 from shdask.fetch.transport import RequestsTransport
 from shdask.inputs import read_area
-from shdask.plan.cube import CubePlan, make_plan
+from shdask.plan.group import GroupPlan, make_group
 from shdask.plan.spec import CubeSpec
 from shdask.settings import Credentials, Deployment
 
@@ -75,10 +75,10 @@ def open_room() -> Iterator[Callable[..., Room]]:
 
 
 @pytest.fixture
-def plan_of() -> Callable[..., CubePlan]:
+def plan_of() -> Callable[..., GroupPlan]:
     """Plans 280 x 300 pixels (y, x) of 20 m of Sentinel-2; fields add to the job or replace its own."""
 
-    def plan(room: Room, **fields: Any) -> CubePlan:
+    def plan(room: Room, **fields: Any) -> GroupPlan:
         job: dict[str, Any] = {
             "aoi": AREA,
             "aoi_crs": "EPSG:32633",
@@ -90,6 +90,6 @@ def plan_of() -> Callable[..., CubePlan]:
         }
         spec = CubeSpec(**{**job, **fields})
         area = read_area(spec.aoi, crs=spec.aoi_crs)
-        return make_plan(spec, area=area, like=None, deployment=room.deployment)
+        return make_group(spec, area=area, like=None, deployment=room.deployment)
 
     return plan

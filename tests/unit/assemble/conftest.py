@@ -13,7 +13,7 @@ from shapely import Polygon
 
 from shdask.inputs import AreaOfInterest
 from shdask.model import Tile, TileData
-from shdask.plan.cube import CubePlan, make_plan
+from shdask.plan.group import GroupPlan, make_group
 from shdask.plan.spec import CubeSpec
 from shdask.settings import DEPLOYMENTS
 
@@ -28,7 +28,7 @@ L_SHAPE = [
 ]
 
 
-def small_plan(*, sharded: bool = True, crs: str = "EPSG:32633", resolution: float = 10, **changes: Any) -> CubePlan:
+def small_plan(*, sharded: bool = True, crs: str = "EPSG:32633", resolution: float = 10, **changes: Any) -> GroupPlan:
     """A plan of B04 and SCL as DN; ``changes`` are fields of its layer."""
     layer = {"collection": "sentinel-2-l2a", "bands": ("B04", "SCL"), **changes}
     spec = CubeSpec(
@@ -40,7 +40,7 @@ def small_plan(*, sharded: bool = True, crs: str = "EPSG:32633", resolution: flo
         store={"chunk_px": 16, "tile_px": 32, "sharded": sharded},
     )
     area = AreaOfInterest(geometry=Polygon(L_SHAPE), crs="EPSG:32633")
-    return make_plan(spec, area=area, like=None, deployment=DEPLOYMENTS["services"])
+    return make_group(spec, area=area, like=None, deployment=DEPLOYMENTS["services"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,7 +51,7 @@ class Pixels:
     mask: np.ndarray
 
     @classmethod
-    def random(cls, plan: CubePlan) -> Pixels:
+    def random(cls, plan: GroupPlan) -> Pixels:
         """Reflectances and classes; nine of ten pixels of the area are valid."""
         rng = np.random.default_rng(1)
         bands = [rng.integers(0, 10001, plan.grid.shape), rng.integers(0, 12, plan.grid.shape)]
@@ -65,15 +65,15 @@ class Pixels:
 
 
 @pytest.fixture(scope="session")
-def make_small_plan() -> Callable[..., CubePlan]:
+def make_small_plan() -> Callable[..., GroupPlan]:
     return small_plan
 
 
 @pytest.fixture(scope="session")
-def plan() -> CubePlan:
+def plan() -> GroupPlan:
     return small_plan()
 
 
 @pytest.fixture(scope="session")
-def pixels(plan: CubePlan) -> Pixels:
+def pixels(plan: GroupPlan) -> Pixels:
     return Pixels.random(plan)

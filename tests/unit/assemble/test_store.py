@@ -21,15 +21,15 @@ from shdask.assemble.place import Place, open_place
 from shdask.assemble.store import CubeStore, create_or_open, known_states, read_root_attributes
 from shdask.errors import StoreError, WrongStore
 from shdask.model import TileData, TileEvent, TileState
-from shdask.plan.cube import CubePlan
+from shdask.plan.group import GroupPlan
 
 from .conftest import Pixels
 
-PlanMaker = Callable[..., CubePlan]
+PlanMaker = Callable[..., GroupPlan]
 
 
 @pytest.fixture
-def cube(plan: CubePlan, tmp_path: Path) -> CubeStore:
+def cube(plan: GroupPlan, tmp_path: Path) -> CubeStore:
     return create_or_open(plan, tmp_path / "cube.zarr")
 
 
@@ -75,7 +75,7 @@ def test_an_unsharded_cube_has_chunks_only(make_small_plan: PlanMaker, tmp_path:
     assert (array.shards, array.chunks) == (None, (16, 16))
 
 
-def test_the_root_says_what_built_it(plan: CubePlan, cube: CubeStore):
+def test_the_root_says_what_built_it(plan: GroupPlan, cube: CubeStore):
     """Spec, identity, time and conventions stand in the root, and that the cube is not complete."""
     attributes = read_root_attributes(cube.place.path)
     assert attributes["complete"] is False
@@ -88,7 +88,7 @@ def test_the_root_says_what_built_it(plan: CubePlan, cube: CubeStore):
     assert attributes["spatial:bbox"] == [500000.0, 4999300.0, 500800.0, 5000000.0]
 
 
-def test_a_cube_made_again_is_continued(plan: CubePlan, cube: CubeStore):
+def test_a_cube_made_again_is_continued(plan: GroupPlan, cube: CubeStore):
     """Opening a cube for its own plan changes nothing on disk."""
     before = files(cube.place.path)
     create_or_open(plan, cube.place.path)
@@ -115,7 +115,7 @@ def test_other_units_of_a_band_are_named_at_that_band(cube: CubeStore, make_smal
         create_or_open(make_small_plan(units="REFLECTANCE"), cube.place.path)
 
 
-def test_a_file_in_the_cubes_place_is_a_wrong_argument(plan: CubePlan, tmp_path: Path):
+def test_a_file_in_the_cubes_place_is_a_wrong_argument(plan: GroupPlan, tmp_path: Path):
     """It is left as it is."""
     (tmp_path / "cube.zarr").write_text("dear")
     with pytest.raises(WrongStore, match=r"cube\.zarr.*part of that path is a file; choose another folder"):
@@ -129,7 +129,7 @@ def test_another_layout_is_refused(cube: CubeStore, make_small_plan: PlanMaker):
         create_or_open(make_small_plan(sharded=False), cube.place.path)
 
 
-def test_a_folder_with_other_things_is_left_alone(plan: CubePlan, tmp_path: Path):
+def test_a_folder_with_other_things_is_left_alone(plan: GroupPlan, tmp_path: Path):
     """A cube is never created over what is not ours."""
     (tmp_path / "thesis.tex").write_text("dear")
     with pytest.raises(StoreError, match=r"other things in it \(thesis\.tex"):
@@ -137,7 +137,7 @@ def test_a_folder_with_other_things_is_left_alone(plan: CubePlan, tmp_path: Path
     assert list(files(tmp_path)) == ["thesis.tex"]
 
 
-def test_a_zarr_store_of_others_is_left_alone(plan: CubePlan, tmp_path: Path):
+def test_a_zarr_store_of_others_is_left_alone(plan: GroupPlan, tmp_path: Path):
     """A Zarr group without our mark is not ours."""
     zarr.create_group(tmp_path / "a.zarr", attributes={"title": "somebody's"})
     before = files(tmp_path)
@@ -148,7 +148,7 @@ def test_a_zarr_store_of_others_is_left_alone(plan: CubePlan, tmp_path: Path):
 
 @pytest.mark.parametrize("killed_at", ["SCL", "data_mask", "tile_state", "x", "spatial_ref"])
 def test_a_creation_killed_half_way_is_done_again(
-    plan: CubePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str
+    plan: GroupPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str
 ):
     """Wherever creation was cut, opening again gives the same cube as an unbroken one."""
     create = zarr.Group.create_array
@@ -167,7 +167,7 @@ def test_a_creation_killed_half_way_is_done_again(
     assert files(tmp_path / "cut.zarr") == files(tmp_path / "whole.zarr")
 
 
-def test_a_creation_in_progress_is_not_disturbed(plan: CubePlan, tmp_path: Path):
+def test_a_creation_in_progress_is_not_disturbed(plan: GroupPlan, tmp_path: Path):
     """While one process creates, another is told so."""
     with (
         Lease.acquire(open_place(tmp_path / "cube.zarr")),
@@ -177,7 +177,7 @@ def test_a_creation_in_progress_is_not_disturbed(plan: CubePlan, tmp_path: Path)
 
 
 def test_a_cube_that_another_process_has_just_made_is_not_made_again(
-    plan: CubePlan, pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan: GroupPlan, pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Between looking and owning, another process may have created the cube and written to it."""
     acquire = Lease.acquire
@@ -191,14 +191,14 @@ def test_a_cube_that_another_process_has_just_made_is_not_made_again(
     assert create_or_open(plan, tmp_path / "cube.zarr").durable_tiles().all()
 
 
-def test_a_full_disk_is_a_store_error_with_a_cure(plan: CubePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_full_disk_is_a_store_error_with_a_cure(plan: GroupPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The message says what to do."""
     monkeypatch.setattr("zarr.storage._local._put", fail_with_full_disk)
     with pytest.raises(StoreError, match="the disk is full; make room"):
         create_or_open(plan, tmp_path / "cube.zarr")
 
 
-def test_old_partial_files_are_swept_and_young_ones_kept(plan: CubePlan, cube: CubeStore):
+def test_old_partial_files_are_swept_and_young_ones_kept(plan: GroupPlan, cube: CubeStore):
     """What a killed writer left goes; what may still be written stays."""
     old, young = (cube.place.path / "B04" / f"{name}.partial" for name in ("old", "young"))
     young.write_bytes(b"")
@@ -361,7 +361,7 @@ def test_a_write_that_the_disk_refuses_is_a_store_error(
 @settings(max_examples=15, deadline=None)
 @given(order=st.permutations(range(8)), killed_after=st.integers(0, 8))
 def test_any_order_and_any_interruption_give_the_same_bytes(
-    plan: CubePlan, pixels: Pixels, tmp_path_factory: pytest.TempPathFactory, order: list[int], killed_after: int
+    plan: GroupPlan, pixels: Pixels, tmp_path_factory: pytest.TempPathFactory, order: list[int], killed_after: int
 ):
     """Some tiles in some order, then a new process for the rest: the disk holds the same files, byte for byte."""
     folder = tmp_path_factory.mktemp("cubes")

@@ -20,14 +20,14 @@ from shdask.fetch.client import Fetched, Spent
 from shdask.fetch.process import fetch_tile, window_body
 from shdask.inputs import read_area
 from shdask.model import Tile, Window
-from shdask.plan.cube import CubePlan, make_plan
+from shdask.plan.group import GroupPlan, make_group
 from shdask.plan.spec import CubeSpec
 from shdask.settings import DEPLOYMENTS
 
 LEFT, TOP, RES = 500000.0, 5105600.0, 20.0
 
 
-def _make_plan() -> CubePlan:
+def _make_plan() -> GroupPlan:
     """280 x 300 pixels (y, x) in nine tiles of 128."""
     area = (LEFT, TOP - 280 * RES, LEFT + 300 * RES, TOP)
     spec = CubeSpec(
@@ -39,7 +39,7 @@ def _make_plan() -> CubePlan:
         layers={"s2": {"collection": "sentinel-2-l2a", "bands": ["B02", "SCL"], "max_cloud_cover": 0.29}},
         store={"chunk_px": 64, "tile_px": 128},
     )
-    return make_plan(spec, area=read_area(area, crs="EPSG:32633"), like=None, deployment=DEPLOYMENTS["cdse"])
+    return make_group(spec, area=read_area(area, crs="EPSG:32633"), like=None, deployment=DEPLOYMENTS["cdse"])
 
 
 PLAN = _make_plan()

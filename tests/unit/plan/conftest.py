@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shdask.inputs import ReferenceGrid, read_area
-from shdask.plan.cube import CubePlan, make_plan
+from shdask.plan.group import GroupPlan, make_group
 from shdask.plan.spec import CubeSpec
 from shdask.settings import Deployment
 
@@ -32,15 +32,15 @@ def job() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def plan_of() -> Callable[..., CubePlan]:
+def plan_of() -> Callable[..., GroupPlan]:
     """Plans a job: ``plan_of(aoi, aoi_crs, like=..., field=...)``; fields add to or replace those of a small S2 job."""
 
-    def plan(aoi: Any, aoi_crs: str = "EPSG:32633", *, grid: ReferenceGrid | None = None, **fields: Any) -> CubePlan:
+    def plan(aoi: Any, aoi_crs: str = "EPSG:32633", *, grid: ReferenceGrid | None = None, **fields: Any) -> GroupPlan:
         own = {key: value for key, value in JOB.items() if grid is None or key not in {"crs", "resolution"}}
         like = {} if grid is None else {"like": "grid.tif"}
         spec = CubeSpec(**{**own, "aoi": aoi, "aoi_crs": aoi_crs, **like, **fields})
         area = None if aoi is None else read_area(aoi, crs=aoi_crs)
         deployment = Deployment(name="test", base_url="http://127.0.0.1:1", token_url="http://127.0.0.1:1/token")
-        return make_plan(spec, area=area, like=grid, deployment=deployment)
+        return make_group(spec, area=area, like=grid, deployment=deployment)
 
     return plan

@@ -19,9 +19,9 @@ from pyproj import Transformer
 from shdask.errors import PlanError
 from shdask.inputs import ReferenceGrid, read_reference_grid
 from shdask.model import Band, TimeInterval
-from shdask.plan.cube import CubePlan
+from shdask.plan.group import GroupPlan
 
-PlanOf = Callable[..., CubePlan]
+PlanOf = Callable[..., GroupPlan]
 SMALL = {"chunk_px": 8, "tile_px": 16}
 HOLED = shapely.Polygon(
     shapely.box(500_003, 5_000_007, 500_781, 5_000_613).exterior,
@@ -41,7 +41,7 @@ ISLANDS = st.lists(
 ).map(union_of)
 
 
-def times_covered(plan: CubePlan) -> np.ndarray:
+def times_covered(plan: GroupPlan) -> np.ndarray:
     """How many request windows hold each pixel of the array."""
     count = np.zeros(plan.grid.shape, np.int64)
     for tile in plan.tiles():
@@ -346,7 +346,7 @@ def test_what_changes_pixels_or_layout_changes_the_identity(plan_of: PlanOf, fie
 def test_the_repr_says_what_it_will_cost(plan_of: PlanOf) -> None:
     """62 x 79 px of two 16 bit bands and the mask."""
     assert repr(plan_of(HOLED)).splitlines() == [
-        "CubePlan of sentinel-2-l2a: B02, B03",
+        "GroupPlan of sentinel-2-l2a: B02, B03",
         "  62 x 79 px (y, x) of 10 x 10 in EPSG:32633",
         "  1 tiles of 2048 px",
         "  1 requests, 0.01 PU, 0 s at 300 requests/min",

@@ -15,7 +15,7 @@ from odc.geo.geobox import GeoBox
 
 from shdask.assemble.store import CubeStore, create_or_open
 from shdask.errors import StoreError
-from shdask.plan.cube import CubePlan
+from shdask.plan.group import GroupPlan
 from shdask.serve.open import IncompleteCubeWarning, open_cube
 
 from ..assemble.conftest import Pixels, small_plan  # noqa: TID252  # tests are no installed package
@@ -27,16 +27,16 @@ EPSG = "EPSG:32633"
 
 
 @pytest.fixture(scope="module")
-def plan() -> CubePlan:
+def plan() -> GroupPlan:
     return small_plan()
 
 
 @pytest.fixture(scope="module")
-def pixels(plan: CubePlan) -> Pixels:
+def pixels(plan: GroupPlan) -> Pixels:
     return Pixels.random(plan)
 
 
-def build(plan: CubePlan, pixels: Pixels, path: Path) -> CubeStore:
+def build(plan: GroupPlan, pixels: Pixels, path: Path) -> CubeStore:
     cube = create_or_open(plan, path)
     for tile in plan.tiles():
         cube.write_tile(tile, pixels.of(tile))
@@ -45,7 +45,7 @@ def build(plan: CubePlan, pixels: Pixels, path: Path) -> CubeStore:
 
 
 @pytest.fixture(scope="module")
-def cube(plan: CubePlan, pixels: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cube(plan: GroupPlan, pixels: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(plan, pixels, tmp_path_factory.mktemp("dn") / "cube.zarr").place.path
 
 
@@ -57,7 +57,7 @@ def reflectance(pixels: Pixels, tmp_path_factory: pytest.TempPathFactory) -> Pat
 # Readers that know nothing of us
 
 
-def test_plain_xarray_and_rioxarray_place_the_cube(cube: Path, plan: CubePlan):
+def test_plain_xarray_and_rioxarray_place_the_cube(cube: Path, plan: GroupPlan):
     """CRS, transform and bounds are right without a word from us, as odc-geo has them."""
     dataset = xr.open_zarr(cube)
     box = GeoBox(plan.grid.shape, rasterio.Affine(10, 0, 500000, 0, -10, 5000000), EPSG)
@@ -235,7 +235,7 @@ def test_another_layer_is_an_error_that_names_the_one_there(cube: Path):
         open_cube(cube, layer="s1")
 
 
-def test_an_incomplete_cube_warns(plan: CubePlan, tmp_path: Path):
+def test_an_incomplete_cube_warns(plan: GroupPlan, tmp_path: Path):
     """A cube with missing tiles can be opened, and says so."""
     create_or_open(plan, tmp_path / "cube.zarr")
     with pytest.warns(IncompleteCubeWarning, match="is not complete"):
@@ -271,7 +271,7 @@ def test_an_unsharded_cube_opens_the_same(pixels: Pixels, cube: Path, tmp_path: 
 
 def test_a_job_is_not_opened_before_it_is_built(cube: Path):
     """A spec or plan is told apart from a path, with the cure."""
-    with pytest.raises(StoreError, match=r"CubePlan is no cube; build it first"):
+    with pytest.raises(StoreError, match=r"GroupPlan is no cube; build it first"):
         open_cube(small_plan())  # type: ignore[arg-type]  # what a newcomer tries
 
 
