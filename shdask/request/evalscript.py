@@ -1,4 +1,4 @@
-"""Writes the evalscript that returns bands as they are, with the data mask as the last one. Pure.
+"""Writes the evalscripts that return bands, as they are or encoded, with the data mask as the last band. Pure.
 
 Refuses to know collections: which band exists, and in which units, is the plan's business.
 """
@@ -6,7 +6,10 @@ Refuses to know collections: which band exists, and in which units, is the plan'
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
 from types import MappingProxyType
 
 from shdask.errors import PlanError
@@ -19,50 +22,134 @@ SAMPLE_DTYPES: Mapping[str, str] = MappingProxyType(
 )
 """The service's sample types and the numpy dtype of the TIFF they give."""
 
-_TEMPLATE = """\
+_RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
+    {"UINT8": (0, 255), "INT8": (-128, 127), "UINT16": (0, 65535), "INT16": (-32768, 32767)}
+)
+
+_SETUP = """\
 //VERSION=3
 function setup() {{
   return {{
     input: [{{bands: {bands}, units: {units}}}],
-    output: {{id: "default", bands: {count}, sampleType: "{sample_type}"}}
+    output: {{id: "default", bands: {count}, sampleType: "{sample_type}"}},
+    mosaicking: "{mosaicking}"
   }};
 }}
-function evaluatePixel(sample) {{
-  return [{samples}];
+function read(sample) {{
+  const {values};
+  if (!({is_valid})) return {nothing};
+  return [{stored}, sample.dataMask];
+}}
+"""
+
+_ONE_DATE = """\
+function evaluatePixel(sample) {
+  return read(sample);
+}
+"""
+
+# An orbit's dateFrom is documented as ISO text where pixels are evaluated, and shown as a Date in examples before that.
+# The documentation has one orbit a day; where there were two, the first with data is taken.
+_MANY_DATES = """\
+const SLOTS = new Map({dates}.map((day, index) => [day, index * {count}]));
+function slotOf(orbit) {{
+  const from = orbit.dateFrom;
+  return SLOTS.get((typeof from === "string" ? from : new Date(from).toISOString()).slice(0, 10));
+}}
+function preProcessScenes(collections) {{
+  collections.scenes.orbits = collections.scenes.orbits.filter((orbit) => slotOf(orbit) !== undefined);
+  return collections;
+}}
+function evaluatePixel(samples, scenes) {{
+  const result = new Array({total}).fill(0);
+  for (let i = 0; i < samples.length; i++) {{
+    const slot = slotOf(scenes.orbits[i]);
+    if (slot === undefined || result[slot + {band_count}] > 0) continue;
+    const values = read(samples[i]);
+    for (let k = 0; k < {count}; k++) result[slot + k] = values[k];
+  }}
+  return result;
 }}
 """
 
 
-def make_evalscript(bands: Sequence[str], units: Sequence[str], sample_type: str) -> str:
-    """An evalscript (V3, SIMPLE mosaicking) whose output ``default`` holds ``bands`` and then dataMask. Pure.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestedBand:
+    """One band of a picture: what is asked for, and how the service encodes it before it is sent.
 
-    ``units`` holds one of the service's unit names per band, such as DN or REFLECTANCE. The picture has
-    ``len(bands) + 1`` bands of ``sample_type`` (a key of ``SAMPLE_DTYPES``).
-    Raises PlanError for a band name that is no ASCII identifier, a band given twice or none at all, dataMask among
-    the bands, a unit missing, or an unknown sample type.
+    With ``scale`` the service sends (f(v) - offset) / scale, which integer sample types round half up and clamp;
+    f is 10 log10 where ``db``, else nothing. The value is then what was sent x scale + offset.
     """
-    _check_bands(bands)
-    if len(units) != len(bands):
-        raise PlanError(f"{len(bands)} bands but {len(units)} units; give one unit per band")
+
+    name: str
+    unit: str
+    """One of the service's unit names, such as DN or REFLECTANCE."""
+    scale: float | None = None
+    """None sends f(v) itself."""
+    offset: float = 0.0
+    db: bool = False
+    """Whether decibels of the value are sent, for LINEAR_POWER."""
+
+    def __post_init__(self) -> None:
+        if not (self.name.isascii() and self.name.isidentifier()):
+            raise PlanError(f"band {self.name!r} cannot stand in an evalscript: use letters, digits and underscores")
+        if self.name == DATA_MASK:
+            raise PlanError(f"{DATA_MASK} is always fetched; leave it out of the bands")
+        if self.scale is not None and not (math.isfinite(self.scale) and self.scale > 0):
+            raise PlanError(f"band {self.name}: scale = {self.scale} is not a number above 0")
+        if not math.isfinite(self.offset) or (self.scale is None and self.offset != 0):
+            raise PlanError(f"band {self.name}: offset = {self.offset} must be finite, and needs a scale beside it")
+
+
+def make_evalscript(bands: Sequence[RequestedBand], sample_type: str, *, dates: Sequence[date] = ()) -> str:
+    """An evalscript (V3) whose output ``default`` holds ``bands`` and then dataMask, all of ``sample_type``. Pure.
+
+    Without ``dates``: SIMPLE mosaicking, ``len(bands) + 1`` bands. With them: ORBIT mosaicking, which the service cuts
+    by UTC days; date by date, in this order, the bands and the mask of that day. A date without data is 0 with
+    mask 0; days that are not named are filtered out before they are paid for.
+    ``sample_type`` is a key of ``SAMPLE_DTYPES``. Where the mask is 0, or a value is no finite number (the logarithm
+    of 0, a gap in the source), all bands and the mask are 0: what the service makes of NaN in integers is not known.
+    Raises PlanError for no band or one given twice, a date given twice, or an unknown sample type.
+    """
+    names = [band.name for band in bands]
+    if not names:
+        raise PlanError("a layer needs at least one band")
+    if len(set(names)) != len(names):
+        raise PlanError(f"a band is named twice: {', '.join(names)}")
+    if len(set(dates)) != len(dates):
+        raise PlanError(f"a date is named twice: {', '.join(map(str, dates))}")
     if sample_type not in SAMPLE_DTYPES:
         raise PlanError(f"sample type {sample_type!r} is not known; choose one of {', '.join(SAMPLE_DTYPES)}")
-    names = [*bands, DATA_MASK]
-    return _TEMPLATE.format(
-        bands=json.dumps(names),
-        units=json.dumps([*units, "DN"]),
-        count=len(names),
+    count = len(names) + 1
+    sizes = {"band_count": len(names), "count": count, "total": max(1, len(dates)) * count}
+    setup = _SETUP.format(
+        bands=json.dumps([*names, DATA_MASK]),
+        units=json.dumps([*(band.unit for band in bands), "DN"]),
+        count=sizes["total"],
         sample_type=sample_type,
-        samples=", ".join(f"sample.{name}" for name in names),
+        mosaicking="ORBIT" if dates else "SIMPLE",
+        values=", ".join(f"v{index} = {_value(band)}" for index, band in enumerate(bands)),
+        is_valid=" && ".join(["sample.dataMask > 0", *(f"Number.isFinite(v{index})" for index in range(len(bands)))]),
+        stored=", ".join(_clamped(f"v{index}", band, sample_type) for index, band in enumerate(bands)),
+        nothing=json.dumps([0] * count),
     )
+    if not dates:
+        return setup + _ONE_DATE
+    return setup + _MANY_DATES.format(dates=json.dumps([f"{day:%Y-%m-%d}" for day in dates]), **sizes)
 
 
-def _check_bands(bands: Sequence[str]) -> None:
-    if not bands:
-        raise PlanError("a layer needs at least one band")
-    for name in bands:
-        if not (name.isascii() and name.isidentifier()):
-            raise PlanError(f"band {name!r} cannot stand in an evalscript: use letters, digits and underscores")
-        if name == DATA_MASK:
-            raise PlanError(f"{DATA_MASK} is always fetched; leave it out of the bands")
-    if len(set(bands)) != len(bands):
-        raise PlanError(f"a band is named twice: {', '.join(bands)}")
+def _value(band: RequestedBand) -> str:
+    value = f"sample.{band.name}"
+    if band.db:
+        value = f"10 * Math.log10({value})"
+    if band.scale is None:
+        return value
+    return f"({value} - ({float(band.offset)!r})) / {float(band.scale)!r}"
+
+
+def _clamped(name: str, band: RequestedBand, sample_type: str) -> str:
+    """As the page on evalscripts has it; the page on the DEM still says that larger numbers wrap around."""
+    if band.scale is None or sample_type not in _RANGES:
+        return name
+    low, high = _RANGES[sample_type]
+    return f"Math.min(Math.max({name}, {low}), {high})"

@@ -166,6 +166,6 @@ def test_a_script_that_throws_is_the_scripts_fault(emulator: Any, open_room: Any
     room = open_room(emulator)
     plan = plan_of(room)
     body = window_body(plan, plan.tile(0).extent)
-    body["evalscript"] = body["evalscript"].replace("return [sample", "throw new Error('odd'); return [sample")
+    body["evalscript"] = body["evalscript"].replace("const v0", "throw new Error('odd'); const v0")
     with pytest.raises(RequestRejected, match="odd"):
         room.client.process(body, 1.0, len)
