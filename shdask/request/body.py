@@ -12,7 +12,7 @@ from typing import Any
 
 from shdask.errors import PlanError
 from shdask.model import TimeInterval
-from shdask.request.parts import body_json, input_json, output_json, response_json
+from shdask.request.parts import body_json, input_json, output_json, response_json, without_none
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -25,22 +25,30 @@ def data_json(
     mosaicking_order: str | None = None,
     upsampling: str | None = None,
     downsampling: str | None = None,
+    identifier: str | None = None,
+    data_filter: Mapping[str, Any] | None = None,
+    processing: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """One entry of ``input.data``; what is None is left out, so that the service's default holds. Pure.
 
     ``max_cloud_cover`` is a share, 0 to 1, and is sent as whole percent. Resampling names are the service's:
-    NEAREST, BILINEAR, BICUBIC. Raises PlanError for a share outside 0 to 1 and for an interval without a millisecond.
+    NEAREST, BILINEAR, BICUBIC. ``identifier`` names the entry for a script that reads several of them;
+    ``data_filter`` and ``processing`` are the collection's own options, by the service's names.
+    Raises PlanError for a share outside 0 to 1, for an interval without a millisecond, and for an option that is
+    said twice.
     """
     cloud = None if max_cloud_cover is None else _percent(max_cloud_cover)
     resampling = {"upsampling": upsampling, "downsampling": downsampling}
+    chosen = {
+        "timeRange": None if interval is None else time_range_json(interval),
+        "maxCloudCoverage": cloud,
+        "mosaickingOrder": mosaicking_order,
+    }
     return input_json(
         collection,
-        data_filter={
-            "timeRange": None if interval is None else time_range_json(interval),
-            "maxCloudCoverage": cloud,
-            "mosaickingOrder": mosaicking_order,
-        },
-        processing={key: value and value.upper() for key, value in resampling.items()},
+        identifier=identifier,
+        data_filter=_join(chosen, data_filter or {}),
+        processing=_join({key: value and value.upper() for key, value in resampling.items()}, processing or {}),
     )
 
 
@@ -90,6 +98,14 @@ def encode_json(body: Mapping[str, Any]) -> bytes:
     except ValueError as error:
         raise PlanError(f"the request cannot be written as JSON: {error}") from error
     return text.encode()
+
+
+def _join(chosen: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    chosen = without_none(chosen)
+    twice = sorted(chosen.keys() & more.keys())
+    if twice:
+        raise PlanError(f"{', '.join(twice)} is said twice, as an option and by the layer's own field; leave one out")
+    return {**chosen, **more}
 
 
 def _percent(share: float) -> int:

@@ -105,3 +105,28 @@ def test_a_number_json_cannot_hold_is_refused():
     """Python would write NaN, which no JSON parser must accept."""
     with pytest.raises(PlanError, match="cannot be written as JSON"):
         encode_json({"bbox": [float("nan")]})
+
+
+def test_a_collections_own_options_stand_beside_the_layers() -> None:
+    """Radar as it should be: filtered, orthorectified, and named for a script that reads it beside others."""
+    found = data_json(
+        "sentinel-1-grd",
+        interval=None,
+        mosaicking_order="mostRecent",
+        upsampling="bilinear",
+        identifier="radar",
+        data_filter={"polarization": "DV"},
+        processing={"orthorectify": True},
+    )
+    assert found == {
+        "type": "sentinel-1-grd",
+        "id": "radar",
+        "dataFilter": {"mosaickingOrder": "mostRecent", "polarization": "DV"},
+        "processing": {"upsampling": "BILINEAR", "orthorectify": True},
+    }
+
+
+def test_an_option_is_not_said_twice() -> None:
+    """Else the later would win in silence."""
+    with pytest.raises(PlanError, match="mosaickingOrder is said twice"):
+        data_json("s", mosaicking_order="leastCC", data_filter={"mosaickingOrder": "mostRecent"})
