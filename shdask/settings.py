@@ -26,6 +26,8 @@ class Deployment:
     base_url: str
     token_url: str
     process_path: str = "/api/v1/process"
+    catalog_path: str = "/api/v1/catalog/1.0.0"
+    """All deployments have this family of paths; ``/catalog/v1`` is the newer one, not known to be everywhere."""
     requests_per_minute: float = 300.0
     """The smallest published plan's rate, until the account's own is given."""
     pu_per_minute: float = 300.0

@@ -106,14 +106,32 @@ class ServiceClient:
             RateLimited, ServiceUnavailable, TransportError, DecodeError: asking again did not help.
 
         """
-        url = self._deployment.base_url + self._deployment.process_path
+        return self._buy(self._deployment.process_path, body, pu, decode, accept=accept, spent=spent)
+
+    def search(
+        self, body: Mapping[str, Any], pu: float, decode: Callable[[bytes], T], *, spent: Spent | None = None
+    ) -> Fetched[T]:
+        """Buys one page of a search from the Catalog, as ``process`` buys a picture, and raises as it does."""
+        # application/json is refused since version 1.0.0 of the Catalog
+        return self._buy(self._deployment.catalog_path + "/search", body, pu, decode, accept="*/*", spent=spent)
+
+    def _buy(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        pu: float,
+        decode: Callable[[bytes], T],
+        *,
+        accept: str,
+        spent: Spent | None,
+    ) -> Fetched[T]:
         headers = {"Content-Type": "application/json", "Accept": accept}
-        payload = encode_json(body)
         spent = Spent() if spent is None else spent
 
         def read(answer: HttpAnswer) -> T:
             return decode(answer.body)
 
+        url, payload = self._deployment.base_url + path, encode_json(body)
         value = self._call("POST", url, headers=headers, payload=payload, pu=pu, read=read, spent=spent)
         return Fetched(value=value, spent=spent)
 

@@ -63,7 +63,7 @@ def _scene_json(scene: Acquisition) -> dict[str, Any]:
         "id": scene.id,
         "time": _time_json(scene.time),
         **{name: value for name, value in told.items() if value not in {None, ""}},
-        "footprint": _lists(mapping(scene.footprint)),
+        "footprint": _lists(mapping(scene.footprint)),  # type: ignore[arg-type]  # the stubs know two classes of geometry
     }
 
 
