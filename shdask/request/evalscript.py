@@ -135,7 +135,7 @@ def make_evalscript(bands: Sequence[RequestedBand], sample_type: str, *, dates: 
     )
     if not dates:
         return setup + _ONE_DATE
-    return setup + _MANY_DATES.format(dates=json.dumps([f"{day:%Y-%m-%d}" for day in dates]), **sizes)
+    return setup + _MANY_DATES.format(dates=json.dumps([day.isoformat()[:10] for day in dates]), **sizes)
 
 
 def _value(band: RequestedBand) -> str:
