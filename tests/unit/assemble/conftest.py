@@ -27,6 +27,9 @@ L_SHAPE = [
     (500000, 5000000),
 ]
 
+TILES = (0, 1, 3, 4, 5, 6, 7, 8)
+"""Indices of its tiles: 2 would be the one in the north-east."""
+
 
 def small_plan(*, sharded: bool = True, crs: str = "EPSG:32633", resolution: float = 10, **changes: Any) -> GroupPlan:
     """A plan of B04 and SCL as DN; ``changes`` are fields of its layer."""

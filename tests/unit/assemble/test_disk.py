@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from shdask.assemble.disk import DiskPlace, cube_path, disk_errors
@@ -40,14 +39,25 @@ def test_objects_are_listed_by_row_and_column(tmp_path: Path):
     files = [tmp_path / "data_mask" / "c" / str(row) / str(column) for row, column in places]
     [file.parent.mkdir(parents=True, exist_ok=True) for file in files]
     [file.touch() for file in [*files, files[0].with_suffix(".abc.partial")]]
-    rows, columns = DiskPlace(path=tmp_path).list_objects("data_mask")
-    assert sorted(zip(rows.tolist(), columns.tolist(), strict=True)) == places
+    found = DiskPlace(path=tmp_path).list_objects("data_mask")
+    assert sorted(map(tuple, found.tolist())) == places
 
 
-def test_an_array_without_objects_lists_none(tmp_path: Path):
+def test_objects_of_an_array_with_time_are_listed_by_step_row_and_column(tmp_path: Path):
+    """A step or a row of which nothing is left lists nothing, and neither does what is no number."""
+    places = [(0, 0, 3), (0, 12, 0), (10, 0, 0)]
+    files = [tmp_path / "data_mask" / "c" / "/".join(map(str, place)) for place in places]
+    [file.parent.mkdir(parents=True, exist_ok=True) for file in files]
+    [file.touch() for file in [*files, files[0].with_suffix(".abc.partial")]]
+    [(tmp_path / "data_mask" / "c" / folder).mkdir(parents=True) for folder in ("2/7", "5", ".trash/0")]
+    found = DiskPlace(path=tmp_path).list_objects("data_mask", 3)
+    assert sorted(map(tuple, found.tolist())) == places
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_an_array_without_objects_lists_none(tmp_path: Path, dimensions: int):
     """A cube without a tile has no folder of shards yet."""
-    rows, columns = DiskPlace(path=tmp_path).list_objects("data_mask")
-    np.testing.assert_array_equal((rows.size, columns.size), (0, 0))
+    assert DiskPlace(path=tmp_path).list_objects("data_mask", dimensions).shape == (0, dimensions)
 
 
 def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -24,6 +24,8 @@ from shdask.assemble.store import CubeStore, create_or_open
 from shdask.errors import WrongStore
 from shdask.model import TileEvent, TileState
 
+from .conftest import TILES
+
 JOB = "/jobs/a job.toml"
 NOBODY = 2**22 + 1
 """No process has so high a number: Linux ends at 2**22."""
@@ -89,14 +91,14 @@ def test_an_error_that_several_tiles_met_is_told_once(cube) -> None:
 
 def test_what_is_left_is_priced_by_its_pixels(cube, plan) -> None:
     """The projection's share of the tiles that are neither written nor empty."""
-    build(cube, *(event(tile) for tile in range(7)))
-    left = plan.window_pu(plan.tile(7).windows[0])
+    build(cube, *(event(tile) for tile in TILES[:7]))
+    left = plan.window_pu(plan.tile(8).windows[0])
     assert read_status(cube.place).pu_left == pytest.approx(left)
 
 
 def test_a_cube_with_nothing_left_needs_nothing(cube) -> None:
     """There is no command to run."""
-    build(cube, *(event(tile) for tile in range(8)))
+    build(cube, *(event(tile) for tile in TILES))
     assert (read_status(cube.place).pu_left, read_status(cube.place).command) == (0.0, None)
 
 
@@ -175,14 +177,14 @@ def test_the_end_is_estimated_from_the_last_tiles(cube) -> None:
     now = time.time()
     with Ledger.open(cube.place) as ledger:
         ledger.begin_run(pu_projected=1.0)
-        ledger.append([event(tile, finished=now - 4 + tile) for tile in range(4)])
+        ledger.append([event(tile, finished=now - 4 + place) for place, tile in enumerate(TILES[:4])])
         low, high = read_status(cube.place).eta_s
     assert 4.0 <= low <= high < 60.0
 
 
 def test_tiles_that_wait_for_the_store_are_told(cube, spool, pixels) -> None:
     """They are paid for; those of other cubes are not counted."""
-    tile = cube.plan.tile(2)
+    tile = cube.plan.tile(3)
     spool.keep(spool_name(cube, tile, "a" * 64), pixels.of(tile))
     spool.keep("0123456789abcdef-2-b.npz", pixels.of(tile))
     build(cube, exit_code=5, error="StoreUnavailable: full")

@@ -16,14 +16,16 @@ from shdask.assemble.verify import VerifyReport, forget, verify_cube
 from shdask.errors import StoreUnavailable, WrongStore
 from shdask.model import TileData, TileEvent, TileState
 
+from .conftest import TILES
+
 
 @pytest.fixture(params=[True, False], ids=["sharded", "unsharded"])
 def cube(request, make_small_plan, pixels, tmp_path) -> CubeStore:
     """Seven tiles written, the last one empty, all with their rows."""
     made = create_or_open(make_small_plan(sharded=request.param), tmp_path / "cube")
     with Ledger.open(made.place) as ledger:
-        ledger.append([record(made, index, pixels.of(made.plan.tile(index))) for index in range(7)])
-        ledger.append([TileEvent(tile=7, state=TileState.EMPTY)])
+        ledger.append([record(made, index, pixels.of(made.plan.tile(index))) for index in TILES[:7]])
+        ledger.append([TileEvent(tile=8, state=TileState.EMPTY)])
     made.mark_complete(pu_spent=1.0)
     return made
 
@@ -75,32 +77,32 @@ def test_other_pixels_are_found_though_they_can_be_read(cube, pixels):
 
 def test_a_lost_mark_is_a_missing_tile(cube):
     """The next build fetches it again by itself."""
-    tile = cube.plan.tile(2)
+    tile = cube.plan.tile(3)
     cube.place.remove("data_mask/c/{}/{}".format(*cube.layout.mark(tile)))
     report = verify_cube(cube.place)
-    assert (report.missing, report.broken, report.whole) == ((2,), {}, False)
+    assert (report.missing, report.broken, report.whole) == ((3,), {}, False)
 
 
 def test_a_tile_without_a_row_is_told_apart(cube, pixels):
     """It can be read; nothing tells whether it is right."""
-    record(cube, 7, pixels.of(cube.plan.tile(7)))
+    record(cube, 8, pixels.of(cube.plan.tile(8)))
     report = verify_cube(cube.place)
-    assert (report.unrecorded, report.sound, report.whole) == ((7,), 7, True)
+    assert (report.unrecorded, report.sound, report.whole) == ((8,), 7, True)
 
 
 def test_a_tile_without_a_row_that_cannot_be_read_is_broken(cube, pixels):
     """Nobody needs a checksum for that."""
-    record(cube, 7, pixels.of(cube.plan.tile(7)))
-    key = "data_mask/c/{}/{}".format(*cube.layout.mark(cube.plan.tile(7)))
+    record(cube, 8, pixels.of(cube.plan.tile(8)))
+    key = "data_mask/c/{}/{}".format(*cube.layout.mark(cube.plan.tile(8)))
     cube.place.write(key, b"nonsense")
-    assert list(verify_cube(cube.place).broken) == [7]
+    assert list(verify_cube(cube.place).broken) == [8]
 
 
 def test_forgotten_tiles_and_only_they_are_fetched_again(cube):
     """Their marks are gone, their rows say nothing more, and the cube is not complete."""
     forget(cube.place, [1, 4])
     states = known_states(cube.plan, cube, read_ledger(cube.place))
-    assert states.tolist() == [1, 0, 1, 1, 0, 1, 1, 2]
+    assert states.tolist() == [1, 0, 0, 1, 0, 1, 1, 1, 2]
     assert read_root_attributes(cube.place)["complete"] is False
     assert read_status(cube.place).untried == 2
 
@@ -112,6 +114,14 @@ def test_a_forgotten_tile_that_is_bought_again_is_sound(cube, pixels):
     with Ledger.open(cube.place) as ledger:
         ledger.append([record(cube, 0, pixels.of(cube.plan.tile(0)))])
     assert verify_cube(cube.place).whole
+
+
+@pytest.mark.parametrize("index", [-1, 2, 9])
+def test_what_is_no_tile_of_the_cube_is_not_forgotten(cube, index):
+    """Outside the area, or outside the array; what was named beside it stays."""
+    with pytest.raises(IndexError, match=f"tile {index} is none of the cube's"):
+        forget(cube.place, [0, index])
+    assert verify_cube(cube.place).sound == 7
 
 
 def test_nothing_to_forget_changes_nothing(cube):
@@ -196,5 +206,5 @@ def test_a_report_is_json(cube):
 def test_checksums_are_of_pixels_whatever_the_layout(make_small_plan, pixels, tmp_path):
     """A cube of chunks and one of shards have the same rows."""
     cubes = [create_or_open(make_small_plan(sharded=sharded), tmp_path / str(sharded)) for sharded in (True, False)]
-    sums = [record(cube, index, pixels.of(cube.plan.tile(index))).checksum for cube in cubes for index in range(8)]
+    sums = [record(cube, index, pixels.of(cube.plan.tile(index))).checksum for cube in cubes for index in TILES]
     np.testing.assert_array_equal(sums[:8], sums[8:])
