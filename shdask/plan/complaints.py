@@ -6,7 +6,7 @@ Refuses to know how a job is planned.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 T = TypeVar("T")
-LATER = frozenset({"delivery", "evalscript", "input_bands", "mosaicking", "outputs", "route"})
+LATER = frozenset({"delivery"})
 """Keys of jobs that this version does not build."""
-NOT_BUILT = "this version builds one mosaic layer from bands with the Process API"
+NOT_BUILT = "this version builds with the Process API alone"
+EVERY = "*"
+"""A name that stands for all, and is not in the job."""
 SECRETS = frozenset({"client_id", "client_secret", "sh_client_id", "sh_client_secret"})
 EXAMPLES = {
     "bands": '["B02", "B03"]',
@@ -97,8 +99,9 @@ def _place(loc: tuple[int | str, ...], model: type[BaseModel]) -> tuple[list[str
         if inner is None:
             place[-1] += "".join(f"[{part}]" for part in rest if isinstance(part, int))
             break
-        if inner is not getattr(holder.model_fields[key], "annotation", None) and rest:
-            place.append(str(rest.pop(0)))
+        if get_origin(getattr(holder.model_fields[key], "annotation", None)) is dict and rest:
+            name = str(rest.pop(0))
+            place += [name] if name != EVERY else []
         holder = inner if rest else holder
     return place, holder
 
@@ -144,9 +147,6 @@ def _text(detail: ErrorDetails, holder: type[BaseModel], model: type[BaseModel])
     if kind == "value_error":
         return str(context["error"])
     if kind == "literal_error":
-        later = f"; {NOT_BUILT}" if key == "cadence" else ""
-        return f"{given!r} is not one of {context['expected']}{later}"
-    if kind == "too_long" and key == "layers":
-        return f"{len(given)} layers are given; {NOT_BUILT}: write one job file for each layer"
+        return f"{given!r} is not one of {context['expected']}"
     message = PLAIN.get(kind, detail["msg"].removeprefix("Input "))
     return f"{message} (given: {given!r}){example}"

@@ -1,4 +1,4 @@
-"""What the user wants: area, grid, time, one layer of bands, storage and service; from Python or from a job file.
+"""What the user wants: area, grid, time, layers, storage and service; from Python or from a job file.
 
 Refuses to know how any of it is planned; says of every wrong value where it stands and what would be right.
 """
@@ -6,114 +6,32 @@ Refuses to know how any of it is planned; says of every wrong value where it sta
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, FiniteFloat, PositiveInt, PrivateAttr, ValidationInfo, field_validator
+from pydantic import Field, FiniteFloat, PositiveInt, PrivateAttr, field_validator
 from pydantic import model_validator as check_model
 
 from shdask.errors import PlanError
 from shdask.model import TimeInterval
 from shdask.plan.complaints import Table, complain, unknown_key
-from shdask.request.collections import BandInfo, Collection, closest, find_collection
+from shdask.plan.layer_spec import MOSAIC, RESERVED, Layer
+from shdask.plan.source_spec import Days, interval_of, needs_time
+from shdask.request.collections import closest
 from shdask.settings import DEPLOYMENTS
+
+__all__ = ["CubeSpec", "Layer", "ServiceOptions", "StoreOptions"]
 
 MAX_TILE_PX = 2500
 """Longest side of one Process request, in pixels (API reference of the service)."""
 
 
-def _check_days(days: tuple[date, date]) -> tuple[date, date]:
-    if days[0] > days[1]:
-        raise ValueError(f"the first day, {days[0]}, is after the last, {days[1]}; swap them")
-    return days
-
-
-Days = Annotated[tuple[date, date], AfterValidator(_check_days)]
-"""First and last day, both included."""
 PositiveFinite = Annotated[FiniteFloat, Field(gt=0)]
-
-
-class Layer(Table):
-    """One mosaic of one collection: a stored array for each band."""
-
-    collection: str
-    bands: tuple[str, ...] = Field(min_length=1)
-    units: Literal["DN", "REFLECTANCE"] = "DN"
-    """Of bands that have both; others keep their only unit."""
-    cadence: Literal["mosaic"] = "mosaic"
-    mosaicking_order: Literal["mostRecent", "leastRecent", "leastCC"] = "mostRecent"
-    max_cloud_cover: FiniteFloat | None = None
-    """Share of a scene, 0 to 1."""
-    resampling: Literal["nearest", "bilinear", "bicubic"] = "nearest"
-    time: Days | None = None
-    """Overrides the cube's."""
-
-    @field_validator("collection")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        find_collection(name)
-        return name
-
-    @field_validator("bands")
-    @classmethod
-    def _can_be_bought(cls, bands: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        twice = sorted({band for band in bands if bands.count(band) > 1})
-        if twice:
-            raise ValueError(f"{', '.join(twice)} is named more than once; name each band once")
-        for reserved in {"data_mask", "dataMask", "tile_state", "spatial_ref", "x", "y", "time"} & set(bands):
-            raise ValueError(f"{reserved!r} is a name the cube itself uses; leave it out (data_mask is always stored)")
-        for band in (_band(info, name) for name in bands):
-            if band and band.dtype not in {"uint8", "uint16"}:
-                raise ValueError(
-                    f"{band.name} ({band.units[0]}) needs 32 bit values, and this version buys 16 bit; leave it out"
-                )
-        return bands
-
-    @field_validator("units")
-    @classmethod
-    def _has_reflectance(cls, units: str, info: ValidationInfo) -> str:
-        bands = [_band(info, name) for name in info.data.get("bands", ())]
-        if units == "REFLECTANCE" and bands and not any(band and band.reflectance_per_dn for band in bands):
-            raise ValueError("none of these bands can be had as REFLECTANCE; use DN")
-        return units
-
-    @field_validator("mosaicking_order")
-    @classmethod
-    def _has_cloud_order(cls, order: str, info: ValidationInfo) -> str:
-        collection = _collection(info)
-        if order == "leastCC" and collection and not collection.has_clouds:
-            raise ValueError(f"{collection.name} has no cloud cover to order by; use mostRecent or leastRecent")
-        return order
-
-    @field_validator("max_cloud_cover")
-    @classmethod
-    def _is_share(cls, share: float | None, info: ValidationInfo) -> float | None:
-        collection = _collection(info)
-        if share is None:
-            return None
-        if share > 1:
-            cure = f": write {share / 100:g}" if share <= 100 else ""  # noqa: PLR2004  # per cent
-            raise ValueError(f"{share:g} is more than the whole scene; it is a share from 0 to 1{cure}")
-        if share < 0:
-            raise ValueError(f"{share:g} is below 0; it is a share from 0 to 1")
-        if collection and not collection.has_clouds:
-            raise ValueError(f"{collection.name} has no cloud cover to filter by; leave it out")
-        return share
-
-    @field_validator("resampling")
-    @classmethod
-    def _keeps_classes(cls, resampling: str, info: ValidationInfo) -> str:
-        bands = (_band(info, name) for name in info.data.get("bands", ()))
-        classes = [band.name for band in bands if band and band.classes]
-        if classes and resampling != "nearest":
-            raise ValueError(
-                f"{', '.join(classes)} holds class codes, which {resampling} would mix, and one request has one "
-                f"resampling; use nearest, or build {', '.join(classes)} as a cube of its own"
-            )
-        return resampling
+UTM_ZONES = "utm-zones"
+LAYER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 class StoreOptions(Table):
@@ -165,7 +83,8 @@ class CubeSpec(Table):
     aoi_layer: str | None = None
     aoi_where: str | None = None
     crs: str | None = None
-    """``EPSG:n`` (also taken: n, or a CRS object), or ``utm`` for the zone that holds the area's centre."""
+    """``EPSG:n`` (also taken: n, or a CRS object), ``utm`` for the zone that holds the area's centre, or ``utm-zones``
+    for a group per zone."""
     resolution: float | tuple[float, float] | None = None
     """CRS units; one number, or (x, y)."""
     origin: tuple[FiniteFloat, FiniteFloat] | None = None
@@ -178,7 +97,7 @@ class CubeSpec(Table):
     extent: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat] | None = None
     """(left, bottom, right, top) of the array; the area's bounds where left out."""
     time: Days | None = None
-    layers: dict[str, Layer] = Field(min_length=1, max_length=1)
+    layers: dict[str, Layer] = Field(min_length=1)
     store: StoreOptions = StoreOptions()
     service: ServiceOptions = ServiceOptions()
     _folder: Path | None = PrivateAttr(default=None)
@@ -190,17 +109,31 @@ class CubeSpec(Table):
 
     @property
     def layer(self) -> tuple[str, Layer]:
-        """The one layer and its name."""
+        """The first layer and its name."""
         return next(iter(self.layers.items()))
 
     @property
     def interval(self) -> TimeInterval | None:
-        """The layer's time, half-open in UTC; None where the job gives none."""
-        days = self.layer[1].time or self.time
-        if days is None:
-            return None
-        first, last = (datetime.combine(day, time(), tzinfo=UTC) for day in days)
-        return TimeInterval(start=first, end=last + timedelta(days=1))
+        """The first layer's time, half-open in UTC; None where it has none."""
+        return self.interval_of(self.layer[0])
+
+    def interval_of(self, name: str) -> TimeInterval | None:
+        """The time of the layer called ``name``, half-open in UTC; None where it has none, or the job gives none."""
+        layer = self.layers[name]
+        return None if layer.is_timeless else interval_of(layer.time or self.time)
+
+    def with_scripts(self) -> Self:
+        """The same spec with the texts of its scripts in place of their paths; reads those files.
+
+        Raises PlanError with the place where one cannot be read.
+        """
+        layers = {}
+        for name, layer in self.layers.items():
+            try:
+                layers[name] = layer.with_script(self.folder)
+            except PlanError as error:
+                raise PlanError(f"layers.{name}.{error}") from error
+        return self.model_copy(update={"layers": layers})
 
     @field_validator("crs", mode="before")
     @classmethod
@@ -210,10 +143,9 @@ class CubeSpec(Table):
 
     @field_validator("crs")
     @classmethod
-    def _is_one_grid(cls, crs: str | None) -> str | None:
-        if crs is not None and crs.lower() in {"utm-zones", "utm_zones"}:
-            raise ValueError(f"{crs!r} (a group per zone) is not built by this version; use 'utm' or 'EPSG:n'")
-        return crs
+    def _is_spelt(cls, crs: str | None) -> str | None:
+        is_zones = crs is not None and crs.lower().replace("_", "-") == UTM_ZONES
+        return UTM_ZONES if is_zones else crs
 
     @field_validator("resolution", mode="plain")
     @classmethod
@@ -233,6 +165,20 @@ class CubeSpec(Table):
             raise ValueError(f"{list(box)} is not [left, bottom, right, top]")
         return box
 
+    @field_validator("layers")
+    @classmethod
+    def _have_names(cls, layers: dict[str, Layer]) -> dict[str, Layer]:
+        """Names of groups, also where a file system does not tell small letters from capitals."""
+        lower = [name.lower() for name in layers]
+        for name in layers:
+            if not LAYER_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} cannot be a group's name; use letters, digits, hyphens and underscores")
+            if name in RESERVED:
+                raise ValueError(f"{name!r} is a name the cube itself uses; call the layer otherwise")
+            if lower.count(name.lower()) > 1:
+                raise ValueError(f"{name!r} differs from another layer by capitals alone; call it otherwise")
+        return layers
+
     @check_model(mode="after")
     def _is_complete(self) -> Self:
         own_grid = [key for key in ("crs", "resolution", "origin", "extent") if getattr(self, key) is not None]
@@ -242,10 +188,18 @@ class CubeSpec(Table):
             missing = [key for key in ("aoi", "crs", "resolution") if getattr(self, key) is None]
             if missing:
                 raise ValueError(f'{", ".join(missing)} missing; give them, or a raster\'s grid with like = "grid.tif"')
-        _, layer = self.layer
-        if self.interval is None and find_collection(layer.collection).has_time:
-            raise ValueError(f'time missing for {layer.collection}; give time = ["2024-06-01", "2024-06-30"]')
+        if self.crs == UTM_ZONES and self.extent is not None:
+            raise ValueError(f"extent is in one CRS, and {UTM_ZONES} has many; leave it out, or take one CRS")
+        if self.time is None:
+            self._check_times()
         return self
+
+    def _check_times(self) -> None:
+        for layer in self.layers.values():
+            for _, source, _ in layer.inputs():
+                has_own = (source.time or layer.time) is not None
+                if not has_own and (needs_time(source.collection) or layer.cadence != MOSAIC):
+                    raise ValueError(f'time missing for {source.collection}; give time = ["2024-06-01", "2024-06-30"]')
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
@@ -286,13 +240,3 @@ def _flatten(tables: dict[str, Any], where: str) -> Mapping[str, Any]:
     if problems:
         raise PlanError("\n".join(problems))
     return {**tables["cube"], **{name: tables[name] for name in tables if name != "cube"}}
-
-
-def _collection(info: ValidationInfo) -> Collection | None:
-    name = info.data.get("collection")
-    return find_collection(name) if name is not None else None
-
-
-def _band(info: ValidationInfo, name: str) -> BandInfo | None:
-    collection = _collection(info)
-    return collection.band(name) if collection else None

@@ -98,8 +98,8 @@ def test_an_area_may_be_left_to_the_raster(tmp_path: Path) -> None:
         ("resolution = 20", 'like = "a.tif"', "job.toml: cube: like takes its grid from the raster; leave out crs"),
         (
             '"EPSG:32633"',
-            '"utm-zones"',
-            "job.toml: cube.crs: 'utm-zones' (a group per zone) is not built by this version",
+            '"utm-zones"\nextent = [0, 0, 9, 9]',
+            "job.toml: cube: extent is in one CRS, and utm-zones has many; leave it out, or take one CRS",
         ),
         ("= 20", "= -20", "job.toml: cube.resolution: -20 is not a pixel size; give one number above 0, or [x, y]"),
         ("= 20", '= "20"', "job.toml: cube.resolution: '20' is not a pixel size"),
@@ -118,24 +118,8 @@ def test_an_area_may_be_left_to_the_raster(tmp_path: Path) -> None:
         ('time = ["2024-06-01", "2024-06-30"]', "", "job.toml: cube: time missing for sentinel-2-l2a; give time ="),
         ('"B02", ', '"BO2", ', "job.toml: layers.s2.bands: sentinel-2-l2a has no band 'BO2' (did you mean"),
         ('"B02", ', '"B02", "B02", ', "job.toml: layers.s2.bands: B02 is named more than once"),
-        ('"B02", ', '"sunZenithAngles", ', "job.toml: layers.s2.bands: sunZenithAngles (DEGREES) needs 32 bit values"),
         ('["B02", "SCL"]', "[]", "job.toml: layers.s2.bands: "),
         ("2-l2a", "2-l2b", "job.toml: layers.s2.collection: collection 'sentinel-2-l2b' is not known (did you mean"),
-        (
-            "bands =",
-            'evalscript = "a.js"\nbands =',
-            "job.toml: layers.s2.evalscript: this version builds one mosaic layer",
-        ),
-        (
-            "bands =",
-            'route = "async"\nbands =',
-            "job.toml: layers.s2.route: this version builds one mosaic layer from bands",
-        ),
-        (
-            "bands =",
-            'cadence = "day"\nbands =',
-            "job.toml: layers.s2.cadence: 'day' is not one of 'mosaic'; this version",
-        ),
         ("bands =", 'unit = "DN"\nbands =', "job.toml: layers.s2.unit: is not known (did you mean units?)"),
         (
             "bands =",
@@ -143,11 +127,6 @@ def test_an_area_may_be_left_to_the_raster(tmp_path: Path) -> None:
             "job.toml: layers.s2.max_cloud_cover: 30 is more than the whole scene;",
         ),
         ("bands =", "max_cloud_cover = -1\nbands =", "job.toml: layers.s2.max_cloud_cover: -1 is below 0"),
-        (
-            "[store]",
-            'resampling = "bilinear"\n[store]',
-            "job.toml: layers.s2.resampling: SCL holds class codes, which bilin",
-        ),
         (
             '["B02", "SCL"]',
             '["SCL"]\nunits = "REFLECTANCE"',
@@ -163,10 +142,18 @@ def test_an_area_may_be_left_to_the_raster(tmp_path: Path) -> None:
             '"byoc-1"\nmax_cloud_cover = 0.5',
             "job.toml: layers.s2.max_cloud_cover: byoc-1 has no cloud",
         ),
+        ("[layers.s2]", "[layers.x]", "job.toml: layers: 'x' is a name the cube itself uses; call the layer otherwise"),
+        ("[layers.s2]", "[layers.scout]", "job.toml: layers: 'scout' is a name the cube itself uses"),
+        ("[layers.s2]", '[layers."s2/a"]', "job.toml: layers: 's2/a' cannot be a group's name; use letters, digits"),
         (
             "[layers.s2]",
-            '[layers.s1]\ncollection = "byoc-1"\nbands = ["b"]\n[layers.s2]',
-            "job.toml: layers: 2 layers are given; this version builds one",
+            '[layers.S2]\ncollection = "byoc-1"\nbands = ["b"]\n[layers.s2]',
+            "job.toml: layers: 'S2' differs from another layer by capitals alone; call it otherwise",
+        ),
+        (
+            'time = ["2024-06-01", "2024-06-30"]',
+            '[layers.b]\ncollection = "byoc-1"\nbands = ["b"]\ncadence = "day"',
+            "job.toml: cube: time missing for byoc-1; give time =",
         ),
         ("1024", "1000", "job.toml: store: tile_px = 1000 is not a multiple of chunk_px = 512; use 512"),
         ("1024", "3072", "job.toml: store: tile_px = 3072 is more than the 2500 px of one request; make it smaller"),
@@ -174,7 +161,7 @@ def test_an_area_may_be_left_to_the_raster(tmp_path: Path) -> None:
         (
             "[store]",
             '[delivery]\ns3_url = "s3://b"\n[store]',
-            "job.toml: delivery: this version builds one mosaic layer",
+            "job.toml: delivery: this version builds with the Process API alone; leave it out",
         ),
         ("[store]", "[stores]", "job.toml: stores: is not known (did you mean store?)"),
         ("[cube]", "[cub]", "job.toml: cube: the table [cube] is missing"),
@@ -205,6 +192,36 @@ def test_a_cloud_cover_that_is_no_percentage_gets_no_number_for_a_cure() -> None
     """130 is no share either way; 1.3 would be refused as well."""
     with pytest.raises(PlanError, match=r"it is a share from 0 to 1$"):
         Layer(collection="sentinel-2-l2a", bands=("B02",), max_cloud_cover=130)
+
+
+def test_several_layers_share_a_grid_and_have_times_of_their_own(job: dict[str, Any]) -> None:
+    """Each its own time, else the cube's; heights have none."""
+    s2 = {"collection": "sentinel-2-l2a", "bands": ["B02"]}
+    layers = {
+        "s2": s2,
+        "old": {**s2, "time": ("2023-06-01", "2023-06-01")},
+        "h": {"collection": "dem", "bands": ["DEM"]},
+    }
+    spec = CubeSpec(aoi="a.geojson", **{**job, "layers": layers})
+    assert spec.interval_of("s2") == TimeInterval(
+        start=datetime(2024, 6, 1, tzinfo=UTC), end=datetime(2024, 7, 1, tzinfo=UTC)
+    )
+    assert spec.interval_of("old") == TimeInterval(
+        start=datetime(2023, 6, 1, tzinfo=UTC), end=datetime(2023, 6, 2, tzinfo=UTC)
+    )
+    assert spec.interval_of("h") is None
+
+
+@pytest.mark.parametrize("crs", ["utm-zones", "UTM-Zones", "utm_zones"])
+def test_a_group_per_utm_zone_may_be_asked_for(job: dict[str, Any], crs: str) -> None:
+    """However it is spelt."""
+    assert CubeSpec(aoi="a.geojson", **{**job, "crs": crs}).crs == "utm-zones"
+
+
+def test_heights_alone_need_no_time(job: dict[str, Any]) -> None:
+    """They have no acquisitions."""
+    job = {**job, "time": None, "layers": {"h": {"collection": "dem", "bands": ["DEM"]}}}
+    assert CubeSpec(aoi="a.geojson", **job).interval is None
 
 
 @pytest.mark.parametrize("crs", ["EPSG:32633", 32633, CRS.from_epsg(32633)], ids=["text", "number", "object"])
