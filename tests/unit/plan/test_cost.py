@@ -28,15 +28,23 @@ def test_a_request_costs_what_the_service_says(shape: tuple[int, int], band_coun
 
 
 def cost_of(sizes: list[tuple[tuple[int, int], int]], rpm: float = 300.0, ppm: float = 300.0) -> Cost:
-    return estimate_cost(sizes, band_count=4, stored_nbytes_per_px=9, requests_per_minute=rpm, pu_per_minute=ppm)
+    return estimate_cost(
+        sizes,
+        price=lambda shape: price_request(shape, 4),
+        requests=sum(count for _, count in sizes),
+        sent_nbytes_per_px=10,
+        stored_nbytes_per_px=9,
+        requests_per_minute=rpm,
+        pu_per_minute=ppm,
+    )
 
 
 @given(SIZES)
 @settings(deadline=None)
-def test_classes_of_equal_size_cost_what_their_requests_cost_one_by_one(
+def test_classes_of_equal_size_cost_what_their_tiles_cost_one_by_one(
     sizes: list[tuple[tuple[int, int], int]],
 ) -> None:
-    """Count x price equals the sum over the requests."""
+    """Count x price equals the sum over the tiles."""
     prices = [price_request(shape, 4) for shape, count in sizes for _ in range(count)]
     assert cost_of(sizes).pu == pytest.approx(sum(prices), rel=1e-9, abs=1e-12)
     assert cost_of(sizes).requests == len(prices)
@@ -52,8 +60,22 @@ def test_minutes_are_those_of_the_rate_that_binds(rpm: float, ppm: float, minute
     assert cost.binding == binding
 
 
-def test_bytes_count_the_mask_once_sent_and_once_stored() -> None:
-    """Four 16 bit bands and the mask are sent; what is stored is told."""
-    cost = cost_of([((10, 20), 3)])
-    assert cost.nbytes_down == 3 * 200 * 5 * 2
+def test_bytes_are_those_of_every_pixel() -> None:
+    """What a pixel takes on the wire and in the store is told; tiles of which there are none take nothing."""
+    cost = cost_of([((10, 20), 3), ((5, 7), 0)])
+    assert cost.nbytes_down == 3 * 200 * 10
     assert cost.nbytes_stored == 3 * 200 * 9
+
+
+def test_fewer_requests_cost_as_many_units() -> None:
+    """30 tiles by 3 requests of ten dates each: the units bind then, and no request less."""
+    cost = estimate_cost(
+        [((512, 512), 30)],
+        price=lambda shape: price_request(shape, 3),
+        requests=3,
+        sent_nbytes_per_px=8,
+        stored_nbytes_per_px=7,
+        requests_per_minute=10.0,
+        pu_per_minute=10.0,
+    )
+    assert (cost.requests, cost.pu, cost.minutes, cost.binding) == (3, 30.0, 3.0, "pu")

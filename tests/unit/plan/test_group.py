@@ -85,15 +85,24 @@ def test_tile_edges_fall_on_shard_edges(plan_of: PlanOf, area: shapely.Geometry)
 
 
 def test_a_tile_is_found_by_its_index(plan_of: PlanOf) -> None:
-    """The same tile as in the listing, with its own number."""
+    """The same tile as in the listing, whose number counts the array's tiles row by row from the north."""
     plan = plan_of(HOLED, store=SMALL)
-    assert [plan.tile(index) for index in range(plan.tile_count)] == list(plan.tiles())
+    tiles = list(plan.tiles())
+    assert [plan.tile(tile.index) for tile in tiles] == tiles
+    assert [tile.index for tile in tiles] == [tile.row * 5 + tile.column for tile in tiles]
+
+
+@pytest.mark.parametrize("index", [-1, 20])
+def test_a_tile_outside_the_array_is_refused(plan_of: PlanOf, index: int) -> None:
+    """Four rows of five."""
+    with pytest.raises(IndexError, match=f"tile {index} of a cube with 20"):
+        plan_of(HOLED, store=SMALL).tile(index)
 
 
 def test_a_tile_wholly_in_a_hole_is_not_asked_for(plan_of: PlanOf) -> None:
     """4 rows of 5 tiles of 160 m, four of which the hole of 400 m swallows."""
     plan = plan_of(HOLED, store=SMALL)
-    assert plan.tile_grid_shape == (4, 5)
+    assert plan.tile_set.grid_shape == (4, 5)
     missing = set(np.ndindex(4, 5)) - {(tile.row, tile.column) for tile in plan.tiles()}
     assert missing == {(1, 1), (1, 2), (2, 1), (2, 2)}
 
@@ -103,7 +112,7 @@ def test_a_tile_wholly_in_a_hole_is_not_asked_for(plan_of: PlanOf) -> None:
 def test_a_tiles_mask_is_its_part_of_the_whole_mask(plan_of: PlanOf, area: shapely.Geometry, pick: int) -> None:
     """At 0.0001 degrees too: from UTM into degrees, bit for bit."""
     plan = plan_of(area, crs="EPSG:4326", resolution=0.0001, store=SMALL)
-    tile = plan.tile(pick % plan.tile_count)
+    tile = plan.tile(plan.tile_set.indices()[pick % plan.tile_count])
     np.testing.assert_array_equal(plan.area_mask(tile.extent), plan.area_mask(plan.grid.window)[tile.extent.slices])
 
 
@@ -116,7 +125,9 @@ def test_reflectance_is_bought_as_dn(plan_of: PlanOf) -> None:
     assert (b02.dtype, b02.scale, np.isnan(b02.fill_value)) == ("float32", 0.0001, True)
     assert scl == Band(name="SCL", dtype="uint8", fill_value=0)
     assert cld == Band(name="CLD", dtype="uint8", fill_value=0)
-    assert plan.layer.units == ("DN", "DN", "PERCENT")
+    (part,) = plan.layer.parts
+    assert [(band.name, band.unit) for band in part.requested] == [("B02", "DN"), ("SCL", "DN"), ("CLD", "PERCENT")]
+    assert (part.bands, part.sample_type) == ((0, 1, 2), "UINT16")
 
 
 def test_a_layer_carries_what_every_request_asks(plan_of: PlanOf) -> None:
@@ -130,7 +141,8 @@ def test_a_layer_carries_what_every_request_asks(plan_of: PlanOf) -> None:
     }
     plan = plan_of(HOLED, layers={"toa": layer}).layer
     assert (plan.name, plan.collection, plan.mosaicking_order) == ("toa", "sentinel-2-l1c", "leastCC")
-    assert (plan.max_cloud_cover, plan.resampling, plan.sample_type) == (0.6, "bicubic", "UINT16")
+    (part,) = plan.parts
+    assert (plan.max_cloud_cover, part.resampling, part.sample_type) == (0.6, "bicubic", "UINT16")
     assert plan.interval == TimeInterval(start=datetime(2024, 6, 1, tzinfo=UTC), end=datetime(2024, 7, 1, tzinfo=UTC))
 
 
@@ -365,4 +377,5 @@ def test_a_million_tiles_plan_in_little_memory(plan_of: PlanOf) -> None:
     tracemalloc.stop()
     assert peak[0] == plan.tile_count > 1_000_000
     assert peak[1] < 300e6
-    assert plan.tile(plan.tile_count - 1).index == plan.tile_count - 1
+    last = int(plan.tile_set.indices()[-1])
+    assert plan.tile(last).index == last >= plan.tile_count
