@@ -68,13 +68,13 @@ def _read_period(cadence: str) -> relativedelta:
 def _count_periods(period: relativedelta, interval: TimeInterval, cadence: str) -> list[datetime]:
     """The starts of all periods of the interval, and of the one after."""
     starts = [interval.start]
-    try:
-        while starts[-1] < interval.end:
+    while starts[-1] < interval.end:
+        if len(starts) > MAX_PERIODS:
+            raise PlanError(f"cadence: {cadence!r} makes more than {MAX_PERIODS} periods; take a longer one")
+        try:
             starts.append(interval.start + period * len(starts))
-            if len(starts) > MAX_PERIODS:
-                raise PlanError(f"cadence: {cadence!r} makes more than {MAX_PERIODS} periods; take a longer one")
-    except (OverflowError, ValueError):
-        starts.append(datetime.max.replace(tzinfo=UTC))
+        except (OverflowError, ValueError):  # beyond the calendar
+            starts.append(datetime.max.replace(tzinfo=UTC))
     return starts
 
 
