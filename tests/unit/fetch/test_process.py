@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -17,12 +18,13 @@ from rasterio.transform import from_bounds
 
 from shdask.errors import DecodeError, QuotaExhausted
 from shdask.fetch.client import Fetched, Spent
-from shdask.fetch.process import fetch_tile, window_body
+from shdask.fetch.process import fetch_tile, fetch_tiles, tile_bodies, window_body
 from shdask.inputs import read_area
 from shdask.model import Tile, Window
 from shdask.plan.group import GroupPlan, make_group
 from shdask.plan.spec import CubeSpec
 from shdask.settings import DEPLOYMENTS
+from tests.unit.timed import along_days, everywhere
 
 LEFT, TOP, RES = 500000.0, 5105600.0, 20.0
 
@@ -71,18 +73,22 @@ class Painter:
         return Fetched(value=decode(self._paint(body)), spent=spent)
 
     def _paint(self, body: Mapping[str, Any]) -> bytes:
-        left, bottom, right, top = body["input"]["bounds"]["bbox"]
-        x0, y0 = round((left - LEFT) / RES), round((TOP - top) / RES)
-        x1, y1 = round((right - LEFT) / RES), round((TOP - bottom) / RES)
-        width, height = body["output"]["width"], body["output"]["height"]
-        shift = self.shift_px * RES
-        place = from_bounds(left + shift, bottom, right + shift, top, width, height)
-        with MemoryFile() as file:
-            with file.open(
-                driver="GTiff", width=width, height=height, count=3, dtype="uint16", crs="EPSG:32633", transform=place
-            ) as target:
-                target.write(EARTH[:, y0:y1, x0:x1])
-            return bytes(file.getbuffer())
+        return paint(body, EARTH, shift_px=self.shift_px)
+
+
+def paint(body: Mapping[str, Any], earth: NDArray[np.uint16], *, shift_px: int = 0) -> bytes:
+    """The TIFF of the window that ``body`` asks for, cut out of the whole array ``earth`` (band, y, x)."""
+    left, bottom, right, top = body["input"]["bounds"]["bbox"]
+    x0, y0 = round((left - LEFT) / RES), round((TOP - top) / RES)
+    x1, y1 = round((right - LEFT) / RES), round((TOP - bottom) / RES)
+    width, height = body["output"]["width"], body["output"]["height"]
+    shift = shift_px * RES
+    place = from_bounds(left + shift, bottom, right + shift, top, width, height)
+    size = {"width": width, "height": height, "count": len(earth)}
+    with MemoryFile() as file:
+        with file.open(driver="GTiff", dtype="uint16", crs="EPSG:32633", transform=place, **size) as target:
+            target.write(earth[:, y0:y1, x0:x1])
+        return bytes(file.getbuffer())
 
 
 def _parts(extent: Window, rows: list[int], columns: list[int]) -> tuple[Window, ...]:
@@ -98,7 +104,8 @@ def _earth(window: Window) -> NDArray[np.uint16]:
 
 def test_a_body_asks_for_the_windows_pixels_and_the_layers_bands():
     """Place, size, time, clouds and script, all from the plan; width and height, never a resolution."""
-    body = window_body(PLAN, Window(y0=128, y1=280, x0=0, x1=44))
+    (part,) = PLAN.layer.parts
+    body = window_body(PLAN, part, Window(y0=128, y1=280, x0=0, x1=44), [PLAN.tile(3)])
     assert body["input"]["bounds"]["bbox"] == [500000.0, 5100000.0, 500880.0, 5103040.0]
     assert body["input"]["data"] == [
         {
@@ -186,3 +193,106 @@ def test_a_tile_that_fails_half_way_still_says_what_it_cost():
     with pytest.raises(QuotaExhausted):
         fetch_tile(PLAN, tile, Painter(fails_at=3), spent=spent)
     assert spent == Spent(requests=3, rejected=0, pu=2 * PLAN.window_pu(tile.windows[0]), nbytes=0)
+
+
+# Several steps, several parts
+
+DATED = along_days(PLAN, everywhere(PLAN, 3), (0, 0, 0))
+"""The same array on 3, 8 and 13 June; the three days of a tile come with one request."""
+CELL = [DATED.tile(4), DATED.tile(13), DATED.tile(22)]
+"""The tile in the middle, at each step."""
+
+
+class Diarist(Painter):
+    """Paints for each day that is asked for what there was: EARTH, and the day of the month added to its bands."""
+
+    def _paint(self, body: Mapping[str, Any]) -> bytes:
+        days = re.findall(r'"2024-06-(..)"', body["evalscript"])
+        days = days or [body["input"]["data"][0]["dataFilter"]["timeRange"]["from"][8:10]]
+        return paint(body, np.concatenate([EARTH + np.array([[[int(day)]]] * 2 + [[[0]]], np.uint16) for day in days]))
+
+
+def _earth_on(day: int) -> NDArray[np.uint16]:
+    return _earth(CELL[0].extent)[:2] + np.uint16(day)
+
+
+def test_several_days_of_a_tile_are_one_request():
+    """At the price of all; each day has its own pixels and mask."""
+    diarist = Diarist()
+    data = fetch_tiles(DATED, CELL, diarist)
+    np.testing.assert_array_equal([each.values for each in data], [_earth_on(day) for day in (3, 8, 13)])
+    np.testing.assert_array_equal([each.data_mask for each in data], [_earth(CELL[0].extent)[2] == 1] * 3)
+    assert [pu for _, pu in diarist.asked] == [pytest.approx(3 * PLAN.window_pu(CELL[0].extent))]
+
+
+def test_days_are_the_same_bought_together_and_alone():
+    """Content does not depend on how it was bought."""
+    together = fetch_tiles(DATED, CELL, Diarist())
+    alone = [fetch_tile(DATED, tile, Diarist()) for tile in CELL]
+    np.testing.assert_array_equal([each.values for each in together], [each.values for each in alone])
+    np.testing.assert_array_equal([each.data_mask for each in together], [each.data_mask for each in alone])
+
+
+def test_a_tile_alone_asks_for_its_own_day():
+    """To the millisecond before the next, and with the mosaicking that needs no dates."""
+    (body,) = tile_bodies(DATED, CELL[1])
+    times = body["input"]["data"][0]["dataFilter"]["timeRange"]
+    assert times == {"from": "2024-06-08T00:00:00Z", "to": "2024-06-08T23:59:59.999Z"}
+    assert 'mosaicking: "SIMPLE"' in body["evalscript"]
+
+
+def test_a_request_for_several_days_names_them():
+    """It asks from the first to the last, and the script leaves out what lies between."""
+    (part,) = DATED.layer.parts
+    body = window_body(DATED, part, CELL[0].extent, CELL[:2])
+    times = body["input"]["data"][0]["dataFilter"]["timeRange"]
+    assert times == {"from": "2024-06-03T00:00:00Z", "to": "2024-06-08T23:59:59.999Z"}
+    assert '["2024-06-03", "2024-06-08"]' in body["evalscript"]
+    assert 'mosaicking: "ORBIT"' in body["evalscript"]
+
+
+def test_a_failure_of_several_days_names_the_tile_and_how_many_they_were():
+    """For the row of each."""
+    with pytest.raises(QuotaExhausted) as caught:
+        fetch_tiles(DATED, CELL, Diarist(fails_at=1))
+    assert caught.value.__notes__[-1] == "tile 4, row 1, column 1 and 2 other steps of it"
+
+
+def _in_parts(plan: GroupPlan) -> GroupPlan:
+    """The second band asked for first, bilinear; the first one by itself, nearest."""
+    (part,) = plan.layer.parts
+    second = replace(part, bands=(1,), requested=part.requested[1:], resampling="bilinear")
+    first = replace(part, bands=(0,), requested=part.requested[:1])
+    return replace(plan, layer=replace(plan.layer, parts=(second, first)))
+
+
+class Clerk(Painter):
+    """Paints the one band that is asked for; SCL is valid in even columns only."""
+
+    def _paint(self, body: Mapping[str, Any]) -> bytes:
+        even = EARTH[2] * (np.arange(300) % 2 == 0)
+        bands = EARTH[1:2] if "SCL" in body["evalscript"] else EARTH[:1]
+        return paint(body, np.stack((bands[0], even if "SCL" in body["evalscript"] else EARTH[2])))
+
+
+def test_parts_of_a_layer_are_put_together_in_its_order():
+    """A request for each, each with its resampling; a pixel is valid where both say so."""
+    clerk, tile = Clerk(), PLAN.tile(4)
+    data = fetch_tile(_in_parts(PLAN), tile, clerk)
+    np.testing.assert_array_equal(data.values, _earth(tile.extent)[:2])
+    np.testing.assert_array_equal(data.data_mask, (_earth(tile.extent)[2] == 1) & (np.arange(128) % 2 == 0))
+    sampled = [body["input"]["data"][0]["processing"]["upsampling"] for body, _ in clerk.asked]
+    assert sampled == ["BILINEAR", "NEAREST"]
+
+
+def test_parts_cost_as_much_as_one_request():
+    """A band is paid once, and the mask is free."""
+    clerk = Clerk()
+    fetch_tile(_in_parts(PLAN), PLAN.tile(4), clerk)
+    assert sum(pu for _, pu in clerk.asked) == pytest.approx(PLAN.window_pu(PLAN.tile(4).extent))
+
+
+def test_a_tiles_requests_are_its_parts():
+    """The digest of a tile is of all that it was made of."""
+    scripts = [body["evalscript"] for body in tile_bodies(_in_parts(PLAN), PLAN.tile(4))]
+    assert [("SCL" in script, "B02" in script) for script in scripts] == [(True, False), (False, True)]
