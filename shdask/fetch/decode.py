@@ -1,9 +1,13 @@
-"""A TIFF's bytes become an array, once size, bands, type, place and completeness have been checked.
+"""A TIFF's bytes, or a tar of them, become arrays once size, bands, type, place and completeness have been checked.
 
 Refuses to know where the bytes came from and what the bands mean.
 """
 
 from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +19,8 @@ from shdask.errors import DecodeError
 
 _PLACE_TOLERANCE_PX = 1e-3
 _HEAD_NBYTES = 60
+_ENDINGS = ("tif", "tiff")
+"""Seen was the first."""
 
 
 def decode_tiff(
@@ -46,6 +52,57 @@ def decode_tiff(
     except (RasterioError, ValueError, NotGeoreferencedWarning) as error:
         raise DecodeError(f"the answer is no readable TIFF: {describe(body)} ({error})") from error
     return picture
+
+
+def decode_tar(
+    body: bytes,
+    *,
+    shape: tuple[int, int],
+    outputs: Mapping[str, tuple[int, str]],
+    bounds: tuple[float, float, float, float],
+    epsg: int,
+) -> dict[str, NDArray[np.generic]]:
+    """The pictures in the tar of a request for several outputs: by id, as `decode_tiff` returns them. Pure.
+
+    ``outputs`` has the number of bands and the dtype of each by its id; the tar holds ``<id>.tif`` for each, and other
+    files (``userdata.json``) are left alone. Raises DecodeError as `decode_tiff` does, naming the output, and
+    for one that is missing or there twice.
+    """
+    files = _read_tar(body, {f"{identifier}.{ending}" for identifier in outputs for ending in _ENDINGS})
+    pictures = {}
+    for identifier, (band_count, dtype) in outputs.items():
+        found = [name for ending in _ENDINGS if (name := f"{identifier}.{ending}") in files]
+        if len(found) != 1:
+            raise DecodeError(f"the tar has {len(found)} pictures of output {identifier!r}, asked for was one")
+        try:
+            pictures[identifier] = decode_tiff(
+                files[found[0]], shape=shape, band_count=band_count, dtype=dtype, bounds=bounds, epsg=epsg
+            )
+        except DecodeError as error:
+            raise DecodeError(f"output {identifier!r}: {error}") from error
+    return pictures
+
+
+def _read_tar(body: bytes, wanted: set[str]) -> dict[str, bytes]:
+    if not body:
+        raise DecodeError("the answer is empty")
+    files: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(body), mode="r:") as tar:
+            for member in tar:
+                name = member.name.removeprefix("./")
+                if name not in wanted:
+                    continue
+                if name in files:
+                    raise DecodeError(f"the tar has {name} twice")
+                file = tar.extractfile(member) if member.isreg() else None
+                if file is None:
+                    raise DecodeError(f"the tar's {name} is no file")
+                files[name] = file.read()
+    # beyond its own errors: what damaged numbers and names in headers make of it
+    except (tarfile.TarError, ValueError, OverflowError, EOFError, OSError) as error:
+        raise DecodeError(f"the answer is no readable tar: {describe(body)} ({error})") from error
+    return files
 
 
 def describe(body: bytes) -> str:

@@ -60,9 +60,11 @@ def process_body(
     width: int,
     height: int,
     media_type: str = "image/tiff",
+    outputs: Sequence[str] = ("default",),
 ) -> dict[str, Any]:
-    """The body of one Process request with a single output called ``default``. Pure.
+    """The body of one Process request for ``outputs`` of its script, by their ids. Pure.
 
+    Several outputs come as a tar, where the request's header ``Accept`` says so.
     ``width`` and ``height`` are pixels and always sent: from ``resx``/``resy`` the service would derive a size by a
     rounding rule it does not document. Raises PlanError for a size below one pixel.
     """
@@ -72,7 +74,7 @@ def process_body(
         bounds=dict(bounds),
         data=[dict(entry) for entry in data],
         evalscript=evalscript,
-        output=output_json([response_json("default", media_type)], size=(int(width), int(height))),
+        output=output_json([response_json(each, media_type) for each in outputs], size=(int(width), int(height))),
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,7 @@ from rasterio.io import MemoryFile
 from rasterio.transform import Affine, from_bounds
 
 from shdask.errors import DecodeError
-from shdask.fetch.decode import decode_tiff
+from shdask.fetch.decode import decode_tar, decode_tiff
 
 BOUNDS = (500000.0, 5100000.0, 501940.0, 5101660.0)
 SHAPE = (83, 97)
@@ -195,3 +198,95 @@ def test_a_picture_in_degrees_is_checked_in_degrees():
     bounds = (14.0, 46.0, 14.0097, 46.0083)
     body = make_tiff(crs="EPSG:4326", transform=from_bounds(*bounds, 97, 83))
     np.testing.assert_array_equal(decode_tiff(body, **{**ASKED, "bounds": bounds, "epsg": 4326}), PICTURE)
+
+
+BYTES = (PICTURE[:1] % 100).astype("uint8")
+OUTPUTS = {"default": (3, "uint16"), "classes": (1, "uint8")}
+TAR_ASKED: dict[str, Any] = {"shape": SHAPE, "outputs": OUTPUTS, "bounds": BOUNDS, "epsg": 32633}
+
+
+def make_tar(members: Sequence[tuple[str, bytes]]) -> bytes:
+    """A tar of these files, as the service packs several outputs."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return file.getvalue()
+
+
+MEMBERS = [("default.tif", TIFFS["deflate"]), ("classes.tif", make_tiff(BYTES)), ("userdata.json", b"{}")]
+TAR = make_tar(MEMBERS)
+
+
+def test_a_tar_is_decoded_output_by_output():
+    """By id, each of its own type; what was not asked for is left alone."""
+    pictures = decode_tar(TAR, **TAR_ASKED)
+    assert list(pictures) == ["default", "classes"]
+    np.testing.assert_array_equal(pictures["default"], PICTURE)
+    np.testing.assert_array_equal(pictures["classes"], BYTES)
+
+
+def test_members_may_be_written_in_other_ways():
+    """In another order, below a dot, or with the long ending."""
+    members = [("./classes.tiff", MEMBERS[1][1]), MEMBERS[0]]
+    np.testing.assert_array_equal(decode_tar(make_tar(members), **TAR_ASKED)["classes"], BYTES)
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        (MEMBERS[:1], "the tar has 0 pictures of output 'classes'"),
+        ([*MEMBERS, MEMBERS[1]], "the tar has classes.tif twice"),
+        ([*MEMBERS, ("classes.tiff", b"")], "the tar has 2 pictures of output 'classes'"),
+        ([MEMBERS[0], ("classes.tif", TIFFS["plain"])], "output 'classes': the picture has 3 bands"),
+        ([MEMBERS[0], ("classes.tif", b"{}")], "output 'classes': the answer is no readable TIFF"),
+        ([], "the tar has 0 pictures of output 'default'"),
+    ],
+)
+def test_a_tar_that_is_not_what_was_asked_for_is_refused(members: list[tuple[str, bytes]], words: str):
+    """And the output is named."""
+    with pytest.raises(DecodeError, match=words):
+        decode_tar(make_tar(members), **TAR_ASKED)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"), [(b"", "the answer is empty"), (b"<html></html>", "no readable tar: 13 bytes of HTML")]
+)
+def test_what_is_no_tar_is_refused(body: bytes, words: str):
+    """Saying what came instead."""
+    with pytest.raises(DecodeError, match=words):
+        decode_tar(body, **TAR_ASKED)
+
+
+@given(share=st.floats(0, 1, exclude_max=True))
+def test_a_truncated_tar_never_lacks_a_pixel(share: float):
+    """Cut anywhere before the end of the last picture: an error."""
+    end = TAR.index(b"classes.tif") + tarfile.BLOCKSIZE + len(MEMBERS[1][1])
+    with pytest.raises(DecodeError):
+        decode_tar(TAR[: int(share * end)], **TAR_ASKED)
+
+
+@given(st.binary(max_size=2000))
+def test_no_body_is_too_strange_for_a_tar(body: bytes):
+    """Whatever comes is a DecodeError and no crash."""
+    with pytest.raises(DecodeError):
+        decode_tar(body, **TAR_ASKED)
+
+
+@given(position=st.integers(0, 511), value=st.integers(0, 255), member=st.sampled_from([0, 1]))
+@settings(max_examples=200)
+def test_a_damaged_header_gives_the_pictures_or_an_error(position: int, value: int, member: int):
+    """Never another error, and never other pixels."""
+    body = bytearray(TAR)
+    body[TAR.index(MEMBERS[member][0].encode()) + position] = value
+    np.testing.assert_array_equal(_classes_of(bytes(body)), BYTES)
+
+
+def _classes_of(body: bytes) -> NDArray[np.generic]:
+    """The second picture of a damaged tar, or what it should be where the tar is refused."""
+    try:
+        return decode_tar(body, **TAR_ASKED)["classes"]
+    except DecodeError:
+        return BYTES

@@ -130,3 +130,10 @@ def test_an_option_is_not_said_twice() -> None:
     """Else the later would win in silence."""
     with pytest.raises(PlanError, match="mosaickingOrder is said twice"):
         data_json("s", mosaicking_order="leastCC", data_filter={"mosaickingOrder": "mostRecent"})
+
+
+def test_several_outputs_are_named_one_by_one() -> None:
+    """Each as a TIFF of its own."""
+    body = process_body(bounds={}, data=[], evalscript="//VERSION=3", width=1, height=1, outputs=["default", "classes"])
+    assert [response["identifier"] for response in body["output"]["responses"]] == ["default", "classes"]
+    assert {response["format"]["type"] for response in body["output"]["responses"]} == {"image/tiff"}
