@@ -71,7 +71,7 @@ def measure(work: Callable[[], None], plan: shdask.GroupPlan) -> dict[str, float
 
 def run_engine(folder: Path) -> dict[str, float]:
     """The engine on two worker processes; starting them, and their first imports, are not counted."""
-    plan = shdask.make_plan(make_spec())
+    plan = shdask.make_plan(make_spec()).only
     with open_local_client(2) as client:
         shdask.build_cube(make_spec(2), folder / "warm", client=client).raise_for_failures()
         return measure(lambda: shdask.build_cube(plan, folder / "cube", client=client).raise_for_failures(), plan)
@@ -79,7 +79,7 @@ def run_engine(folder: Path) -> dict[str, float]:
 
 def run_serial(folder: Path) -> dict[str, float]:
     """The engine without a cluster, one tile after the other."""
-    plan = shdask.make_plan(make_spec())
+    plan = shdask.make_plan(make_spec()).only
     shdask.build_cube(make_spec(2), folder / "warm", executor=shdask.SerialExecutor()).raise_for_failures()
     work = partial(shdask.build_cube, plan, folder / "cube", executor=shdask.SerialExecutor())
     return measure(lambda: work().raise_for_failures(), plan)
@@ -87,7 +87,7 @@ def run_serial(folder: Path) -> dict[str, float]:
 
 def run_loop(folder: Path) -> dict[str, float]:
     """16 threads that post, two that decode and write the same shards; no plan, limits, checks, mask or ledger."""
-    plan = shdask.make_plan(make_spec())
+    plan = shdask.make_plan(make_spec()).only
     rows, columns = plan.grid.shape
     token = requests.post(
         os.environ["SH_TOKEN_URL"],

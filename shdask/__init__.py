@@ -7,7 +7,6 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from shdask.api import build_cube, make_plan
-    from shdask.build import SerialExecutor
     from shdask.cluster.executor import DaskExecutor
     from shdask.errors import ShdaskError
     from shdask.model import TileEvent
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from shdask.plan.spec import CubeSpec, Layer
     from shdask.sentinelhub.process import AsyncProcessRequest, SentinelHubRequest
     from shdask.sentinelhub.status import get_async_running_status
+    from shdask.serial import SerialExecutor
     from shdask.serve.open import open_cube
     from shdask.settings import Settings
 
@@ -42,7 +42,7 @@ _HOME = {
     "DaskExecutor": "shdask.cluster.executor",
     "Layer": "shdask.plan.spec",
     "SentinelHubRequest": "shdask.sentinelhub.process",
-    "SerialExecutor": "shdask.build",
+    "SerialExecutor": "shdask.serial",
     "Settings": "shdask.settings",
     "ShdaskError": "shdask.errors",
     "TileEvent": "shdask.model",

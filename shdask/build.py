@@ -6,14 +6,13 @@ Refuses to know where tiles run (an Executor does), how HTTP is spoken, or how Z
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Protocol, Self
@@ -21,20 +20,16 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from shdask.assemble.ledger import Ledger
-from shdask.assemble.spool import Spool, spool_name
-from shdask.assemble.store import CubeStore, StoredTile, create_or_open
-from shdask.assemble.write import UnfitPixels
-from shdask.errors import BudgetExceeded, ShdaskError
-from shdask.fetch.auth import ClientCredentials
-from shdask.fetch.client import RequestsTransport, ServiceClient, Spent
-from shdask.fetch.limiter import LimiterState, LocalRateGate
-from shdask.fetch.process import RunCpu, fetch_tile, run_here, window_body
-from shdask.fetch.retry import call_with_retries
-from shdask.model import Tile, TileData, TileEvent, TileState
+from shdask.assemble.grow import continue_timeline
+from shdask.assemble.ledger import Ledger, read_ledger
+from shdask.assemble.place import Place, open_place
+from shdask.assemble.store import CubeStore, create_or_open, known_states, read_root_attributes
+from shdask.assemble.tree import child, close_tree, create_tree
+from shdask.errors import BudgetExceeded
+from shdask.model import TileEvent, TileState
+from shdask.plan.cube import CubePlan
 from shdask.plan.group import GroupPlan
-from shdask.report import STORE_RETRIES, BuildReport, Progress, Tally
-from shdask.request.digest import request_digest
+from shdask.report import BuildReport, Progress, Tally, add_reports
 from shdask.settings import Credentials
 
 logger = logging.getLogger(__name__)
@@ -42,88 +37,6 @@ logger = logging.getLogger(__name__)
 DRAIN_S = 25.0
 """How long an interrupted build waits for the tiles in flight."""
 POLL_S = 0.2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TileWork:
-    """What any tile of a plan needs: the plan, the open cube, a client, a way onto the decode pool, and a spool."""
-
-    plan: GroupPlan
-    cube: CubeStore
-    client: ServiceClient
-    run_cpu: RunCpu
-    spool: Spool = field(default_factory=Spool.of_this_user)
-    """Where pixels that the store refuses wait on this machine."""
-    sleep: Callable[[float], object] = time.sleep
-    """Between tries to write; may raise a ShdaskError where the build is over."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TileOutcome:
-    """A tile's event, and the error that makes going on pointless, if that is what it met."""
-
-    event: TileEvent
-    fatal: ShdaskError | None = None
-
-
-def run_tile(work: TileWork, index: int) -> TileOutcome:
-    """One tile: ask whether it is durable, fetch it, clip it to the area, write it, say what became of it.
-
-    Pixels that are spooled on this machine are not bought again. Never raises a ShdaskError: a failed tile is an
-    outcome. Anything else is a fault of ours and propagates.
-    """
-    started = time.monotonic()
-    tile = work.plan.tile(index)
-    spent = Spent()
-    error: ShdaskError | None = None
-    skipped = False
-    stored = StoredTile(state=TileState.FAILED)
-    request = request_digest(window_body(work.plan, window) for window in tile.windows)
-    try:
-        skipped = call_with_retries(lambda: work.cube.is_durable(tile), STORE_RETRIES, sleep=work.sleep)
-        stored = StoredTile(state=TileState.WRITTEN) if skipped else _fetch_and_write(work, tile, request, spent)
-    except ShdaskError as failure:
-        error = failure
-        logger.warning("tile %d failed: %s: %s", index, type(failure).__name__, failure)
-    event = TileEvent(
-        tile=index,
-        state=stored.state,
-        requests=spent.requests,
-        rejected=spent.rejected,
-        pu_spent=spent.pu,
-        pu_unknown=spent.pu_unknown,
-        nbytes=spent.nbytes,
-        seconds=time.monotonic() - started,
-        finished=time.time(),
-        skipped=skipped,
-        error=None if error is None else f"{type(error).__name__}: {error}",
-        request=request,
-        checksum=stored.checksum,
-    )
-    return TileOutcome(event=event, fatal=error if error is not None and error.stops_build else None)
-
-
-def _fetch_and_write(work: TileWork, tile: Tile, request: str, spent: Spent) -> StoredTile:
-    name = spool_name(work.cube, tile, request)
-    data = work.spool.take(name, shape=(len(work.plan.layer.bands), *tile.extent.shape))
-    if data is None:
-        fetched = fetch_tile(work.plan, tile, work.client, run_cpu=work.run_cpu, spent=spent)
-        data = work.run_cpu(partial(_inside_area, work, tile, fetched))
-    try:
-        stored = call_with_retries(
-            lambda: work.run_cpu(partial(work.cube.write_tile, tile, data)), STORE_RETRIES, sleep=work.sleep
-        )
-    except UnfitPixels:  # it would hold for the same pixels tomorrow
-        raise
-    except ShdaskError as error:
-        error.add_note(work.spool.keep(name, data))
-        raise
-    work.spool.drop(name)
-    return stored
-
-
-def _inside_area(work: TileWork, tile: Tile, fetched: TileData) -> TileData:
-    return replace(fetched, data_mask=fetched.data_mask & work.plan.area_mask(tile.extent))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,12 +89,13 @@ class Executor(Protocol):
 
 def run_build(
     plan: GroupPlan,
-    store: str | Path,
+    store: str | Path | Place,
     executor: Executor,
     credentials: Credentials,
     *,
     max_pu: float | None = None,
     only: Sequence[int] | None = None,
+    update: bool = False,
     job: str | None = None,
     options: Sequence[str] = (),
     on_event: Callable[[TileEvent], None] | None = None,
@@ -192,8 +106,9 @@ def run_build(
     Creates or continues the cube, owns its ledger, and drains the tiles in flight for up to 25 s on
     KeyboardInterrupt. ``on_event`` hears of each tile after its row is on disk, ``on_progress`` of the
     whole several times a second; both are called in this thread. ``max_pu`` None is the plan's own. ``only``
-    limits the run to tiles of these indices. ``job`` (a path) and ``options`` (words of a command line) are kept
-    in the ledger, so that `status` can say how to go on.
+    limits the run to tiles of these indices. Later dates of the plan are appended to the cube's; ``update`` also buys
+    what came late or was reprocessed of dates that stand in it. ``job`` (a path) and ``options`` (words of a command
+    line) are kept in the ledger, so that `status` can say how to go on.
 
     Raises:
         StoreError: the store belongs to another cube, or another process owns it.
@@ -208,12 +123,15 @@ def run_build(
     max_pu = plan.max_pu if max_pu is None else max_pu
     cube = create_or_open(plan, store)
     with Ledger.open(cube.place) as ledger:
-        tally = Tally.begin(plan, cube, ledger, only=only, job=job, options=options)
+        cube, growth = continue_timeline(cube, update=update)
+        for note in growth.notes if growth else ():
+            logger.info("%s: %s", cube.place.name, note)
+        tally = Tally.begin(cube.plan, cube, ledger, only=only, job=job, options=options)
         with tally.closing():
             _check_budget(tally, max_pu)
-            todo = tally.remaining
+            todo = cube.plan.tile_set.in_order(tally.remaining)
             if todo.size:
-                work = BuildJob(plan=plan, cube=cube, credentials=credentials, give_out=tally.give_out)
+                work = BuildJob(plan=cube.plan, cube=cube, credentials=credentials, give_out=tally.give_out)
                 with executor.start(work, todo) as run:
                     try:
                         _record_until_finished(run, tally, max_pu, listeners)
@@ -221,6 +139,77 @@ def run_build(
                         if run.finished:
                             tally.settle()
     return tally.report()
+
+
+def run_cube(
+    plan: CubePlan,
+    store: str | Path,
+    executor: Executor,
+    credentials: Credentials,
+    *,
+    max_pu: float | None = None,
+    update: bool = False,
+    job: str | None = None,
+    options: Sequence[str] = (),
+    on_event: Callable[[TileEvent], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> BuildReport:
+    """`run_build` for every group of ``plan``, one after the other, below ``store``; returns what happened in all.
+
+    ``max_pu`` bounds what all groups may spend together. Raises as `run_build` does; groups after the one
+    that raised are not begun.
+    """
+    max_pu = plan.max_pu if max_pu is None else max_pu
+    root = open_place(store)
+    if tuple(plan.groups) != ("",):
+        create_tree(root, tuple(plan.groups))
+        _check_whole_budget(plan, root, max_pu)
+    reports: dict[str, BuildReport] = {}
+    for path, group in plan.groups.items():
+        spent = sum(report.pu_spent for report in reports.values())
+        reports[path] = run_build(
+            group,
+            child(root, path),
+            executor,
+            credentials,
+            max_pu=None if max_pu is None else max_pu - spent,
+            update=update,
+            job=job,
+            options=options,
+            on_event=on_event,
+            on_progress=on_progress,
+        )
+    if tuple(plan.groups) == ("",):
+        return reports[""]
+    whole = add_reports(reports, store=root.name)
+    close_tree(root, complete=whole.complete, pu_spent=sum(_pu_spent(child(root, path)) for path in plan.groups))
+    return whole
+
+
+def _pu_spent(place: Place) -> float:
+    return float(read_root_attributes(place).get("pu_spent", 0.0))
+
+
+def _check_whole_budget(plan: CubePlan, root: Place, max_pu: float | None) -> None:
+    """Before anything is sent for the first group, what is left of all must fit."""
+    if max_pu is None:
+        return
+    left = {path: _pu_left(group, child(root, path)) for path, group in plan.groups.items()}
+    if not math.fsum(left.values()) <= max_pu:
+        shown = ", ".join(f"{path} {pu:.2f}" for path, pu in left.items())
+        raise BudgetExceeded(
+            f"{math.fsum(left.values()):.2f} PU are left to buy ({shown}), and max_pu is {max_pu:g}; nothing was sent. "
+            f"Raise max_pu, or make the area smaller or the resolution coarser"
+        )
+
+
+def _pu_left(group: GroupPlan, place: Place) -> float:
+    if place.read("zarr.json") is None:
+        return group.cost.pu
+    states = known_states(group, create_or_open(group, place), read_ledger(place))
+    open_tiles = np.isin(states, (TileState.UNTRIED, TileState.FAILED))
+    tiles = group.tile_set.indices()
+    return math.fsum(group.tile_pu(int(tile)) for tile in tiles[open_tiles[tiles]])
 
 
 def _check_budget(tally: Tally, max_pu: float | None) -> None:
@@ -306,88 +295,3 @@ def _interrupts_between_records() -> Iterator[Callable[[], bool]]:
     finally:
         for number in taken:
             signal.signal(number, signal.default_int_handler)
-
-
-class SerialExecutor:
-    """One tile after the other in this process: the same story with no cluster, for small areas and debuggers."""
-
-    def start(self, job: BuildJob, tiles: NDArray[np.intp]) -> Run:
-        """Log in, and begin with the first tile. Raises AuthError when the credentials are refused."""
-        state = LimiterState.for_deployment(job.plan.deployment)
-        transport = RequestsTransport(pool_size=1)
-        tokens = ClientCredentials(transport, job.plan.deployment, job.credentials)
-        try:
-            tokens.token()
-        except BaseException:
-            transport.close()
-            raise
-        client = ServiceClient(job.plan.deployment, transport, LocalRateGate(state), tokens)
-        work = TileWork(plan=job.plan, cube=job.cube, client=client, run_cpu=run_here)
-        return _SerialRun(work, tiles, transport, job.give_out)
-
-
-class _SerialRun:
-    """One thread works, so that an interrupt of the main thread can let the tile in flight end.
-
-    A daemon: a tile given up after draining must not hold up the end of the process.
-    """
-
-    def __init__(
-        self,
-        work: TileWork,
-        tiles: NDArray[np.intp],
-        transport: RequestsTransport,
-        give_out: Callable[[Sequence[int]], None],
-    ) -> None:
-        self.fatal: ShdaskError | None = None
-        self._work = work
-        self._transport = transport
-        self._give_out = give_out
-        self._left = iter(tiles)
-        self._current: Future[TileOutcome] | None = None
-        self._start_next()
-
-    def _start_next(self) -> None:
-        index = next(self._left, None)
-        self._current = None
-        if index is not None:
-            self._give_out([int(index)])
-            self._current = Future()
-            threading.Thread(
-                target=_run_tile_into, args=(self._current, self._work, int(index)), name="shdask-tile", daemon=True
-            ).start()
-
-    def poll(self, timeout_s: float) -> Sequence[TileEvent]:
-        if self._current is None or not wait([self._current], timeout_s).done:
-            return []
-        outcome = self._current.result()
-        if outcome.fatal is not None:
-            self.fatal = outcome.fatal
-            self.stop()
-        self._start_next()
-        return [outcome.event]
-
-    @property
-    def finished(self) -> bool:
-        return self._current is None
-
-    def stop(self) -> None:
-        self._left = iter(())
-
-    def waiting_for(self) -> str:
-        return "the answer to one request"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._transport.close()
-
-
-def _run_tile_into(future: Future[TileOutcome], work: TileWork, index: int) -> None:
-    try:
-        future.set_result(run_tile(work, index))
-    except BaseException as error:  # noqa: BLE001  # raised again where the future is read
-        future.set_exception(error)

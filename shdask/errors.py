@@ -190,9 +190,9 @@ class BudgetExceeded(ShdaskError):
 
 
 class BuildError(ShdaskError):
-    """A build ended with failed tiles; ``failures`` maps tile index to the last error's text."""
+    """A build ended with failed tiles; ``failures`` maps tile index (and group) to the last error's text."""
 
-    def __init__(self, message: str, failures: dict[int, str] | None = None) -> None:
+    def __init__(self, message: str, failures: Mapping[Any, str] | None = None) -> None:
         super().__init__(message, failures)
         self.message = message
         self.failures = failures or {}

@@ -68,7 +68,11 @@ class Band:
     fill_value: float
     """Value on disk where ``data_mask`` is 0: 0 for integers, NaN for floats."""
     scale: float | None = None
-    """Stored value = requested value x scale; None stores what was sent."""
+    """Stored value = requested value x scale + offset; None stores what was sent."""
+    offset: float = 0.0
+    """In the stored unit; 0 where there is no scale."""
+    units: str = ""
+    """The stored unit as UDUNITS spells it; empty for a digital number, and where it is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,9 @@ class Tile:
     """The pixels of one shard, owned by one task, and the request windows that fill it."""
 
     index: int
-    """Position in the plan, 0 .. plan.tile_count - 1, row by row from the north."""
+    """Its number in the array of all tiles: by step, then by row from the north, then by column from the west."""
+    step: int | None = None
+    """Position on the time axis; None where the cube has none."""
     row: int
     column: int
     extent: Window

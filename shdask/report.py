@@ -70,8 +70,8 @@ class BuildReport:
     """Tiles that were in flight when an earlier run was killed: what they cost stands in no row."""
     pu_unrecorded: float = 0.0
     """What those may have cost, in processing units: as projected, so rather more than less."""
-    failures: dict[int, str] = field(default_factory=dict, repr=False)
-    """Tile index -> the last error's text."""
+    failures: Mapping[Any, str] = field(default_factory=dict, repr=False)
+    """Tile index -> the last error's text; in a cube of several groups, the group's path and the index."""
 
     @property
     def complete(self) -> bool:
@@ -125,6 +125,17 @@ class BuildReport:
         return f"<table>{rows}</table>"
 
 
+def add_reports(reports: Mapping[str, BuildReport], *, store: str) -> BuildReport:
+    """The report of a cube of several groups, by their paths. Pure."""
+    names = [
+        "tiles", "written", "empty", "failed", "skipped", "requests", "rejected", "pu_spent", "pu_projected", "nbytes",
+        "seconds", "pu_unknown", "unrecorded", "pu_unrecorded",
+    ]  # fmt: skip  # a list
+    sums: dict[str, Any] = {name: sum(getattr(report, name) for report in reports.values()) for name in names}
+    failures = {f"{path} {tile}": text for path, report in reports.items() for tile, text in report.failures.items()}
+    return BuildReport(**sums, store=store, failures=failures)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """The state of a running build, for displays."""
@@ -175,14 +186,18 @@ class Tally:
         self._cube = cube
         self._ledger = ledger
         self._states = states
-        self._wanted = np.ones(plan.tile_count, np.bool_)
+        tiles = plan.tile_set.indices()
+        self._count_of_tiles = tiles.size
+        self._planned = np.zeros(plan.tile_set.index_count, np.bool_)
+        self._planned[tiles] = True
+        self._wanted = self._planned
         if only is not None:
-            self._wanted[:] = False
-            self._wanted[np.asarray(only, np.intp)] = True
+            self._wanted = np.zeros_like(self._planned)
+            self._wanted[np.intersect1d(tiles, np.asarray(only, np.intp))] = True
         self._started = time.monotonic()
         self._counts = dict.fromkeys(TileState, 0)
-        self._here = np.zeros(plan.tile_count, np.uint8)
-        self._skipped = int(np.count_nonzero(self._is_done()))
+        self._here = np.zeros(self._wanted.size, np.uint8)
+        self._skipped = int(np.count_nonzero(self._planned & self._is_done()))
         self._tried = self.remaining.size
         self._done_here = 0
         self._requests = self._rejected = self._nbytes = 0
@@ -220,7 +235,7 @@ class Tally:
 
     def give_out(self, tiles: Sequence[int]) -> None:
         """Make durable that these tiles may be sent from now on; executors call it before they submit a batch."""
-        pu = math.fsum(self._plan.window_pu(window) for tile in tiles for window in self._plan.tile(tile).windows)
+        pu = math.fsum(map(self._plan.tile_pu, tiles))
         call_with_retries(lambda: self._ledger.give_out(tiles, pu_projected=pu), STORE_RETRIES)
 
     def settle(self) -> None:
@@ -293,7 +308,7 @@ class Tally:
         seconds = time.monotonic() - self._started
         left = self._tried - sum(self._counts.values())
         return Progress(
-            tiles=self._plan.tile_count,
+            tiles=self._count_of_tiles,
             done=self._skipped + self._counts[TileState.WRITTEN] + self._counts[TileState.EMPTY],
             failed=self._counts[TileState.FAILED],
             requests=self._requests,
@@ -310,7 +325,7 @@ class Tally:
     def report(self) -> BuildReport:
         """The report of this run."""
         return BuildReport(
-            tiles=self._plan.tile_count,
+            tiles=self._count_of_tiles,
             written=self._counts[TileState.WRITTEN],
             empty=self._counts[TileState.EMPTY],
             failed=self._counts[TileState.FAILED],
@@ -333,7 +348,7 @@ class Tally:
         if self._ledger.lost:
             return
         self._cube.write_states(self._states)
-        self._cube.mark_complete(complete=bool(self._is_done().all()), pu_spent=self._ledger.pu_spent)
+        self._cube.mark_complete(complete=bool(self._is_done()[self._planned].all()), pu_spent=self._ledger.pu_spent)
 
     @contextlib.contextmanager
     def closing(self) -> Iterator[None]:
@@ -380,4 +395,4 @@ def _recover_rows(plan: GroupPlan, cube: CubeStore, ledger: Ledger) -> None:
 def _projected_pu(plan: GroupPlan, todo: NDArray[np.intp]) -> float:
     if todo.size == plan.tile_count:
         return plan.cost.pu
-    return sum(plan.window_pu(window) for index in todo for window in plan.tile(int(index)).windows)
+    return math.fsum(plan.tile_pu(int(index)) for index in todo)

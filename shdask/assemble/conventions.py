@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 from pyproj import CRS
@@ -17,6 +18,8 @@ from shdask.plan.grid import Grid
 
 GRID_MAPPING = "spatial_ref"
 """The name that rioxarray and GDAL look for."""
+NO_ACQUISITION = 254
+"""In ``tile_state``: a cell of the area at a step at which no satellite passed; it holds no data and cost nothing."""
 OUTSIDE_AREA = 255
 """In ``tile_state``: a tile of the bounding box that the area does not touch."""
 
@@ -70,10 +73,13 @@ def axis_attributes(grid: Grid) -> dict[str, dict[str, Any]]:
     return {"x": axes["X"], "y": axes["Y"]}
 
 
-def band_attributes(*, long_name: str, units: str | None) -> dict[str, Any]:
-    """What every (y, x) array carries: both attributes, since plain xarray drops the CRS with either alone. Pure."""
+def band_attributes(*, long_name: str, units: str | None, others: Sequence[str] = ()) -> dict[str, Any]:
+    """What every raster carries: both attributes, since plain xarray drops the CRS with either alone. Pure.
+
+    ``others`` are further coordinates.
+    """
     known = {"long_name": long_name} if units is None else {"long_name": long_name, "units": units}
-    return {**known, "grid_mapping": GRID_MAPPING, "coordinates": GRID_MAPPING}
+    return {**known, "grid_mapping": GRID_MAPPING, "coordinates": " ".join((GRID_MAPPING, *others))}
 
 
 def nan_fill_attribute() -> dict[str, str]:
@@ -90,9 +96,9 @@ def flag_attributes(meanings: dict[int, str]) -> dict[str, Any]:
 
 
 def tile_state_attributes() -> dict[str, Any]:
-    """Attributes of the (tile_y, tile_x) array ``tile_state``. Pure."""
+    """Attributes of the (tile_y, tile_x) or (time, tile_y, tile_x) array ``tile_state``. Pure."""
     meanings = {int(state): state.name.lower() for state in TileState}
     return {
         "long_name": "what is known of each tile",
-        **flag_attributes({**meanings, OUTSIDE_AREA: "outside_area"}),
+        **flag_attributes({**meanings, NO_ACQUISITION: "no_acquisition", OUTSIDE_AREA: "outside_area"}),
     }

@@ -143,16 +143,10 @@ class DiskPlace:
             except FileNotFoundError:
                 return []
 
-    def list_objects(self, array: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def list_objects(self, array: str, dimensions: int = 2) -> NDArray[np.int64]:
         """One directory listing per row of objects: a stat per object would take minutes at a million."""
-        rows: list[int] = []
-        columns: list[int] = []
         with self.errors():
-            for row in _numbered(self.path / array / "c"):
-                found = _numbered(self.path / array / "c" / str(row))
-                columns += found
-                rows += [row] * len(found)
-        return np.asarray(rows, np.int64), np.asarray(columns, np.int64)
+            return _positions(self.path / array / "c", dimensions)
 
     def settle(self, keys: Sequence[str] | None = None) -> None:
         """Fsync files, then the folders that hold their names: zarr's LocalStore does neither."""
@@ -225,6 +219,17 @@ def _numbered(folder: Path) -> list[int]:
             return [int(entry.name) for entry in entries if entry.name.isdecimal()]
     except FileNotFoundError:
         return []
+
+
+def _positions(folder: Path, dimensions: int) -> NDArray[np.int64]:
+    """(object, dimension): the numbers of nested folders, and of the files in the innermost."""
+    found = np.asarray(_numbered(folder), np.int64).reshape(-1, 1)
+    if dimensions == 1:
+        return found
+    parts = [_positions(folder / str(number), dimensions - 1) for number in found[:, 0].tolist()]
+    counts = [part.shape[0] for part in parts]
+    inner = np.concatenate([np.empty((0, dimensions - 1), np.int64), *parts])
+    return np.hstack((np.repeat(found, counts, axis=0), inner))
 
 
 def _remove_if_older(file: Path, older_than: float) -> bool:

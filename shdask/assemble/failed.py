@@ -29,7 +29,8 @@ DECIMALS = 7
 def failed_tiles(store: str | os.PathLike[str] | Place) -> dict[str, Any]:
     """A GeoJSON FeatureCollection (EPSG:4326) of the tiles whose last attempt failed, as the ledger has it.
 
-    Each feature has ``tile``, ``row``, ``column`` and ``error``. Raises StoreError where there is no cube of ours.
+    Each feature has ``tile``, ``row``, ``column``, ``error``, and ``step`` where there is a time axis.
+    Raises StoreError where there is no cube of ours.
     """
     place = open_place(store)
     attributes = read_cube_attributes(place)
@@ -37,14 +38,14 @@ def failed_tiles(store: str | os.PathLike[str] | Place) -> dict[str, Any]:
     tiles = CubeTiles.of(place, attributes)
     features = []
     for tile, error in sorted(errors.items()):
-        row, column = int(tiles.rows[tile]), int(tiles.columns[tile])
-        outline = _outline(tiles.layout.extent(row, column), attributes)
+        found = tiles.tile(tile)
+        step = {} if found.step is None else {"step": found.step}
         features.append(
             {
                 "type": "Feature",
                 "id": tile,
-                "properties": {"tile": tile, "row": row, "column": column, "error": error},
-                "geometry": json.loads(shapely.to_geojson(outline)),
+                "properties": {"tile": tile, **step, "row": found.row, "column": found.column, "error": error},
+                "geometry": json.loads(shapely.to_geojson(_outline(found.extent, attributes))),
             }
         )
     return {"type": "FeatureCollection", "features": features}

@@ -12,17 +12,24 @@ from numpy.typing import NDArray
 
 from shdask.model import Tile, Window
 
+Position = tuple[int, ...]
+"""(row, column) of an object of a (y, x) array, (step, row, column) of one of a (time, y, x) array."""
 
-def object_key(array: str, row: int, column: int) -> str:
-    """Where the object (shard, or chunk of an unsharded array) of a (y, x) array lies: Zarr's default key. Pure."""
-    return f"{array}/c/{row}/{column}"
+
+def object_key(array: str, position: Position) -> str:
+    """Where an object (shard, or chunk of an unsharded array) of ``array`` lies: Zarr's default key. Pure."""
+    return "/".join((array, "c", *map(str, position)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How a (y, x) array of a cube is cut: into shards of ``tile_px``, or, unsharded, into chunks of ``chunk_px``."""
+    """How arrays of a cube are cut in y and x: into shards of ``tile_px``, or, unsharded, chunks of ``chunk_px``.
+
+    In time every step is an object of its own.
+    """
 
     shape: tuple[int, int]
+    """(y, x)."""
     tile_px: int
     chunk_px: int
     sharded: bool
@@ -38,19 +45,24 @@ class Layout:
         y, x = row * side, column * side
         return Window(y0=y, y1=min(y + side, height), x0=x, x1=min(x + side, width))
 
-    def objects(self, tile: Tile) -> list[tuple[int, int]]:
-        """(row, column) of every object of one array that the tile owns. Pure."""
+    @property
+    def objects_across(self) -> tuple[int, int]:
+        """(rows, columns) of objects of one array at one step."""
+        return -(-self.shape[0] // self.object_px), -(-self.shape[1] // self.object_px)
+
+    def objects(self, tile: Tile) -> list[Position]:
+        """Every object of one array that the tile owns. Pure."""
         side, extent = self.object_px, tile.extent
         rows = range(extent.y0 // side, -(-extent.y1 // side))
         columns = range(extent.x0 // side, -(-extent.x1 // side))
-        return [(row, column) for row in rows for column in columns]
+        return [_at(tile.step, row, column) for row in rows for column in columns]
 
-    def mark(self, tile: Tile) -> tuple[int, int]:
-        """(row, column) of the ``data_mask`` object that commits the tile: the one at its lower right. Pure."""
-        return (tile.extent.y1 - 1) // self.object_px, (tile.extent.x1 - 1) // self.object_px
+    def mark(self, tile: Tile) -> Position:
+        """The ``data_mask`` object that commits the tile: the one at its lower right. Pure."""
+        return _at(tile.step, (tile.extent.y1 - 1) // self.object_px, (tile.extent.x1 - 1) // self.object_px)
 
     def marks(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """`mark` for tiles at (``rows``, ``columns``) of the tile grid. Pure."""
+        """(rows, columns) of the `mark` of tiles at (``rows``, ``columns``) of the tile grid. Pure."""
         last_y = np.minimum((rows + 1) * self.tile_px, self.shape[0]) - 1
         last_x = np.minimum((columns + 1) * self.tile_px, self.shape[1]) - 1
         return last_y // self.object_px, last_x // self.object_px
@@ -61,7 +73,7 @@ class Layout:
         zarr writes the objects of one call in no promised order, so each step waits for the one before.
         """
         extent = tile.extent
-        row, column = self.mark(tile)
+        row, column = self.mark(tile)[-2:]
         y, x = max(row * self.object_px, extent.y0), max(column * self.object_px, extent.x0)
         parts = [
             Window(y0=extent.y0, y1=y, x0=extent.x0, x1=extent.x1),
@@ -69,3 +81,7 @@ class Layout:
             Window(y0=y, y1=extent.y1, x0=x, x1=extent.x1),
         ]
         return [part for part in parts if part.pixel_count]
+
+
+def _at(step: int | None, row: int, column: int) -> Position:
+    return (row, column) if step is None else (step, row, column)

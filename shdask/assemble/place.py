@@ -54,8 +54,8 @@ class Place(Protocol):
     def names(self, folder: str = "") -> list[str]:
         """What stands directly in ``folder``, objects and folders, in no order; nothing where it is absent."""
 
-    def list_objects(self, array: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(rows, columns) of the objects that a (y, x) array has here, in no order."""
+    def list_objects(self, array: str, dimensions: int = 2) -> NDArray[np.int64]:
+        """(object, dimension): the positions of the objects that an array has here, in no order."""
 
     def settle(self, keys: Sequence[str] | None = None) -> None:
         """Make durable what Zarr has put under ``keys``, or everything."""

@@ -167,16 +167,18 @@ class S3Place:
         paths = [*found["common_prefixes"], *(entry["path"] for entry in found["objects"])]
         return [path.rpartition("/")[2] for path in paths]
 
-    def list_objects(self, array: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def list_objects(self, array: str, dimensions: int = 2) -> NDArray[np.int64]:
         """Rows are listed side by side: a listing tells a thousand objects, one after the other."""
-        folder = f"{array}/c"
-        rows = [int(name) for name in self.names(folder) if name.isdecimal()]
+        found = np.empty((1, 0), np.int64)
         with ThreadPoolExecutor(_LISTERS, thread_name_prefix="shdask-list") as pool:
-            columns = list(pool.map(lambda row: self._columns(f"{folder}/{row}"), rows))
-        counts = [found.size for found in columns]
-        return np.repeat(np.asarray(rows, np.int64), counts), np.concatenate([np.empty(0, np.int64), *columns])
+            for _ in range(dimensions):
+                folders = ["/".join((array, "c", *map(str, position))) for position in found.tolist()]
+                numbers = list(pool.map(self._numbers, folders))
+                inner = np.concatenate([np.empty(0, np.int64), *numbers])
+                found = np.column_stack((np.repeat(found, [part.size for part in numbers], axis=0), inner))
+        return found
 
-    def _columns(self, folder: str) -> NDArray[np.int64]:
+    def _numbers(self, folder: str) -> NDArray[np.int64]:
         return np.asarray([int(name) for name in self.names(folder) if name.isdecimal()], np.int64)
 
     def settle(self, keys: Sequence[str] | None = None) -> None:

@@ -100,6 +100,7 @@ class _Found:
     ledger: LedgerSummary
     tiles: CubeTiles
     states: NDArray[np.uint8]
+    """Of the cube's tiles, in the order of ``tiles.indices``."""
     owner: Owner | None
     now: float
     spooled: list[os.PathLike[str]] = field(default_factory=list)
@@ -110,9 +111,10 @@ class _Found:
         owner = read_owner(place)  # before the rows: what it has written when it goes is then read as well
         ledger = read_ledger(place)
         tiles = CubeTiles.of(place, attributes)
-        states = tiles.states.copy()
+        states = tiles.states()
         rows = ledger.states[: states.size]
         states[: rows.size] = np.where(rows == TileState.UNTRIED, states[: rows.size], rows)
+        states = states[tiles.indices]
         spooled = Spool.of_this_user().files(spool_prefix(place.name, attributes["identity"]))
         return cls(
             place=place,

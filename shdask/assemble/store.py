@@ -27,7 +27,7 @@ from shdask.assemble.rows import LedgerSummary
 from shdask.assemble.template import DATA_MASK, create_template, make_layout, write_tile_states
 from shdask.assemble.write import check_tile_data, is_all_fill, make_stored_values
 from shdask.errors import WrongStore
-from shdask.model import Band, Tile, TileData, TileState
+from shdask.model import Band, Tile, TileData, TileState, Window
 from shdask.plan.group import GroupPlan
 
 PARTIAL_GRACE_S = 60.0
@@ -127,6 +127,8 @@ def _differences(found: Any, asked: Any, place: str) -> Iterator[str]:
             yield f"{place} is {', '.join(found)} there and {', '.join(asked)} in this plan"
             return
         for key in [*found, *(key for key in asked if key not in found)]:
+            if key == "parts" and list(_by_name(found["bands"])) != list(_by_name(asked["bands"])):
+                continue  # they follow the bands
             yield from _differences(found.get(key), asked.get(key), f"{place}.{key}" if place else key)
     elif found != asked:
         yield f"{place} is {json.dumps(found)} there and {json.dumps(asked)} in this plan"
@@ -178,7 +180,7 @@ class CubeStore:
 
     def is_durable(self, tile: Tile) -> bool:
         """Whether the tile's commit mark stands: every pixel of it is stored. Raises StoreError."""
-        return self.place.exists(object_key(DATA_MASK, *self.layout.mark(tile)))
+        return self.place.exists(object_key(DATA_MASK, self.layout.mark(tile)))
 
     def write_tile(self, tile: Tile, data: TileData) -> StoredTile:
         """Store the pixels of a whole tile, ``data_mask`` last; a tile without a valid pixel stores nothing.
@@ -210,21 +212,21 @@ class CubeStore:
         if is_all_fill(band, stored):
             self._remove_leftovers(tile, band.name)
             return []
-        self.arrays[band.name][tile.extent.slices] = stored
+        self.arrays[band.name][tile_index(tile)] = stored
         return self._keys(tile, band.name)
 
     def _write_mask(self, tile: Tile, mask: NDArray[np.uint8], keys: list[str]) -> None:
         """Store the mask, its commit mark only when all other objects, ``keys`` among them, are durable."""
-        mark = object_key(DATA_MASK, *self.layout.mark(tile))
+        mark = object_key(DATA_MASK, self.layout.mark(tile))
         *steps, last = self.layout.steps(tile)
         for step in steps:
-            self.arrays[DATA_MASK][step.slices] = mask[step.within(tile.extent).slices]
+            self.arrays[DATA_MASK][tile_index(tile, step)] = mask[step.within(tile.extent).slices]
         self.place.settle([*keys, *(key for key in self._keys(tile, DATA_MASK) if key != mark)])
-        self.arrays[DATA_MASK][last.slices] = mask[last.within(tile.extent).slices]
+        self.arrays[DATA_MASK][tile_index(tile, last)] = mask[last.within(tile.extent).slices]
         self.place.settle([mark])
 
     def _keys(self, tile: Tile, array: str) -> list[str]:
-        return [object_key(array, row, column) for row, column in self.layout.objects(tile)]
+        return [object_key(array, position) for position in self.layout.objects(tile)]
 
     def _remove_leftovers(self, tile: Tile, *arrays: str) -> None:
         """Objects of an attempt that was killed before its commit, where this one stores none."""
@@ -233,12 +235,13 @@ class CubeStore:
                 self.place.remove(key)
 
     def durable_tiles(self) -> NDArray[np.bool_]:
-        """`is_durable` for every tile of the plan, by tile index, from listings."""
-        rows, columns = (np.asarray(part, np.int64) for part in self.plan.tile_cells(0, self.plan.tile_count))
-        return find_marked(self.place, self.layout, rows, columns)
+        """`is_durable` by tile index, from listings."""
+        tiles = self.plan.tile_set
+        marks = find_marks(self.place, self.layout, tiles.grid_shape, tiles.step_count, has_time=self.plan.has_time)
+        return marks.ravel()
 
     def write_states(self, states: NDArray[np.uint8]) -> None:
-        """Write `TileState` by tile index into ``tile_state``. Only the owner may."""
+        """Write `TileState` by tile index into ``tile_state``, of the plan's tiles. Only the owner may."""
         with self.place.errors():
             write_tile_states(zarr.open_group(self.place.zarr_store(), mode="r+"), self.plan, states)
 
@@ -250,22 +253,32 @@ class CubeStore:
             self.place.settle(["zarr.json"])
 
 
-def find_marked(place: Place, layout: Layout, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether the tiles at (``rows``, ``columns``) of the tile grid have a commit mark. Raises StoreError."""
-    found_rows, found_columns = place.list_objects(DATA_MASK)
-    mark_rows, mark_columns = layout.marks(rows, columns)
-    width = -(-layout.shape[1] // layout.object_px)
-    return np.isin(mark_rows * width + mark_columns, found_rows * width + found_columns)
+def find_marks(
+    place: Place, layout: Layout, tile_grid: tuple[int, int], steps: int, *, has_time: bool
+) -> NDArray[np.bool_]:
+    """(step, row, column): whether the tile there has a commit mark. Raises StoreError."""
+    found = place.list_objects(DATA_MASK, 3 if has_time else 2)
+    stands = np.zeros((steps, *layout.objects_across), np.bool_)
+    inside = found[(found < stands.shape[-found.shape[1] :]).all(axis=1)]
+    stands[(inside[:, 0] if has_time else 0, *inside[:, -2:].T)] = True
+    rows, columns = layout.marks(*(part.ravel() for part in np.indices(tile_grid)))
+    return stands[:, rows, columns].reshape(steps, *tile_grid)
 
 
 def known_states(plan: GroupPlan, cube: CubeStore, ledger: Ledger | LedgerSummary) -> NDArray[np.uint8]:
-    """`TileState` of every tile of the plan, by tile index, from what is stored and what the ledger says.
+    """`TileState` by tile index, from what is stored and what the ledger says.
 
     A tile is WRITTEN where its commit mark stands, EMPTY or FAILED where its last row says so; a row that
     says written of a tile that is not there counts for nothing.
     """
-    states = np.zeros(plan.tile_count, np.uint8)
-    rows = ledger.states[: plan.tile_count]
+    states = np.zeros(plan.tile_set.index_count, np.uint8)
+    rows = ledger.states[: states.size]
     states[: rows.size] = np.where(rows == TileState.WRITTEN, TileState.UNTRIED, rows)
     states[cube.durable_tiles()] = TileState.WRITTEN
     return states
+
+
+def tile_index(tile: Tile, window: Window | None = None) -> tuple[int | slice, ...]:
+    """``window`` (the tile's extent) of an array of the cube, at the tile's step. Pure."""
+    slices = (window or tile.extent).slices
+    return slices if tile.step is None else (tile.step, *slices)

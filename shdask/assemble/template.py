@@ -18,6 +18,7 @@ from zarr.codecs import BloscCodec
 from shdask import __version__
 from shdask.assemble.conventions import (
     GRID_MAPPING,
+    NO_ACQUISITION,
     OUTSIDE_AREA,
     axis_attributes,
     band_attributes,
@@ -29,6 +30,7 @@ from shdask.assemble.conventions import (
 )
 from shdask.assemble.layout import Layout
 from shdask.assemble.place import Place
+from shdask.assemble.time_axis import COORDINATES, TIME, create_time_axis, freeze_timeline
 from shdask.model import Band
 from shdask.plan.group import GroupPlan
 
@@ -63,6 +65,9 @@ def create_template(plan: GroupPlan, place: Place) -> None:
         _create_band(root, plan, band)
     _create_mask(root, plan)
     _create_tile_state(root, plan)
+    if plan.timeline is not None:
+        create_time_axis(root, plan.timeline)
+        freeze_timeline(place, plan.timeline)
     axes = axis_attributes(plan.grid)
     _create_coordinate(root, "y", plan.grid.y_coords(), ("y",), axes["y"])
     _create_coordinate(root, "x", plan.grid.x_coords(), ("x",), axes["x"])
@@ -111,7 +116,9 @@ def _root_attributes(plan: GroupPlan) -> dict[str, Any]:
 
 
 def _create_band(root: zarr.Group, plan: GroupPlan, band: Band) -> None:
-    attributes = band_attributes(long_name=band.name, units=None if band.scale is None else "1")
+    attributes = band_attributes(
+        long_name=band.name, units=None if band.scale is None else "1", others=_coordinates(plan)
+    )
     if np.dtype(band.dtype).kind == "f":
         attributes |= nan_fill_attribute()
     _create_raster(root, plan, band, attributes)
@@ -119,56 +126,62 @@ def _create_band(root: zarr.Group, plan: GroupPlan, band: Band) -> None:
 
 def _create_mask(root: zarr.Group, plan: GroupPlan) -> None:
     flags = flag_attributes({0: "no_data", 1: "valid"})
-    attributes = band_attributes(long_name="whether the pixel holds data", units=None) | flags
+    attributes = band_attributes(long_name="whether the pixel holds data", units=None, others=_coordinates(plan))
+    attributes |= flags
     _create_raster(root, plan, Band(name=DATA_MASK, dtype="uint8", fill_value=0), attributes)
 
 
 def _create_raster(root: zarr.Group, plan: GroupPlan, band: Band, attributes: dict[str, Any]) -> None:
-    tile_px, chunk_px = plan.store.tile_px, plan.store.chunk_px
+    tile_px, chunk_px, steps = plan.store.tile_px, plan.store.chunk_px, _steps(plan)
+    one = (1,) * len(steps)
     root.create_array(
         band.name,
-        shape=plan.grid.shape,
+        shape=(*steps, *plan.grid.shape),
         dtype=band.dtype,
-        chunks=(chunk_px, chunk_px),
-        shards=(tile_px, tile_px) if plan.store.sharded else None,
+        chunks=(*one, chunk_px, chunk_px),
+        shards=(*one, tile_px, tile_px) if plan.store.sharded else None,
         fill_value=np.dtype(band.dtype).type(band.fill_value),
         compressors=_CODEC,
-        dimension_names=("y", "x"),
+        dimension_names=(*(TIME for _ in steps), "y", "x"),
         attributes=attributes,
         overwrite=True,
     )
 
 
 def _create_tile_state(root: zarr.Group, plan: GroupPlan) -> None:
-    rows, columns = plan.tile_grid_shape
+    (rows, columns), steps = plan.tile_set.grid_shape, _steps(plan)
     root.create_array(
         TILE_STATE,
-        shape=(rows, columns),
+        shape=(*steps, rows, columns),
         dtype="uint8",
-        chunks=(min(rows, STATE_CHUNK), min(columns, STATE_CHUNK)),
+        chunks=(*(1 for _ in steps), min(rows, STATE_CHUNK), min(columns, STATE_CHUNK)),
         fill_value=OUTSIDE_AREA,
         compressors=_CODEC,
-        dimension_names=("tile_y", "tile_x"),
+        dimension_names=(*(TIME for _ in steps), "tile_y", "tile_x"),
         attributes=tile_state_attributes(),
         overwrite=True,
     )
-    write_tile_states(root, plan, np.zeros(plan.tile_count, np.uint8))
+    write_tile_states(root, plan, np.zeros(plan.tile_set.index_count, np.uint8))
+
+
+def _coordinates(plan: GroupPlan) -> tuple[str, ...]:
+    return COORDINATES if plan.has_time else ()
+
+
+def _steps(plan: GroupPlan) -> tuple[int, ...]:
+    return (plan.tile_set.step_count,) if plan.has_time else ()
 
 
 def write_tile_states(root: zarr.Group, plan: GroupPlan, states: NDArray[np.uint8]) -> None:
-    """Write ``states`` (by tile index) into ``tile_state``, one whole chunk at a time, only those that hold tiles."""
+    """Write ``states`` (by tile index) of the plan's tiles into ``tile_state``; chunks without any are not stored."""
     array = root[TILE_STATE]
     if not isinstance(array, zarr.Array):
         raise TypeError(f"{TILE_STATE} is no array")
-    rows, columns = (np.asarray(part) for part in plan.tile_cells(0, plan.tile_count))
-    side_y, side_x = array.chunks
-    chunk = (rows // side_y) * -(-array.shape[1] // side_x) + columns // side_x
-    order = np.argsort(chunk, kind="stable")
-    for part in np.split(order, np.flatnonzero(np.diff(chunk[order])) + 1):
-        y, x = int(rows[part[0]]) // side_y * side_y, int(columns[part[0]]) // side_x * side_x
-        block = np.full((min(side_y, array.shape[0] - y), min(side_x, array.shape[1] - x)), OUTSIDE_AREA, np.uint8)
-        block[rows[part] - y, columns[part] - x] = states[part]
-        array[y : y + block.shape[0], x : x + block.shape[1]] = block
+    tiles = plan.tile_set.indices()
+    cells = np.full(plan.tile_set.index_count, OUTSIDE_AREA, np.uint8)
+    cells[tiles] = states[tiles]
+    cells[plan.tile_set.unreached()] = NO_ACQUISITION
+    array[...] = cells.reshape(array.shape)
 
 
 def _create_coordinate(

@@ -17,14 +17,14 @@ import zarr
 from numpy.typing import NDArray
 
 from shdask.assemble.checksum import add_to_checksum
-from shdask.assemble.conventions import OUTSIDE_AREA
+from shdask.assemble.conventions import NO_ACQUISITION
 from shdask.assemble.layout import Layout, object_key
 from shdask.assemble.ledger import Ledger, read_ledger
 from shdask.assemble.place import Place, open_place
-from shdask.assemble.store import find_marked, read_cube_attributes
+from shdask.assemble.store import find_marks, read_cube_attributes, tile_index
 from shdask.assemble.template import DATA_MASK, TILE_STATE
 from shdask.errors import StoreError
-from shdask.model import TileState
+from shdask.model import Tile, TileState
 
 READERS = 8
 _AT_ONCE = 256
@@ -78,17 +78,16 @@ class CubeTiles:
     """Where the tiles of a cube lie, read from the cube alone."""
 
     layout: Layout
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    states: NDArray[np.uint8]
-    """`TileState` by tile index, as the last run left it."""
+    cells: NDArray[np.uint8]
+    """What ``tile_state`` held when the last run ended: (tile_y, tile_x), or (time, tile_y, tile_x)."""
+    indices: NDArray[np.intp]
+    """Of the cube's tiles, ascending."""
 
     @classmethod
     def of(cls, place: Place, attributes: dict[str, Any]) -> CubeTiles:
         """Those of the cube at ``place`` with these root attributes. Raises StoreError."""
         with place.errors():
             cells = np.asarray(zarr.open_array(place.zarr_store(read_only=True), path=TILE_STATE, mode="r")[...])
-        rows, columns = np.nonzero(cells != OUTSIDE_AREA)  # the n-th such cell is tile n
         found = attributes["layout"]
         layout = Layout(
             shape=(attributes["spatial:shape"][0], attributes["spatial:shape"][1]),
@@ -96,7 +95,38 @@ class CubeTiles:
             chunk_px=found["chunk_px"],
             sharded=found["sharded"],
         )
-        return cls(layout=layout, rows=rows, columns=columns, states=cells[rows, columns])
+        return cls(layout=layout, cells=cells, indices=np.flatnonzero(cells < NO_ACQUISITION))
+
+    @property
+    def rows(self) -> NDArray[np.intp]:
+        """Row of each tile in the tile grid, in the order of ``indices``."""
+        return np.asarray(self.indices // self.cells.shape[-1] % self.cells.shape[-2])
+
+    @property
+    def columns(self) -> NDArray[np.intp]:
+        """Column of each tile in the tile grid, in the order of ``indices``."""
+        return np.asarray(self.indices % self.cells.shape[-1])
+
+    def states(self) -> NDArray[np.uint8]:
+        """`TileState` by tile index; what is no tile counts as EMPTY."""
+        return np.where(self.cells < NO_ACQUISITION, self.cells, TileState.EMPTY).ravel()
+
+    def tile(self, index: int) -> Tile:
+        """The tile at ``index``. Raises IndexError where there is none."""
+        if not 0 <= index < self.cells.size or self.cells.flat[index] >= NO_ACQUISITION:
+            raise IndexError(f"tile {index} is none of the cube's")
+        *step, row, column = (int(part) for part in np.unravel_index(index, self.cells.shape))
+        extent = self.layout.extent(row, column)
+        return Tile(
+            index=index, step=step[0] if step else None, row=row, column=column, extent=extent, windows=(extent,)
+        )
+
+    def marks(self, place: Place) -> NDArray[np.bool_]:
+        """Whether a commit mark stands, by tile index. Raises StoreError."""
+        *steps, rows, columns = self.cells.shape
+        has_time = bool(steps)
+        found = find_marks(place, self.layout, (rows, columns), steps[0] if steps else 1, has_time=has_time)
+        return found.ravel() & (self.cells.ravel() < NO_ACQUISITION)
 
 
 def verify_cube(
@@ -110,7 +140,7 @@ def verify_cube(
     place = open_place(store)
     attributes = read_cube_attributes(place)
     tiles, ledger = CubeTiles.of(place, attributes), read_ledger(place)
-    stands = find_marked(place, tiles.layout, tiles.rows, tiles.columns)
+    stands = tiles.marks(place)
     said = np.zeros(stands.size, np.uint8)
     checksums = np.full(stands.size, -1, np.int64)
     known = min(stands.size, ledger.states.size)
@@ -134,7 +164,7 @@ def verify_cube(
             on_progress(done, todo.size)
     return VerifyReport(
         store=place.name,
-        tiles=stands.size,
+        tiles=tiles.indices.size,
         sound=todo.size - len(broken) - len(unrecorded),
         broken=broken,
         missing=tuple(np.flatnonzero((said == TileState.WRITTEN) & ~stands).tolist()),
@@ -157,12 +187,12 @@ def _read_all(
 
 
 def _read_checksum(place: Place, arrays: Sequence[zarr.Array[Any]], tiles: CubeTiles, tile: int) -> int | str:
-    extent = tiles.layout.extent(int(tiles.rows[tile]), int(tiles.columns[tile]))
+    where = tile_index(tiles.tile(tile))
     checksum = 0
     try:
         with place.errors():
             for array in arrays:
-                checksum = add_to_checksum(checksum, np.asarray(array[extent.slices]))
+                checksum = add_to_checksum(checksum, np.asarray(array[where]))
     except StoreError as error:
         if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EIO:  # a bad sector
             return str(error)
@@ -179,17 +209,16 @@ def forget(store: str | os.PathLike[str] | Place, tiles: Sequence[int]) -> None:
     """
     place = open_place(store)
     found = CubeTiles.of(place, read_cube_attributes(place))
-    picked = np.asarray(tiles, np.intp)
-    mark_rows, mark_columns = found.layout.marks(found.rows[picked], found.columns[picked])
+    marks = [object_key(DATA_MASK, found.layout.mark(found.tile(tile))) for tile in tiles]
     with Ledger.open(place) as ledger:
-        ledger.forget(picked.tolist())
-        for row, column in zip(mark_rows.tolist(), mark_columns.tolist(), strict=True):
-            place.remove(object_key(DATA_MASK, row, column))
-        if picked.size:
+        ledger.forget(tiles)
+        for mark in marks:
+            place.remove(mark)
+        if marks:
             with place.errors():
                 root = zarr.open_group(place.zarr_store(), mode="r+")
                 root.update_attributes({"complete": False})
                 states = zarr.open_array(place.zarr_store(), path=TILE_STATE, mode="r+")
                 cells = np.asarray(states[...])
-                cells[found.rows[picked], found.columns[picked]] = TileState.UNTRIED
+                cells.flat[list(tiles)] = TileState.UNTRIED
                 states[...] = cells

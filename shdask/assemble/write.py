@@ -34,8 +34,8 @@ def make_stored_values(band: Band, values: NDArray[np.generic], data_mask: NDArr
     dtype = np.dtype(band.dtype)
     if band.scale is None:
         stored = _cast(band, values, data_mask)
-    else:  # in double precision, so that the result is the stored type's nearest value to DN x scale
-        stored = np.multiply(values, band.scale, dtype=np.float64).astype(dtype)
+    else:  # in double precision, so that the result is the stored type's nearest value to DN x scale + offset
+        stored = (np.multiply(values, band.scale, dtype=np.float64) + band.offset).astype(dtype)
     return np.where(data_mask, stored, dtype.type(band.fill_value))
 
 

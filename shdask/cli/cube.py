@@ -157,7 +157,7 @@ def _repair(
     create_or_open(made, store)  # refuses a job of another cube
     Credentials.load()
     tiles = sorted({*found.broken, *found.missing})
-    price = sum(made.window_pu(window) for tile in tiles for window in made.tile(tile).windows)
+    price = sum(map(made.tile_pu, tiles))
     cap = made.max_pu if max_pu is None else max_pu
     console().print(f"repairing {len(tiles)} tiles for {price:.2f} PU", highlight=False)
     if cap is not None and not price <= cap:

@@ -27,39 +27,46 @@ def fetch_threads(deployment: Deployment, workers: int) -> int:
     return min(MAX_FETCH_THREADS, max(4, math.ceil(in_flight / max(workers, 1))))
 
 
-def batch_size(left: int, *, task_threads: int, in_flight: int, tiles_per_s: float) -> int:
-    """How many of the ``left`` tiles the next batch holds, so that ``in_flight`` tiles go on ``task_threads``. Pure.
+def batch_size(left: int, *, task_threads: int, in_flight: int, requests_per_s: float) -> int:
+    """How many of the ``left`` bundles the next batch holds, so that ``in_flight`` go on ``task_threads``. Pure.
 
     A batch lasts some seconds at the projected rate; towards the end they shrink, so that all threads finish together.
     """
-    size = max(2 * in_flight / task_threads, tiles_per_s * BATCH_S / task_threads, 1)
+    size = max(2 * in_flight / task_threads, requests_per_s * BATCH_S / task_threads, 1)
     return max(1, min(math.ceil(size), math.ceil(left / task_threads), left))
 
 
 class TileQueue:
-    """Tiles that are not given out yet, in order; those that came back go first."""
+    """Tiles that are not given out yet, in order and no bundle torn; those that came back go first."""
 
-    def __init__(self, tiles: NDArray[np.intp], tiles_per_s: float) -> None:
+    def __init__(self, tiles: NDArray[np.intp], requests_per_s: float, bundles: NDArray[np.intp] | None = None) -> None:
+        """``bundles`` has a number for each tile: neighbours of one number come with one request."""
+        numbers = np.arange(tiles.size) if bundles is None else bundles
         self._tiles = tiles
-        self._tiles_per_s = tiles_per_s
-        self._start = 0
+        self._ends = np.flatnonzero(np.append(numbers[1:] != numbers[:-1], True)[: tiles.size]) + 1
+        """After each bundle's last tile."""
+        self._requests_per_s = requests_per_s
+        self._given = 0
+        """Bundles."""
         self._returned: deque[list[int]] = deque()
 
     def next_batch(self, *, task_threads: int, in_flight: int) -> list[int]:
         """The next batch for a cluster of so many threads; empty when there is none."""
         if self._returned:
             return self._returned.popleft()
-        left = self._tiles.size - self._start
+        left = self._ends.size - self._given
         if not left:
             return []
-        size = batch_size(left, task_threads=task_threads, in_flight=in_flight, tiles_per_s=self._tiles_per_s)
-        self._start += size
-        return [int(index) for index in self._tiles[self._start - size : self._start]]
+        start = self._ends[self._given - 1] if self._given else 0
+        self._given += batch_size(
+            left, task_threads=task_threads, in_flight=in_flight, requests_per_s=self._requests_per_s
+        )
+        return [int(index) for index in self._tiles[start : self._ends[self._given - 1]]]
 
     @property
     def is_empty(self) -> bool:
         """Whether there is no further batch."""
-        return not self._returned and self._start == self._tiles.size
+        return not self._returned and self._given == self._ends.size
 
     def put_back(self, tiles: Sequence[int]) -> None:
         """Give these out again, as one batch."""
@@ -67,5 +74,5 @@ class TileQueue:
 
     def clear(self) -> None:
         """Give out nothing more."""
-        self._start = self._tiles.size
+        self._given = self._ends.size
         self._returned.clear()

@@ -105,7 +105,7 @@ def _begin_run(
             client.scheduler.shdask_open_build,
             build=plugin.build,
             client=client.id,
-            tile_count=job.plan.tile_count,
+            tile_count=job.plan.tile_set.index_count,
             frozen_s=patience.frozen_s,
         )
         _install(client, plugin)

@@ -1,4 +1,4 @@
-"""The tiles in flight on one worker: how many at once, which have been sent, and which show no sign of life.
+"""The bundles of tiles in flight on one worker: how many at once, which have been sent, and which show no sign of life.
 
 Refuses to know what a flight does, and Dask.
 """
@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 
 @dataclass(slots=True, kw_only=True)
 class Flight:
-    """One tile in the hands of one thread."""
+    """Tiles that are bought together, in the hands of one thread."""
 
-    tile: int
+    tiles: tuple[int, ...]
     sign: float
     """When it last showed that it lives; infinite while it waits for others, as long as it must."""
     sent: bool = False
@@ -25,7 +26,7 @@ class Flight:
 
 
 class Flights:
-    """Lets so many tiles fly at once, each in its thread."""
+    """Lets so many bundles fly at once, each in its thread."""
 
     def __init__(self, limit: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit
@@ -35,17 +36,17 @@ class Flights:
         self._mine = threading.local()
 
     def resize(self, limit: int) -> None:
-        """Let ``limit`` tiles fly at once from now on."""
+        """Let ``limit`` bundles fly at once from now on."""
         with self._changed:
             self._limit = limit
             self._changed.notify_all()
 
     @contextmanager
-    def fly(self, tile: int) -> Iterator[Flight]:
+    def fly(self, tiles: Sequence[int]) -> Iterator[Flight]:
         """The calling thread's flight, once there is room for it."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._aloft) < self._limit)
-            flight = Flight(tile=tile, sign=self._clock())
+            flight = Flight(tiles=tuple(tiles), sign=self._clock())
             self._aloft[id(flight)] = flight
         self._mine.flight = flight
         try:
@@ -78,22 +79,22 @@ class Flights:
     def sent(self) -> list[int]:
         """Tiles aloft of which a request was sent."""
         with self._changed:
-            return [flight.tile for flight in self._aloft.values() if flight.sent]
+            return [tile for flight in self._aloft.values() if flight.sent for tile in flight.tiles]
 
-    def give_up(self, tiles: Collection[int], silent_s: float) -> set[int]:
+    def give_up(self, tiles: AbstractSet[int], silent_s: float) -> set[int]:
         """Those of ``tiles`` that showed no sign of life for ``silent_s`` seconds; they take no room any more."""
         with self._changed:
             now = self._clock()
             stuck = {
                 number: flight
                 for number, flight in self._aloft.items()
-                if flight.tile in tiles and now - flight.sign > silent_s
+                if not tiles.isdisjoint(flight.tiles) and now - flight.sign > silent_s
             }
             for number, flight in stuck.items():
                 flight.given_up = True
                 del self._aloft[number]
             self._changed.notify_all()
-        return {flight.tile for flight in stuck.values()}
+        return {tile for flight in stuck.values() for tile in flight.tiles}
 
     def wait_for_landing(self, timeout_s: float) -> bool:
         """Wait until nothing flies; whether that is so."""

@@ -57,12 +57,13 @@ class DaskRun:
         self.fatal: Exception | None = None
         self._client = client
         self._plugin = plugin
-        self._queue = TileQueue(tiles, plugin.plan.deployment.requests_per_minute / 60)
+        rate = plugin.plan.deployment.requests_per_minute / 60
+        self._queue = TileQueue(tiles, rate, plugin.plan.tile_set.bundle_numbers(tiles))
         self._give_out = give_out
         self._release = release
         self._inbox: queue.SimpleQueue[TileEvent | Future] = queue.SimpleQueue()
         self._in_flight: dict[Future, list[int]] = {}
-        self._heard = np.zeros(plugin.plan.tile_count)
+        self._heard = np.zeros(plugin.plan.tile_set.index_count)
         """When each tile's last event was made: it comes twice, at once and with its batch."""
         self._tries: Counter[int] = Counter()
         """How often a tile came back without a word."""

@@ -19,7 +19,6 @@ from distributed import Worker, get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from shdask.assemble.store import CubeStore
-from shdask.build import TileOutcome, TileWork, run_tile
 from shdask.cluster.batches import MAX_FETCH_THREADS, fetch_threads
 from shdask.cluster.build_desk import plugin_name
 from shdask.cluster.flights import Flights
@@ -30,6 +29,7 @@ from shdask.fetch.client import RequestsTransport, ServiceClient
 from shdask.fetch.limiter import RateGate
 from shdask.model import TileEvent, TileState
 from shdask.plan.group import GroupPlan
+from shdask.run_tiles import TileOutcome, TileWork, run_tiles
 
 T = TypeVar("T")
 
@@ -113,22 +113,20 @@ class TileWorker(WorkerPlugin):
         Tiles that this build has already heard of are passed over, those in another worker's hands are waited for.
         Raises what one of them met that is no ShdaskError, after the others have said what became of them.
         """
-        taken: dict[int, Future[TileOutcome | None] | None] = {}
+        taken: dict[int, Future[list[TileOutcome]] | None] = {}
         try:
             with contextlib.suppress(RuntimeError):  # the pool is shut down: the build is over
                 self._begin_tiles(indices, taken)
-            ended = self._wait_for({future: index for index, future in taken.items() if future is not None})
-            outcomes = [future.result() for future in ended]
+            told = [outcome for future in self._wait_for(taken) for outcome in future.result()]
         finally:
-            self._give_back([index for index, future in taken.items() if _is_untold(future)])
-        told = [outcome for outcome in outcomes if outcome is not None]
+            self._give_back([index for index, future in taken.items() if _is_untold(index, future)])
         return BatchResult(
             events=tuple(outcome.event for outcome in told),
             fatal=next((outcome.fatal for outcome in told if outcome.fatal is not None), None),
             worker=str(self._worker.address),
         )
 
-    def _begin_tiles(self, indices: Sequence[int], taken: dict[int, Future[TileOutcome | None] | None]) -> None:
+    def _begin_tiles(self, indices: Sequence[int], taken: dict[int, Future[list[TileOutcome]] | None]) -> None:
         """Put into ``taken`` what nobody else has in work, and ask again for the rest until nobody has.
 
         None stands for a tile that was taken and never begun.
@@ -141,19 +139,21 @@ class TileWorker(WorkerPlugin):
                 return
             self._flights.resize(fetch_threads(self.plan.deployment, answer["workers"]))
             taken.update(dict.fromkeys(answer["run"]))
-            for index in answer["run"]:
-                taken[index] = self._fetch_pool.submit(self._run_one, index)
+            for bundle in self.plan.tile_set.bundle(answer["run"]):
+                taken.update(dict.fromkeys(bundle, self._fetch_pool.submit(self._run_bundle, bundle)))
             left = list(answer["wait"])
             if left:
                 self._stopped.wait(ASK_AGAIN_S)
 
-    def _wait_for(self, futures: dict[Future[TileOutcome | None], int]) -> list[Future[TileOutcome | None]]:
+    def _wait_for(self, taken: dict[int, Future[list[TileOutcome]] | None]) -> list[Future[list[TileOutcome]]]:
         """Those that have ended, in their order, once all have but the stuck ones."""
+        futures = list(dict.fromkeys(future for future in taken.values() if future is not None))
         left = set(futures)
         while left:
             left = wait(left, self.patience.stuck_s / 10).not_done
-            stuck = self._flights.give_up({futures[future] for future in left}, self.patience.stuck_s)
-            left = {future for future in left if futures[future] not in stuck}
+            aloft = {tile for tile, future in taken.items() if future in left}
+            stuck = self._flights.give_up(aloft, self.patience.stuck_s)
+            left = {future for future in left if future not in {taken[tile] for tile in stuck}}
         return [future for future in futures if future.done()]
 
     def _give_back(self, tiles: Sequence[int]) -> None:
@@ -163,22 +163,25 @@ class TileWorker(WorkerPlugin):
             words: dict[str, Any] = {"build": self.build, "worker": str(self._worker.address), "tiles": list(tiles)}
             ask_scheduler(self._worker, "shdask_give_back", timeout_s=LEAVE_S, **words)
 
-    def _run_one(self, index: int) -> TileOutcome | None:
-        with self._flights.fly(index) as flight:
+    def _run_bundle(self, indices: list[int]) -> list[TileOutcome]:
+        """What became of a bundle's tiles; nothing of those that were not begun or not sent."""
+        with self._flights.fly(indices) as flight:
             if self._stopped.is_set():
-                return None
+                return []
             try:
-                outcome = run_tile(self._work, index)
+                outcomes = run_tiles(self._work, indices)
             except BaseException:
                 self._stopped.set()
                 raise
-            if outcome.fatal is not None:
+            if any(outcome.fatal is not None for outcome in outcomes):
                 self._stopped.set()
-            elif outcome.event.state is TileState.FAILED and not flight.sent and self._stopped.is_set():
-                return None
-        outcome = replace(outcome, event=replace(outcome.event, worker=str(self._worker.address)))
-        self._tell(outcome.event)
-        return outcome
+            elif not flight.sent and self._stopped.is_set():
+                outcomes = [outcome for outcome in outcomes if outcome.event.state is not TileState.FAILED]
+        worker = str(self._worker.address)
+        outcomes = [replace(outcome, event=replace(outcome.event, worker=worker)) for outcome in outcomes]
+        for outcome in outcomes:
+            self._tell(outcome.event)
+        return outcomes
 
     def _tell(self, event: TileEvent) -> None:
         """Let owner and desk hear of a tile at once; its batch tells the owner again."""
@@ -269,9 +272,11 @@ def _plugin(build: str) -> TileWorker:
     return plugin
 
 
-def _is_untold(future: Future[TileOutcome | None] | None) -> bool:
+def _is_untold(index: int, future: Future[list[TileOutcome]] | None) -> bool:
     """Whether a tile that was taken came to no outcome: never begun, stuck, stopped unsent, or a fault of ours."""
-    return future is None or not future.done() or future.exception() is not None or future.result() is None
+    if future is None or not future.done() or future.exception() is not None:
+        return True
+    return all(outcome.event.tile != index for outcome in future.result())
 
 
 def _end_well_on_sigterm(worker: Worker) -> None:

@@ -1,11 +1,11 @@
-"""A tile by the Process API: one request per window, decoded, checked and put in its place.
+"""Tiles by the Process API: one request per window and part of a layer, decoded, checked and put in its place.
 
 Refuses to know how windows were chosen, who decodes, and where tiles are stored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from shdask.errors import ShdaskError
 from shdask.fetch.client import ServiceClient, Spent
 from shdask.fetch.decode import decode_tiff
-from shdask.model import Tile, TileData, Window
+from shdask.model import Tile, TileData, TimeInterval, Window
 from shdask.plan.group import GroupPlan
-from shdask.request.body import data_json, process_body
+from shdask.plan.layer import Part
+from shdask.request.body import process_body
 from shdask.request.bounds import bounds_json
-from shdask.request.evalscript import SAMPLE_DTYPES, RequestedBand, make_evalscript
+from shdask.request.evalscript import SAMPLE_DTYPES
 
 T = TypeVar("T")
 
@@ -38,81 +39,103 @@ def run_here(work: Callable[[], T], /) -> T:
 
 
 def fetch_tile(
+    plan: GroupPlan, tile: Tile, client: ServiceClient, *, run_cpu: RunCpu = run_here, spent: Spent | None = None
+) -> TileData:
+    """`fetch_tiles` of one tile."""
+    return fetch_tiles(plan, [tile], client, run_cpu=run_cpu, spent=spent)[0]
+
+
+def fetch_tiles(
     plan: GroupPlan,
-    tile: Tile,
+    tiles: Sequence[Tile],
     client: ServiceClient,
     *,
     run_cpu: RunCpu = run_here,
     spent: Spent | None = None,
-) -> TileData:
-    """Buys every window of the tile: values (band, y, x) of the tile's extent, and its data mask (y, x).
+) -> list[TileData]:
+    """Buys tiles of one cell, at one or several steps of a bundle: for each its values (band, y, x) and mask (y, x).
 
-    Values are as the service sent them, in the order of ``plan.layer.bands``; outside the windows they are 0 and the
-    mask is False. What is spent is added to ``spent`` as it happens, also where this raises.
+    Values are as the service sent them, in the order of ``plan.layer.bands`` and in a type that holds them all;
+    outside the windows they are 0 and the mask is False. A pixel is valid where it is in every part of the layer.
+    What is spent is added to ``spent`` as it happens, also where this raises.
     Raises as ``ServiceClient.process`` does, with a note that names tile and window.
     """
     spent = Spent() if spent is None else spent
+    first, layer = tiles[0], plan.layer
+    dtype = np.result_type(*(SAMPLE_DTYPES[part.sample_type] for part in layer.parts))
+    values = np.zeros((len(tiles), len(layer.bands), *first.extent.shape), dtype)
+    valid = np.zeros((len(tiles), *first.extent.shape), np.bool_)
     try:
-        pictures = {window: _fetch_window(plan, window, client, run_cpu, spent) for window in tile.windows}
+        for window in first.windows:
+            inside = window.within(first.extent).slices
+            valid[:, *inside] = True
+            for part in layer.parts:
+                picture = _fetch_window(plan, part, window, tiles, client, run_cpu=run_cpu, spent=spent)
+                values[:, list(part.bands), *inside] = picture[:, :-1]
+                valid[:, *inside] &= picture[:, -1] > 0
     except ShdaskError as error:
-        error.add_note(f"tile {tile.index}, row {tile.row}, column {tile.column}")
+        error.add_note(_name(tiles))
         raise
-    if tile.extent in pictures:
-        picture = pictures[tile.extent]
-    else:
-        dtype = SAMPLE_DTYPES[plan.layer.sample_type]
-        picture = np.zeros((len(plan.layer.bands) + 1, *tile.extent.shape), dtype)
-        for window, part in pictures.items():
-            picture[(slice(None), *window.within(tile.extent).slices)] = part
-    return TileData(values=picture[:-1], data_mask=picture[-1] > 0)
+    return [TileData(values=values[index], data_mask=valid[index]) for index in range(len(tiles))]
 
 
-def window_body(plan: GroupPlan, window: Window) -> dict[str, Any]:
-    """The Process request that buys one window: the layer's bands and the data mask, in one TIFF. Pure."""
-    layer = plan.layer
+def tile_bodies(plan: GroupPlan, tile: Tile) -> list[dict[str, Any]]:
+    """The Process requests that bring ``tile`` where it is bought alone, window by window and part by part. Pure."""
+    return [window_body(plan, part, window, [tile]) for window in tile.windows for part in plan.layer.parts]
+
+
+def window_body(plan: GroupPlan, part: Part, window: Window, tiles: Sequence[Tile]) -> dict[str, Any]:
+    """The Process request for one window of ``tiles``: for each step the part's bands and a mask, in one TIFF. Pure."""
     height, width = window.shape
+    intervals = [plan.interval(tile) for tile in tiles]
+    known = [interval for interval in intervals if interval is not None]
+    whole = TimeInterval(start=known[0].start, end=known[-1].end) if known else None
+    days = [interval.start.date() for interval in known] if len(tiles) > 1 else []
     return process_body(
         bounds=bounds_json(plan.grid.epsg, bbox=plan.grid.bounds(window)),
-        data=[
-            data_json(
-                layer.collection,
-                interval=layer.interval,
-                max_cloud_cover=layer.max_cloud_cover,
-                mosaicking_order=layer.mosaicking_order,
-                upsampling=layer.resampling,
-                downsampling=layer.resampling,
-            )
-        ],
-        evalscript=make_evalscript(
-            [RequestedBand(name=band.name, unit=unit) for band, unit in zip(layer.bands, layer.units, strict=True)],
-            layer.sample_type,
-        ),
+        data=plan.layer.data_json(part, whole),
+        evalscript=plan.layer.evalscript(part, days),
         width=width,
         height=height,
     )
 
 
 def _fetch_window(
-    plan: GroupPlan, window: Window, client: ServiceClient, run_cpu: RunCpu, spent: Spent
-) -> NDArray[np.generic]:
-    """The window's picture, bands and data mask, (band, y, x)."""
-    bounds = plan.grid.bounds(window)
+    plan: GroupPlan,
+    part: Part,
+    window: Window,
+    tiles: Sequence[Tile],
+    client: ServiceClient,
+    *,
+    run_cpu: RunCpu,
+    spent: Spent,
+) -> NDArray[Any]:
+    """The window's pictures, (tile, band, y, x): the part's bands, and the data mask."""
+    bounds, band_count = plan.grid.bounds(window), len(part.bands) + 1
 
-    def decode(body: bytes) -> NDArray[np.generic]:
+    def decode(body: bytes) -> NDArray[Any]:
         return run_cpu(
             partial(
                 decode_tiff,
                 body,
                 shape=window.shape,
-                band_count=len(plan.layer.bands) + 1,
-                dtype=SAMPLE_DTYPES[plan.layer.sample_type],
+                band_count=len(tiles) * band_count,
+                dtype=SAMPLE_DTYPES[part.sample_type],
                 bounds=bounds,
                 epsg=plan.grid.epsg,
             )
         )
 
+    price = len(tiles) * plan.layer.part_price(part, window.shape)
     try:
-        return client.process(window_body(plan, window), plan.window_pu(window), decode, spent=spent).value
+        picture = client.process(window_body(plan, part, window, tiles), price, decode, spent=spent).value
     except ShdaskError as error:
         error.add_note(f"while fetching {window}, bbox {bounds} in {plan.grid.crs}")
         raise
+    return picture.reshape(len(tiles), band_count, *window.shape)
+
+
+def _name(tiles: Sequence[Tile]) -> str:
+    first, *more = tiles
+    others = f" and {len(more)} other steps of it" if more else ""
+    return f"tile {first.index}, row {first.row}, column {first.column}{others}"

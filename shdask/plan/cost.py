@@ -6,7 +6,7 @@ Refuses to know which pixels are asked for, and why.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +16,7 @@ PX_PER_PU = 512 * 512
 BANDS_PER_PU = 3
 MIN_AREA_FACTOR = 0.01
 MIN_REQUEST_PU = 0.005
-SENT_NBYTES = 2
+FLOAT_FACTOR = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,34 +33,54 @@ class Cost:
     """Which of the two rates takes longer."""
 
 
-def price_request(shape: tuple[int, int], band_count: int) -> float:
+def price_request(shape: tuple[int, int], bands: float, *, factor: float = 1.0) -> float:
     """Processing units of one request. Pure.
 
-    ``shape`` is (rows, columns); ``band_count`` counts input bands without the data mask; 16 bit, SIMPLE mosaicking.
+    ``shape`` is (rows, columns). ``bands`` counts input bands without the data mask, each times the samples of a pixel
+    and what its collection's processing costs more; ``factor`` multiplies the whole: `FLOAT_FACTOR` for a TIFF of 32
+    bit floats, the number of collections where several are fused. How the bands of several collections are counted is
+    not documented; here they are added up.
     """
     area = max(shape[0] * shape[1] / PX_PER_PU, MIN_AREA_FACTOR)
-    return max(area * band_count / BANDS_PER_PU, MIN_REQUEST_PU)
+    return max(area * bands * factor / BANDS_PER_PU, MIN_REQUEST_PU)
 
 
 def estimate_cost(
     sizes: Iterable[tuple[tuple[int, int], int]],
     *,
-    band_count: int,
+    price: Callable[[tuple[int, int]], float],
+    requests: int,
+    sent_nbytes_per_px: int,
     stored_nbytes_per_px: int,
     requests_per_minute: float,
     pu_per_minute: float,
 ) -> Cost:
-    """The cost of requests given as (shape, how many). Pure."""
+    """The cost of tiles given as (shape, how many), bought with so many requests. Pure.
+
+    ``price`` gives the processing units of a tile by its shape.
+    """
     sizes = [(shape, count) for shape, count in sizes if count]
-    requests = sum(count for _, count in sizes)
     pixels = sum(shape[0] * shape[1] * count for shape, count in sizes)
-    pu = math.fsum(price_request(shape, band_count) * count for shape, count in sizes)
+    pu = math.fsum(price(shape) * count for shape, count in sizes)
     by_requests, by_pu = requests / requests_per_minute, pu / pu_per_minute
     return Cost(
         requests=requests,
         pu=pu,
-        nbytes_down=pixels * (band_count + 1) * SENT_NBYTES,
+        nbytes_down=pixels * sent_nbytes_per_px,
         nbytes_stored=pixels * stored_nbytes_per_px,
         minutes=max(by_requests, by_pu),
         binding="requests" if by_requests >= by_pu else "pu",
+    )
+
+
+def add_costs(costs: Sequence[Cost]) -> Cost:
+    """The cost of all, one after the other. Pure."""
+    longest = max(costs, key=lambda cost: cost.minutes)
+    return Cost(
+        requests=sum(cost.requests for cost in costs),
+        pu=math.fsum(cost.pu for cost in costs),
+        nbytes_down=sum(cost.nbytes_down for cost in costs),
+        nbytes_stored=sum(cost.nbytes_stored for cost in costs),
+        minutes=math.fsum(cost.minutes for cost in costs),
+        binding=longest.binding,
     )

@@ -1,10 +1,79 @@
-"""CubePlan: the whole of a job, by its public name.
+"""CubePlan: the whole of a job, a group for each layer, with the price of all of them.
 
 Refuses to know how anything is fetched or stored.
 """
 
 from __future__ import annotations
 
-from shdask.plan.group import GroupPlan as CubePlan
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+from types import MappingProxyType
+from typing import Any
 
-__all__ = ["CubePlan"]
+from shdask.errors import PlanError
+from shdask.plan.cost import Cost, add_costs
+from shdask.plan.group import GroupPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CubePlan:
+    """Everything a build needs to know but the credentials."""
+
+    groups: Mapping[str, GroupPlan]
+    """By the group's path below the cube, ``""`` for the root, in the order in which they are built."""
+    max_pu: float | None = None
+    notes: tuple[str, ...] = field(default=())
+    """What was found out on the way, for the user to read."""
+
+    @property
+    def only(self) -> GroupPlan:
+        """The one group. Raises PlanError where there are several."""
+        if len(self.groups) != 1:
+            raise PlanError(f"the plan has {len(self.groups)} groups, {', '.join(self.groups)}; pick one of them")
+        return next(iter(self.groups.values()))
+
+    @property
+    def cost(self) -> Cost:
+        """What all groups cost, bought one after the other."""
+        return add_costs([group.cost for group in self.groups.values()])
+
+    @property
+    def tile_count(self) -> int:
+        """Tiles of all groups."""
+        return sum(group.tile_count for group in self.groups.values())
+
+    def describe(self) -> dict[str, Any]:
+        """Every group's `GroupPlan.describe`, by path. Pure."""
+        return {path: group.describe() for path, group in self.groups.items()}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _make, (dict(self.groups), self.max_pu, self.notes)
+
+    def __repr__(self) -> str:
+        return "\n".join(["CubePlan", *(f"{indent}{line}" for indent, line in self._lines())])
+
+    def _repr_html_(self) -> str:
+        items = "".join(f"<li>{escape(line)}</li>" for _, line in self._lines())
+        return f"<b>CubePlan</b><ul>{items}</ul>"
+
+    def _lines(self) -> list[tuple[str, str]]:
+        lines = [("", note) for note in self.notes]
+        for path, group in self.groups.items():
+            first, *rest = group.lines()
+            lines += [("  ", f"{path}: {first}" if path else first), *(("    ", line) for line in rest)]
+        if len(self.groups) > 1:
+            cost = self.cost
+            lines.append(("  ", f"in all: {cost.requests} requests, {cost.pu:.2f} PU, {cost.minutes:.1f} min"))
+        return lines
+
+
+def make_cube_plan(
+    groups: Mapping[str, GroupPlan], *, max_pu: float | None = None, notes: tuple[str, ...] = ()
+) -> CubePlan:
+    """The plan of these groups. Pure."""
+    return CubePlan(groups=MappingProxyType(dict(groups)), max_pu=max_pu, notes=notes)
+
+
+def _make(groups: dict[str, GroupPlan], max_pu: float | None, notes: tuple[str, ...]) -> CubePlan:
+    return make_cube_plan(groups, max_pu=max_pu, notes=notes)

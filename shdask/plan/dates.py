@@ -14,8 +14,12 @@ from shdask.request.collections import find_collection
 
 def check_dates(spec: CubeSpec, today: date) -> None:
     """Raise PlanError where a job's time lies wholly before its mission, or after ``today`` (UTC). Pure."""
-    name, layer = spec.layer
-    interval = spec.interval
+    for name in spec.layers:
+        _check_layer(spec, name, today)
+
+
+def _check_layer(spec: CubeSpec, name: str, today: date) -> None:
+    layer, interval = spec.layers[name], spec.interval_of(name)
     if interval is None:
         return
     place = f"layers.{name}.time" if layer.time else "cube.time"

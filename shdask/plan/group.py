@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from html import escape
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
 
 from shdask.errors import PlanError
-from shdask.model import Band, Tile, TimeInterval, Window
+from shdask.model import Tile, TimeInterval, Window
 from shdask.plan.area import Area
-from shdask.plan.cost import Cost, estimate_cost, price_request
+from shdask.plan.cost import Cost, estimate_cost
 from shdask.plan.footprint import METRES_PER_DEGREE, make_footprint, metres_per_px
 from shdask.plan.grid import Grid
+from shdask.plan.layer import LayerPlan, make_layer
+from shdask.plan.reach import find_reach
 from shdask.plan.spec import CubeSpec, StoreOptions
-from shdask.plan.tiles import TileRuns, find_tiles
+from shdask.plan.tile_set import TileSet
+from shdask.plan.tiles import find_tiles
 from shdask.request.collections import find_collection
 from shdask.settings import Deployment
 
@@ -30,29 +33,12 @@ if TYPE_CHECKING:
 
     from shdask.inputs import AreaOfInterest, ReferenceGrid
     from shdask.plan.spec import Layer
+    from shdask.plan.timeline import Timeline
 
 MAX_TILE_CELLS = 10**8
 """Tiles of a whole array, planned or not: ``tile_state`` has a byte for each."""
 MASK_NBYTES = 1
 """``data_mask`` is stored as uint8."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerPlan:
-    """What every request of a layer asks for."""
-
-    name: str
-    collection: str
-    """The service's name of the collection."""
-    bands: tuple[Band, ...]
-    units: tuple[str, ...]
-    """Unit to request each band in; ``Band.scale`` turns it into what is stored."""
-    interval: TimeInterval | None
-    mosaicking_order: Literal["mostRecent", "leastRecent", "leastCC"]
-    max_cloud_cover: float | None
-    """Share, 0 to 1."""
-    resampling: Literal["nearest", "bilinear", "bicubic"]
-    sample_type: Literal["UINT16"] = "UINT16"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,22 +50,24 @@ class GroupPlan:
     area: Area
     area_digest: str
     """SHA-256 of the area as it was given, with what widens it."""
-    tile_runs: TileRuns
+    tile_set: TileSet
     store: StoreOptions
     deployment: Deployment
+    timeline: Timeline | None = None
+    """The steps of the time axis; None where the arrays have none."""
     max_pu: float | None = None
     notes: tuple[str, ...] = ()
     """What was mended or left out on the way, for the user to read."""
 
     @property
-    def tile_count(self) -> int:
-        """Tiles that hold at least one pixel of the area."""
-        return self.tile_runs.count
+    def has_time(self) -> bool:
+        """Whether the arrays have a time axis."""
+        return self.timeline is not None
 
     @property
-    def tile_grid_shape(self) -> tuple[int, int]:
-        """(rows, columns) of tiles in the whole array, planned or not."""
-        return self.tile_runs.grid_shape
+    def tile_count(self) -> int:
+        """Tiles that hold a pixel of the area and, at their step, of an acquisition."""
+        return self.tile_set.count
 
     @property
     def cost(self) -> Cost:
@@ -87,36 +75,50 @@ class GroupPlan:
         layer, rates = self.layer, self.deployment
         return estimate_cost(
             self._sizes(),
-            band_count=len(layer.bands),
+            price=layer.price,
+            requests=self.tile_set.bundle_count() * len(layer.parts),
+            sent_nbytes_per_px=layer.sent_nbytes_per_px,
             stored_nbytes_per_px=sum(np.dtype(band.dtype).itemsize for band in layer.bands) + MASK_NBYTES,
             requests_per_minute=rates.requests_per_minute,
             pu_per_minute=rates.pu_per_minute,
         )
 
     def tile(self, index: int) -> Tile:
-        """The tile at ``index``, 0 .. tile_count - 1, row by row from the north. Pure. Raises IndexError."""
-        rows, columns = self.tile_runs.cells(index, index + 1)
-        return self._tile(index, int(rows[0]), int(columns[0]))
+        """The tile at ``index``, which is one of the `TileSet`'s. Pure. Raises IndexError outside the array."""
+        step, row, column = self.tile_set.place(index)
+        size, (height, width) = self.store.tile_px, self.grid.shape
+        y0, x0 = row * size, column * size
+        extent = Window(y0=y0, y1=min(y0 + size, height), x0=x0, x1=min(x0 + size, width))
+        return Tile(
+            index=int(index),
+            step=step if self.has_time else None,
+            row=row,
+            column=column,
+            extent=extent,
+            windows=(extent,),
+        )
 
     def tiles(self) -> Iterator[Tile]:
-        """Every tile in order, made one at a time. Pure."""
-        step = 4096
-        for start in range(0, self.tile_count, step):
-            rows, columns = self.tile_runs.cells(start, min(start + step, self.tile_count))
-            for index, row, column in zip(range(start, start + step), rows.tolist(), columns.tolist(), strict=False):
-                yield self._tile(index, row, column)
+        """Every tile, ascending by index, made one at a time. Pure."""
+        return map(self.tile, self.tile_set.indices().tolist())
 
-    def tile_cells(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(tile rows, tile columns) of tiles [start, stop), one entry each. Pure. Raises IndexError."""
-        return self.tile_runs.cells(start, stop)
+    def interval(self, tile: Tile) -> TimeInterval | None:
+        """What a request for ``tile`` alone asks for; None where the layer has no time. Pure."""
+        if self.timeline is None or tile.step is None:
+            return self.layer.interval
+        return self.timeline.steps[tile.step].interval
 
     def area_mask(self, window: Window) -> NDArray[np.bool_]:
         """(y, x) of a window: True where the pixel is in the area; the same pixel is the same in any window. Pure."""
         return self.area.mask(window)
 
     def window_pu(self, window: Window) -> float:
-        """Projected processing units of the request for ``window``. Pure."""
-        return price_request(window.shape, len(self.layer.bands))
+        """Projected processing units of all bands of ``window``, at one time. Pure."""
+        return self.layer.price(window.shape)
+
+    def tile_pu(self, index: int) -> float:
+        """Projected processing units of the tile at ``index``. Pure."""
+        return sum(self.window_pu(window) for window in self.tile(index).windows)
 
     def identity(self) -> dict[str, Any]:
         """What a store must match to be continued: grid, layer, layout and area, as JSON types. Pure."""
@@ -129,16 +131,7 @@ class GroupPlan:
                 "offset": list(grid.offset),
                 "shape": list(grid.shape),
             },
-            "layer": {
-                "name": layer.name,
-                "collection": layer.collection,
-                "bands": [_band_json(band, unit) for band, unit in zip(layer.bands, layer.units, strict=True)],
-                "interval": _interval_json(layer.interval),
-                "mosaicking_order": layer.mosaicking_order,
-                "max_cloud_cover": layer.max_cloud_cover,
-                "resampling": layer.resampling,
-                "sample_type": layer.sample_type,
-            },
+            "layer": layer.identity(),
             "layout": {"chunk_px": store.chunk_px, "tile_px": store.tile_px, "sharded": store.sharded},
             "area": {"sha256": self.area_digest, "all_touched": self.area.all_touched},
         }
@@ -155,13 +148,10 @@ class GroupPlan:
         }
 
     def __repr__(self) -> str:
-        return "GroupPlan of " + "\n  ".join(self._lines())
+        return "GroupPlan of " + "\n  ".join(self.lines())
 
-    def _repr_html_(self) -> str:
-        first, *rest = (escape(line) for line in self._lines())
-        return f"<b>GroupPlan</b> of {first}<ul>" + "".join(f"<li>{line}</li>" for line in rest) + "</ul>"
-
-    def _lines(self) -> list[str]:
+    def lines(self) -> list[str]:
+        """What people want to know of it, a line each. Pure."""
         cost, (rows, columns), (rx, ry) = self.cost, self.grid.shape, self.grid.resolution
         bands = ", ".join(band.name for band in self.layer.bands)
         duration = f"{cost.minutes:.1f} min" if cost.minutes >= 1 else f"{cost.minutes * 60:.0f} s"
@@ -169,58 +159,102 @@ class GroupPlan:
         return [
             f"{self.layer.collection}: {bands}",
             f"{rows} x {columns} px (y, x) of {rx:g} x {ry:g} in {self.grid.crs}",
+            *self._time_lines(),
             f"{self.tile_count} tiles of {self.store.tile_px} px",
             f"{cost.requests} requests, {cost.pu:.2f} PU, {duration} at {rate:g} {cost.binding}/min",
             f"{cost.nbytes_stored / 1e6:,.1f} MB stored before compression",
             *self.notes,
         ]
 
-    def _tile(self, index: int, row: int, column: int) -> Tile:
-        size, (height, width) = self.store.tile_px, self.grid.shape
-        y0, x0 = row * size, column * size
-        extent = Window(y0=y0, y1=min(y0 + size, height), x0=x0, x1=min(x0 + size, width))
-        return Tile(index=index, row=row, column=column, extent=extent, windows=(extent,))
+    def _time_lines(self) -> list[str]:
+        if self.timeline is None:
+            return []
+        steps, together = self.timeline.steps, self.tile_set.bundle_count()
+        first, last = min(step.time for step in steps), max(step.time for step in steps)
+        return [
+            (f"{len(steps)} steps ({self.layer.cadence}) from {first:%Y-%m-%d} to {last:%Y-%m-%d}; "
+            f"{self.tile_set.unreached().size} tiles that no scene reaches are not bought"),
+            *([f"{self.tile_count / together:.1f} dates a request"] if together < self.tile_count else []),
+        ]
 
     def _sizes(self) -> list[tuple[tuple[int, int], int]]:
+        """(shape, how many) of the tiles: those at the array's lower and right edge may be smaller."""
         size, (height, width) = self.store.tile_px, self.grid.shape
-        last_height, last_width = (length - (length - 1) // size * size for length in (height, width))
-        inner, right, bottom, corner = self.tile_runs.counts_by_size()
-        return [
-            ((size, size), inner),
-            ((size, last_width), right),
-            ((last_height, size), bottom),
-            ((last_height, last_width), corner),
-        ]
+        heights, widths = ([size, length - (length - 1) // size * size] for length in (height, width))
+        return list(zip(product(heights, widths), self.tile_set.counts_by_size(), strict=True))
 
 
 def make_group(
     spec: CubeSpec, *, area: AreaOfInterest | None, like: ReferenceGrid | None, deployment: Deployment
 ) -> GroupPlan:
-    """Place a job on its grid and cut it into tiles. Pure: ``area`` and ``like`` are what ``spec`` names, already read.
+    """`make_groups` of a job with one layer."""
+    return next(iter(make_groups(spec, area=area, like=like, deployment=deployment).values()))
 
-    Raises PlanError, with the place and the cure, where the job asks for what the service cannot give, and
-    where no pixel lies in the area.
+
+def make_groups(
+    spec: CubeSpec, *, area: AreaOfInterest | None, like: ReferenceGrid | None, deployment: Deployment
+) -> dict[str, GroupPlan]:
+    """A job's layers, by name, placed on its grid and cut into tiles. Pure: ``area`` and ``like`` are already read.
+
+    Those with a cadence have no time axis yet: see `place_in_time`. Raises PlanError, with the place and the cure,
+    where the job asks for what the service cannot give, and where no pixel lies in the area.
     """
     grid, on_grid, notes = make_footprint(spec, area, like)
-    name, layer = spec.layer
-    _check_limits(grid, layer, spec.store, deployment)
+    for layer in spec.layers.values():
+        _check_limits(grid, layer, spec.store, deployment)
     tile_runs = find_tiles(on_grid, spec.store.tile_px)
     if not tile_runs.count:
         raise PlanError(
             f"aoi: no pixel centre of the {grid.shape[0]} x {grid.shape[1]} px array lies in the area; "
             f"set all_touched = true, take a finer resolution, or check aoi_crs and extent"
         )
-    return GroupPlan(
-        grid=grid,
-        layer=_make_layer(name, layer, spec.interval),
-        area=on_grid,
-        area_digest=_digest(area, spec.buffer),
-        tile_runs=tile_runs,
-        store=spec.store,
-        deployment=deployment,
-        max_pu=spec.service.max_pu,
-        notes=notes,
-    )
+    digest = _digest(area, spec.buffer)
+    return {
+        name: GroupPlan(
+            grid=grid,
+            layer=make_layer(name, layer, spec.interval_of(name)),
+            area=on_grid,
+            area_digest=digest,
+            tile_set=TileSet(runs=tile_runs),
+            store=spec.store,
+            deployment=deployment,
+            max_pu=spec.service.max_pu,
+            notes=notes,
+        )
+        for name, layer in spec.layers.items()
+    }
+
+
+def place_in_time(plan: GroupPlan, timeline: Timeline, *, trim: bool = False) -> GroupPlan:
+    """The same plan along ``timeline``, tiles only where its steps' scenes are. Pure.
+
+    ``trim`` leaves out the steps that reach no tile of the area. Raises PlanError where there is no step, or more of
+    them than a cube can hold.
+    """
+    placed = _place(plan, timeline)
+    if trim:
+        steps = placed.tile_set.indices() // placed.tile_set.cell_count
+        kept = [timeline.steps[step] for step in np.unique(steps).tolist()]
+        if len(kept) < len(timeline.steps):
+            placed = _place(plan, replace(timeline, steps=tuple(kept)))
+    return placed
+
+
+def _place(plan: GroupPlan, timeline: Timeline) -> GroupPlan:
+    if not timeline.steps:
+        raise PlanError(
+            f"layers.{plan.layer.name}: the catalogue has no scene of {plan.layer.collection} over the area between "
+            f"{timeline.interval.start:%Y-%m-%d} and {timeline.interval.end:%Y-%m-%d} with these filters; "
+            f"widen time, or max_cloud_cover"
+        )
+    runs, cells = plan.tile_set.runs, plan.tile_set.cell_count * len(timeline.steps)
+    if cells > MAX_TILE_CELLS:
+        raise PlanError(
+            f"layers.{plan.layer.name}: {len(timeline.steps)} steps of {plan.tile_set.cell_count} tiles are more "
+            f"than the {MAX_TILE_CELLS} that a cube may have; make store.tile_px larger, or time shorter"
+        )
+    reach = find_reach(timeline, plan.grid, plan.store.tile_px)
+    return replace(plan, timeline=timeline, tile_set=TileSet(runs=runs, reach=reach))
 
 
 def _check_limits(grid: Grid, layer: Layer, store: StoreOptions, deployment: Deployment) -> None:
@@ -247,39 +281,8 @@ def _check_limits(grid: Grid, layer: Layer, store: StoreOptions, deployment: Dep
         )
 
 
-def _make_layer(name: str, layer: Layer, interval: TimeInterval | None) -> LayerPlan:
-    collection = find_collection(layer.collection)
-    bands, units = [], []
-    for info in map(collection.band, layer.bands):
-        as_reflectance = layer.units == "REFLECTANCE" and info.reflectance_per_dn is not None
-        if as_reflectance:
-            band = Band(name=info.name, dtype="float32", fill_value=float("nan"), scale=info.reflectance_per_dn)
-        else:
-            band = Band(name=info.name, dtype=info.dtype, fill_value=0)
-        bands.append(band)
-        units.append(info.units[0])
-    return LayerPlan(
-        name=name,
-        collection=collection.name,
-        bands=tuple(bands),
-        units=tuple(units),
-        interval=interval,
-        mosaicking_order=layer.mosaicking_order,
-        max_cloud_cover=layer.max_cloud_cover,
-        resampling=layer.resampling,
-    )
-
-
 def _digest(area: AreaOfInterest | None, buffer: float) -> str:
     if area is None:
         return hashlib.sha256(b"whole grid").hexdigest()
     wkb = shapely.to_wkb(area.geometry, byte_order=1, output_dimension=2)
     return hashlib.sha256(b"\0".join((wkb, area.crs.encode(), repr(float(buffer)).encode()))).hexdigest()
-
-
-def _band_json(band: Band, unit: str) -> dict[str, Any]:
-    return {"name": band.name, "unit": unit, "dtype": band.dtype, "scale": band.scale}
-
-
-def _interval_json(interval: TimeInterval | None) -> list[str] | None:
-    return None if interval is None else [interval.start.isoformat(), interval.end.isoformat()]

@@ -24,9 +24,9 @@ from shdask.request.evalscript import DATA_MASK
 MOSAIC = "mosaic"
 RESERVED = frozenset(
     {
-        *("data_mask", DATA_MASK, "tile_state", "spatial_ref", "x", "y", "time", "band", "bands"),
+        *("data_mask", DATA_MASK, "tile_state", "spatial_ref", "x", "y", "time"),
         *("scene_ids", "platform", "relative_orbit", "orbit_direction", "cloud_cover", "processing_baseline"),
-        *("revision", "scout", "observed"),
+        *("revision", "scout"),
     }
 )
 """Names of the cube's own arrays and groups."""

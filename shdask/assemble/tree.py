@@ -1,0 +1,66 @@
+"""A store of several groups: what its root says of them, and where each lives.
+
+Refuses to know what a group holds; each is a cube of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import zarr
+
+from shdask import __version__
+from shdask.assemble.place import Place, open_place
+from shdask.assemble.store import read_root_attributes
+from shdask.assemble.template import expected_zarr_warnings
+from shdask.errors import WrongStore
+
+GROUPS = "groups"
+"""Root attribute: the paths of the groups below."""
+
+
+def child(place: Place, path: str) -> Place:
+    """The place of the group at ``path``; of the root, ``""``, it is ``place``."""
+    return open_place(f"{place.name}/{path}") if path else place
+
+
+def group_paths(store: str | os.PathLike[str] | Place) -> tuple[str, ...]:
+    """Paths of the groups of the cube at ``store``; ``("",)`` where its root is the only one. Raises StoreError."""
+    place = open_place(store)
+    with place.errors(opening=True):
+        root = place.read("zarr.json")
+    return ("",) if root is None else tuple(read_root_attributes(place).get(GROUPS, ("",)))
+
+
+def create_tree(place: Place, paths: Sequence[str]) -> None:
+    """Make the root of several groups, or check that it is there. Raises StoreError where something else stands."""
+    if place.read("zarr.json") is not None:
+        attributes = read_root_attributes(place)
+        if "shdask_version" not in attributes:
+            raise WrongStore(f"{place.name} is a Zarr store that shdask did not make; choose a new path for the cube")
+        found = attributes.get(GROUPS)
+        if found is None or sorted(found) != sorted(paths):
+            there = "a single layer" if found is None else f"the groups {', '.join(found)}"
+            raise WrongStore(
+                f"{place.name} holds another cube: {there} there, and {', '.join(paths)} in this plan. Choose a new "
+                f"path, or plan the cube that is there"
+            )
+        return
+    if place.names():
+        raise WrongStore(f"{place.name} is a folder with other things in it; choose a new path for the cube")
+    with place.errors():
+        told = {"shdask_version": __version__, GROUPS: list(paths), "complete": False, "pu_spent": 0.0}
+        zarr.create_group(place.zarr_store(), zarr_format=3, attributes=told)
+        place.settle(["zarr.json"])
+
+
+def close_tree(place: Place, *, complete: bool, pu_spent: float) -> None:
+    """Say in the root whether all groups are complete and what they cost, and gather their metadata there."""
+    with place.errors():
+        store = place.zarr_store()
+        root = zarr.open_group(store, mode="r+")
+        root.update_attributes({"complete": complete, "pu_spent": pu_spent})
+        with expected_zarr_warnings():
+            zarr.consolidate_metadata(store, zarr_format=3)
+        place.settle(["zarr.json"])

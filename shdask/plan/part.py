@@ -1,0 +1,111 @@
+"""What one request of a layer reads and brings: the collections, the bands of one picture or several, and their types.
+
+Refuses to know areas, times of acquisition and prices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from shdask.model import TimeInterval
+from shdask.request.evalscript import SAMPLE_DTYPES, RequestedBand
+
+Resampling = Literal["nearest", "bilinear", "bicubic"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerInput:
+    """One collection that requests read: an entry of their ``input.data``, and what it makes of the price."""
+
+    identifier: str | None
+    """What a script that reads several knows it by."""
+    collection: str
+    """The service's name of it."""
+    bands: tuple[str, ...]
+    """What is paid for, without the data mask."""
+    has_time: bool
+    """False where there are no acquisitions."""
+    interval: TimeInterval | None
+    """A time of its own; None takes the request's."""
+    mosaicking_order: str | None
+    max_cloud_cover: float | None
+    """Share, 0 to 1."""
+    resampling: Resampling
+    """A script's; where scripts are written here, each part has its own."""
+    data_filter: Mapping[str, Any]
+    processing: Mapping[str, Any]
+    """Further options, as the service's JSON has them."""
+    price_factor: float = 1.0
+    samples: int = 1
+    """Estimated scenes that a script reads of each pixel."""
+
+    @property
+    def priced_bands(self) -> float:
+        """What it counts in the price of a request."""
+        return max(len(self.bands), 1) * self.samples * self.price_factor
+
+    def describe(self) -> dict[str, Any]:
+        """What of it decides pixels, as JSON types. Pure."""
+        own = {} if self.identifier is None else {"id": self.identifier, "resampling": self.resampling}
+        return {
+            **own,
+            "collection": self.collection,
+            **({"interval": interval_json(self.interval)} if self.interval else {}),
+            "mosaicking_order": self.mosaicking_order,
+            "max_cloud_cover": self.max_cloud_cover,
+            "data_filter": dict(self.data_filter),
+            "processing": dict(self.processing),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One picture of a request's answer: bands in order, and behind those of the first the data mask."""
+
+    identifier: str
+    bands: tuple[int, ...]
+    """Positions in ``LayerPlan.bands``."""
+    sample_type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Bands that one request brings, with the data mask behind them: of one sample type and one resampling."""
+
+    bands: tuple[int, ...]
+    """Positions in ``LayerPlan.bands``."""
+    requested: tuple[RequestedBand, ...]
+    """The same bands as the service is asked for them; empty where a script of the user's is run."""
+    sample_type: str
+    """The service's name of the type that every band is sent in; of a script's, that of its first output."""
+    resampling: Resampling
+    script: str | None = None
+    """A user's evalscript."""
+    outputs: tuple[Output, ...]
+    """At least one; several come as a tar. Together they hold ``bands``."""
+
+    @property
+    def is_float(self) -> bool:
+        """Whether any picture is of 32 bit floats, which cost twice."""
+        return any(output.sample_type == "FLOAT32" for output in self.outputs)
+
+    @property
+    def nbytes_per_px(self) -> int:
+        """Bytes of one pixel and time on the wire, before compression, data mask included."""
+        sizes = [np.dtype(SAMPLE_DTYPES[output.sample_type]).itemsize for output in self.outputs]
+        return sizes[0] + sum(len(output.bands) * size for output, size in zip(self.outputs, sizes, strict=True))
+
+    def describe(self) -> dict[str, Any]:
+        """What of it decides pixels, as JSON types. Pure."""
+        written = {"bands": [asdict(band) for band in self.requested], "sample_type": self.sample_type}
+        run = {"script": self.script, "outputs": [asdict(output) for output in self.outputs]}
+        return {**(run if self.script else written), "resampling": self.resampling}
+
+
+def interval_json(interval: TimeInterval | None) -> list[str] | None:
+    """Start and end as ISO text. Pure."""
+    return None if interval is None else [interval.start.isoformat(), interval.end.isoformat()]

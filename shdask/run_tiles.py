@@ -1,0 +1,176 @@
+"""Tiles of one bundle from request to shard: the whole story of what a task does.
+
+Refuses to know where tasks run, how HTTP is spoken, or how Zarr is laid out.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Self
+
+from shdask.assemble.spool import Spool, spool_name
+from shdask.assemble.store import CubeStore, StoredTile
+from shdask.assemble.write import UnfitPixels
+from shdask.errors import ShdaskError
+from shdask.fetch.client import ServiceClient, Spent
+from shdask.fetch.process import RunCpu, fetch_tiles, tile_bodies
+from shdask.fetch.retry import call_with_retries
+from shdask.model import Tile, TileData, TileEvent, TileState
+from shdask.plan.group import GroupPlan
+from shdask.report import STORE_RETRIES
+from shdask.request.digest import request_digest
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileWork:
+    """What any tile of a plan needs: the plan, the open cube, a client, a way onto the decode pool, and a spool."""
+
+    plan: GroupPlan
+    cube: CubeStore
+    client: ServiceClient
+    run_cpu: RunCpu
+    spool: Spool = field(default_factory=Spool.of_this_user)
+    """Where pixels that the store refuses wait on this machine."""
+    sleep: Callable[[float], object] = time.sleep
+    """Between tries to write; may raise a ShdaskError where the build is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileOutcome:
+    """A tile's event, and the error that makes going on pointless, if that is what it met."""
+
+    event: TileEvent
+    fatal: ShdaskError | None = None
+
+
+def run_tile(work: TileWork, index: int) -> TileOutcome:
+    """`run_tiles` of one tile."""
+    return run_tiles(work, [index])[0]
+
+
+def run_tiles(work: TileWork, indices: Sequence[int]) -> list[TileOutcome]:
+    """Tiles of one bundle: ask which are durable, fetch the others, clip and write each, say what became of it.
+
+    Pixels that are spooled on this machine are not bought again. What was spent stands in the first row for requests
+    and bytes, and is shared out for processing units. Never raises a ShdaskError: a failed tile is an
+    outcome. Anything else is a fault of ours and propagates.
+    """
+    started = time.monotonic()
+    attempts = [_Attempt.of(work, index) for index in indices]
+    spent = Spent()
+    for attempt in attempts:
+        attempt.look(work)
+    _fetch(work, [attempt for attempt in attempts if attempt.is_open], spent)
+    for attempt in attempts:
+        attempt.write(work)
+    bought = [attempt for attempt in attempts if attempt.bought]
+    shares = {id(attempt): _share(spent, len(bought), first=attempt is bought[0]) for attempt in bought}
+    return [attempt.outcome(shares.get(id(attempt), Spent()), time.monotonic() - started) for attempt in attempts]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Attempt:
+    """One tile on its way from request to shard."""
+
+    tile: Tile
+    request: str
+    spooled_as: str
+    data: TileData | None = None
+    stored: StoredTile | None = None
+    skipped: bool = False
+    bought: bool = False
+    error: ShdaskError | None = None
+
+    @classmethod
+    def of(cls, work: TileWork, index: int) -> Self:
+        tile = work.plan.tile(index)
+        request = request_digest(tile_bodies(work.plan, tile))
+        return cls(tile=tile, request=request, spooled_as=spool_name(work.cube, tile, request))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its pixels are still to be bought."""
+        return self.error is None and not self.skipped and self.data is None
+
+    def fail(self, error: ShdaskError) -> None:
+        self.error = error
+        logger.warning("tile %d failed: %s: %s", self.tile.index, type(error).__name__, error)
+
+    def look(self, work: TileWork) -> None:
+        """Find out whether the tile is durable, or its pixels wait on this machine."""
+        try:
+            self.skipped = call_with_retries(lambda: work.cube.is_durable(self.tile), STORE_RETRIES, sleep=work.sleep)
+        except ShdaskError as error:
+            self.fail(error)
+        if self.is_open:
+            shape = (len(work.plan.layer.bands), *self.tile.extent.shape)
+            self.data = work.spool.take(self.spooled_as, shape=shape)
+
+    def write(self, work: TileWork) -> None:
+        """Store the pixels, or keep them on this machine where the store refuses."""
+        data, self.data = self.data, None
+        if data is None or self.error is not None:
+            return
+        try:
+            self.stored = call_with_retries(
+                lambda: work.run_cpu(partial(work.cube.write_tile, self.tile, data)), STORE_RETRIES, sleep=work.sleep
+            )
+        except UnfitPixels as error:  # it would hold for the same pixels tomorrow
+            self.fail(error)
+        except ShdaskError as error:
+            error.add_note(work.spool.keep(self.spooled_as, data))
+            self.fail(error)
+        else:
+            work.spool.drop(self.spooled_as)
+
+    def outcome(self, spent: Spent, seconds: float) -> TileOutcome:
+        """What became of the tile."""
+        stored, error = self.stored or StoredTile(state=TileState.FAILED), self.error
+        event = TileEvent(
+            tile=self.tile.index,
+            state=TileState.WRITTEN if self.skipped else stored.state,
+            requests=spent.requests,
+            rejected=spent.rejected,
+            pu_spent=spent.pu,
+            pu_unknown=spent.pu_unknown,
+            nbytes=spent.nbytes,
+            seconds=seconds,
+            finished=time.time(),
+            skipped=self.skipped,
+            error=None if error is None else f"{type(error).__name__}: {error}",
+            request=self.request,
+            checksum=stored.checksum,
+        )
+        return TileOutcome(event=event, fatal=error if error is not None and error.stops_build else None)
+
+
+def _fetch(work: TileWork, attempts: Sequence[_Attempt], spent: Spent) -> None:
+    """Buy the pixels of ``attempts`` together, clipped to the area; where that fails, all of them have."""
+    if not attempts:
+        return
+    tiles = [attempt.tile for attempt in attempts]
+    try:
+        fetched = fetch_tiles(work.plan, tiles, work.client, run_cpu=work.run_cpu, spent=spent)
+        inside = work.run_cpu(partial(work.plan.area_mask, tiles[0].extent))
+    except ShdaskError as error:
+        for attempt in attempts:
+            attempt.bought = True
+            attempt.fail(error)
+        return
+    for attempt, data in zip(attempts, fetched, strict=True):
+        attempt.bought = True
+        attempt.data = replace(data, data_mask=data.data_mask & inside)
+
+
+def _share(spent: Spent, count: int, *, first: bool) -> Spent:
+    """The part of one of ``count`` tiles; what cannot be divided is the first one's."""
+    shared = Spent(pu=spent.pu / count, pu_unknown=spent.pu_unknown / count)
+    if first:
+        shared.requests, shared.rejected, shared.nbytes = spent.requests, spent.rejected, spent.nbytes
+    return shared
