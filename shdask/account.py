@@ -47,13 +47,13 @@ def fetch_timeline(client: ServiceClient, plan: GroupPlan, spent: Spent) -> Time
     """
     layer = plan.layer
     if layer.interval is None:
-        raise PlanError(f"layers.{layer.name}: cadence {layer.cadence!r} needs a time; add time = [first day, last day]")
+        raise PlanError(f"layers.{layer.name}: cadence {layer.cadence!r} needs time = [first day, last day]; add it")
     acquisitions = fetch_acquisitions(
         client,
         collection=find_collection(layer.collection).catalog_id or layer.collection,
         area=outline(plan.grid),
         interval=layer.interval,
-        data_filter=_filter_of(layer.data_json(layer.parts[0], None)[0]),
+        data_filter=_filter_of(layer.data_json(layer.parts[0], None)[layer.inputs.index(layer.leading)]),
         spent=spent,
     )
     return make_timeline(acquisitions, layer.cadence, layer.interval)

@@ -160,7 +160,8 @@ class LayerPlan:
                 {"name": band.name, "dtype": band.dtype, "scale": band.scale, "offset": band.offset}
                 for band in self.bands
             ],
-            "interval": interval_json(self.interval),
+            # a time axis may grow
+            "interval": interval_json(self.interval) if self.cadence == MOSAIC else None,
             "cadence": self.cadence,
             **sources,
             "parts": [part.describe() for part in self.parts],

@@ -289,8 +289,8 @@ def is_script(evalscript: str) -> bool:
 
 
 def unit_of(band: BandInfo, units: str) -> str:
-    """The unit that values of ``band`` are meant in, in a layer of ``units``. Pure."""
-    return units if units in band.units else band.units[0]
+    """The unit that values of ``band`` are meant in, in a layer of ``units``: others than these two it keeps. Pure."""
+    return units if {"DN", "REFLECTANCE"} <= set(band.units) else band.units[0]
 
 
 def _check_names(bands: tuple[str, ...], *, owner: str) -> tuple[str, ...]:

@@ -301,7 +301,7 @@ def open_bench(folder: Path, service: EmulatorProcess, record: Path, *, tile_px:
         cluster.wait()
         yield Bench(
             job=job,
-            plan=shdask.make_plan(job),
+            plan=shdask.make_plan(job).only,
             service=service,
             record=record,
             environ=owner_environment(service),

@@ -41,7 +41,7 @@ def test_real_scene_in_another_crs_equals_one_big_request(
     bbox = rasterio.open(scene_file(shared_data)).bounds
     spec = scene_spec(aoi=list(bbox), aoi_crs="EPSG:32618", crs=crs, resolution=17)
     spec = spec.model_copy(update={"layers": {"s2": shdask.Layer(**layer)}})
-    plan = shdask.make_plan(spec)
+    plan = shdask.make_plan(spec).only
     shdask.build_cube(plan, tmp_path / "cube", client=client)
     cube = shdask.open_cube(tmp_path / "cube")
     whole = buy_whole(plan)
@@ -54,7 +54,7 @@ def test_real_scene_in_another_crs_equals_one_big_request(
 def test_tiles_equal_one_big_request(earth, client, point_at, buy_whole, tmp_path, crs) -> None:
     """N tiles of the synthetic Earth equal one big request bit for bit, and only touched tiles are asked for."""
     service = point_at(earth)
-    plan = shdask.make_plan(earth_spec(crs=crs, resolution=0.0003 if crs == "EPSG:4326" else 20))
+    plan = shdask.make_plan(earth_spec(crs=crs, resolution=0.0003 if crs == "EPSG:4326" else 20)).only
     shdask.build_cube(plan, tmp_path / "cube", client=client)
     sent = len(service.requests())
     cube = shdask.open_cube(tmp_path / "cube")
@@ -70,7 +70,7 @@ def test_real_border_at_20_m_equals_one_big_request(earth, client, shared_data, 
     point_at(earth)
     border = read_area(shared_data / "slovenia.geojson")
     part = border.geometry.intersection(shapely.box(520_000, 5_110_000, 569_000, 5_159_000))
-    plan = shdask.make_plan(earth_spec(aoi=part, aoi_crs=border.crs, store={"chunk_px": 256, "tile_px": 512}))
+    plan = shdask.make_plan(earth_spec(aoi=part, aoi_crs=border.crs, store={"chunk_px": 256, "tile_px": 512})).only
     shdask.build_cube(plan, tmp_path / "cube", client=client)
     cube = shdask.open_cube(tmp_path / "cube")
     whole = buy_whole(plan)
@@ -185,4 +185,4 @@ def test_rejected_request_stops_the_build(scene, client, point_at, tmp_path) -> 
     spec = earth_spec(layers={"s2": {"collection": "sentinel-2-l1c", "bands": ["B02"]}}, resolution=10)
     with pytest.raises(RequestRejected, match="B02"):
         shdask.build_cube(spec, tmp_path / "cube", client=client)
-    assert len(service.requests()) < shdask.make_plan(spec).tile_count
+    assert len(service.requests()) < shdask.make_plan(spec).only.tile_count

@@ -106,7 +106,7 @@ def test_answers_that_never_came_are_told_as_money_at_risk(build, kind) -> None:
 @pytest.mark.parametrize("form", EVERY_FORM)
 def test_no_retry_after_stalls_a_build(build, form) -> None:
     """Whatever the advice says, it is over within seconds: an absurd one is dropped or cut at the deployment's cap."""
-    plan = shdask.make_plan(SPEC)
+    plan = shdask.make_plan(SPEC).only
     plan = replace(plan, deployment=replace(plan.deployment, retry_after_max_s=CAP_S))
     report = build({"kind": "429", "retry_after": form, "times": 1, "first": 3}, spec=plan)
     assert (report.complete, report.rejected) == (True, 1)
@@ -136,7 +136,7 @@ def test_bad_request_fails_the_build_on_its_first_answer(build, service) -> None
     """Nothing is sent but what was in flight when the first answer came: one request a thread at most."""
     with pytest.raises(RequestRejected):
         build(spec=BAD)
-    assert 1 <= sent(service) <= 2 * 10 < shdask.make_plan(BAD).tile_count
+    assert 1 <= sent(service) <= 2 * 10 < shdask.make_plan(BAD).only.tile_count
 
 
 def test_token_that_is_refused_for_ever_stops_the_build(build, service) -> None:

@@ -80,7 +80,7 @@ def test_scheduler_that_is_lost_while_a_build_begins_is_told(tmp_path) -> None:
 
     client = SimpleNamespace(scheduler=SimpleNamespace(address="tcp://127.0.0.1:1"), register_plugin=lose)
     job = BuildJob(
-        plan=shdask.make_plan(earth_spec()), cube=None, credentials=Credentials(client_id="a", client_secret="b")
+        plan=shdask.make_plan(earth_spec()).only, cube=None, credentials=Credentials(client_id="a", client_secret="b")
     )
     with pytest.raises(BuildError, match="connection to the scheduler is lost"):
         DaskExecutor(client).start(job, None)

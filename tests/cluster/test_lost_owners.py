@@ -98,7 +98,7 @@ def parts_on(address: str) -> set[str]:
 
 
 def assert_little_was_bought_twice(job: Path, service: EmulatorProcess, tmp_path: Path, point_at, earth) -> None:
-    assert 0 <= sent(service) - shdask.make_plan(job).tile_count <= IN_FLIGHT
+    assert 0 <= sent(service) - shdask.make_plan(job).only.tile_count <= IN_FLIGHT
     point_at(earth)  # the same pixels, at once
     shdask.build_cube(earth_spec(), tmp_path / "undisturbed", executor=shdask.SerialExecutor())
     xr.testing.assert_equal(

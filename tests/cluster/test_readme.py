@@ -46,4 +46,4 @@ def test_commands_are_those_that_exist(folder) -> None:
     """Every command of the README is one of the command line's."""
     named = set(re.findall(r"\bshdask ([a-z]+)\b", block("sh")))
     assert named == {"plan", "build", "status", "verify"}
-    assert shdask.make_plan(folder / "job.toml").max_pu == 500
+    assert shdask.make_plan(folder / "job.toml").only.max_pu == 500

@@ -7,18 +7,21 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
+import numpy as np
 import pytest
 
 import shdask
-from shdask import build
+from shdask import serial
 from shdask.assemble.ledger import read_ledger
 from shdask.assemble.store import read_cube_attributes
-from shdask.build import TileOutcome, run_build
-from shdask.errors import BudgetExceeded
+from shdask.build import run_build
+from shdask.errors import BudgetExceeded, StoreError
 from shdask.model import TileEvent, TileState
 from shdask.plan.group import GroupPlan
+from shdask.run_tiles import TileOutcome
 from shdask.settings import Credentials
 from tests.cluster.specs import earth_spec
+from tests.unit.timed import along_days, everywhere
 
 CREDENTIALS = Credentials(client_id="id", client_secret="secret")
 
@@ -71,22 +74,22 @@ def interrupted(*events: TileEvent) -> Callable[[], Sequence[TileEvent]]:
 
 @pytest.fixture
 def plan() -> GroupPlan:
-    """Seven tiles."""
-    return shdask.make_plan(earth_spec())
+    """Seven tiles: 0 and 3 to 8 of nine."""
+    return shdask.make_plan(earth_spec()).only
 
 
 def test_interrupt_tears_no_event_from_its_row(plan, tmp_path) -> None:
     """Ctrl-C while an event is on its way to the ledger is heard after its row is written, and then drains."""
-    run = _ScriptedRun(interrupted(empty(0)), lambda: [empty(1)])
+    run = _ScriptedRun(interrupted(empty(0)), lambda: [empty(3)])
     with pytest.raises(KeyboardInterrupt):
         run_build(plan, tmp_path / "cube", run, CREDENTIALS)
-    assert read_ledger(tmp_path / "cube").states.tolist() == [TileState.EMPTY] * 2
+    assert np.flatnonzero(read_ledger(tmp_path / "cube").states == TileState.EMPTY).tolist() == [0, 3]
     assert run.stops == 1
 
 
 def test_second_interrupt_ends_draining(plan, tmp_path) -> None:
     """Who presses Ctrl-C twice waits for no tile."""
-    run = _ScriptedRun(interrupted(empty(0)), interrupted(), lambda: [empty(1)])
+    run = _ScriptedRun(interrupted(empty(0)), interrupted(), lambda: [empty(3)])
     with pytest.raises(KeyboardInterrupt):
         run_build(plan, tmp_path / "cube", run, CREDENTIALS)
     assert len(run.steps) == 1
@@ -94,7 +97,7 @@ def test_second_interrupt_ends_draining(plan, tmp_path) -> None:
 
 def test_draining_says_what_it_waits_for(plan, tmp_path) -> None:
     """After Ctrl-C the display tells why the command has not ended yet."""
-    run, heard = _ScriptedRun(interrupted(empty(0)), lambda: [empty(1)]), []
+    run, heard = _ScriptedRun(interrupted(empty(0)), lambda: [empty(3)]), []
     with pytest.raises(KeyboardInterrupt):
         run_build(plan, tmp_path / "cube", run, CREDENTIALS, on_progress=lambda now: heard.append(now.waiting_for))
     assert heard == ["nothing", "the tiles in flight, and then stops"]
@@ -108,7 +111,7 @@ def test_interrupt_handler_is_put_back(plan, tmp_path) -> None:
 
 def test_reached_cap_stops_the_run_once(plan, tmp_path) -> None:
     """A run over its cap is told so once, however long its tiles in flight take."""
-    run = _ScriptedRun(lambda: [empty(0, pu_spent=5.0)], lambda: [empty(1)], lambda: [empty(2)])
+    run = _ScriptedRun(lambda: [empty(0, pu_spent=5.0)], lambda: [empty(3)], lambda: [empty(4)])
     with pytest.raises(BudgetExceeded, match="4 tiles left"):
         run_build(plan, tmp_path / "cube", run, CREDENTIALS, max_pu=1.0)
     assert run.stops == 1
@@ -124,12 +127,12 @@ def test_serial_tile_does_not_hold_up_the_end_of_the_process(plan, tmp_path, mon
     """A tile that outlives the draining of a serial build is left behind when Python ends."""
     daemons: list[bool] = []
 
-    def run_tile(work: object, index: int) -> TileOutcome:
+    def run_tiles(_work: object, indices: Sequence[int]) -> list[TileOutcome]:
         daemons.append(threading.current_thread().daemon)
-        return TileOutcome(event=empty(index))
+        return [TileOutcome(event=empty(index)) for index in indices]
 
-    monkeypatch.setattr(build, "run_tile", run_tile)
-    monkeypatch.setattr(build.ClientCredentials, "token", lambda _self: None)
+    monkeypatch.setattr(serial, "run_tiles", run_tiles)
+    monkeypatch.setattr(serial.ClientCredentials, "token", lambda _self: None)
     run_build(plan, tmp_path / "cube", shdask.SerialExecutor(), CREDENTIALS)
     assert daemons == [True] * 7
 
@@ -145,11 +148,11 @@ def test_the_heartbeat_says_what_is_waited_for(plan, tmp_path, monkeypatch) -> N
 def test_a_run_can_be_limited_to_some_tiles(plan, tmp_path, monkeypatch) -> None:
     """Only these are handed out and priced, and the cube is not complete after them."""
     handed: list[list[int]] = []
-    run = _ScriptedRun(lambda: [empty(2)])
+    run = _ScriptedRun(lambda: [empty(4)])
     monkeypatch.setattr(run, "start", lambda _job, tiles: handed.append(tiles.tolist()) or run)
-    report = run_build(plan, tmp_path / "cube", run, CREDENTIALS, only=[2])
-    assert handed == [[2]]
-    assert report.pu_projected == pytest.approx(plan.window_pu(plan.tile(2).windows[0]))
+    report = run_build(plan, tmp_path / "cube", run, CREDENTIALS, only=[4])
+    assert handed == [[4]]
+    assert report.pu_projected == pytest.approx(plan.window_pu(plan.tile(4).windows[0]))
     assert not read_cube_attributes(tmp_path / "cube")["complete"]
 
 
@@ -166,3 +169,52 @@ def test_a_run_that_did_all_ends_with_0(plan, tmp_path) -> None:
     """And without an error."""
     run_build(plan, tmp_path / "cube", _ScriptedRun(lambda: [empty(0)]), CREDENTIALS)
     assert (read_ledger(tmp_path / "cube").end.exit_code, read_ledger(tmp_path / "cube").end.error) == (0, None)
+
+
+@pytest.fixture
+def dated(plan) -> GroupPlan:
+    """Three days, the first and the last bought together: 21 tiles in 14 bundles."""
+    return along_days(plan, everywhere(plan, 3), (0, 1, 0))
+
+
+def test_a_run_is_given_bundles_side_by_side(dated, tmp_path, monkeypatch) -> None:
+    """Cell by cell, though numbers go by day."""
+    handed: list[list[int]] = []
+    run = _ScriptedRun(lambda: [])
+    monkeypatch.setattr(run, "start", lambda _job, tiles: handed.append(tiles.tolist()) or run)
+    run_build(dated, tmp_path / "cube", run, CREDENTIALS)
+    first, second = [0, 3, 4, 5, 6, 7, 8], [9, 12, 13, 14, 15, 16, 17]
+    assert handed == [[tile for cell in first for tile in (cell, cell + 18)] + second]
+
+
+def test_serial_build_runs_bundle_by_bundle(dated, tmp_path, monkeypatch) -> None:
+    """The tiles of one are handed out together, before they are sent, and each has its row."""
+    ran: list[list[int]] = []
+
+    def run_tiles(_work: object, indices: Sequence[int]) -> list[TileOutcome]:
+        ran.append(list(indices))
+        return [TileOutcome(event=empty(index)) for index in indices]
+
+    monkeypatch.setattr(serial, "run_tiles", run_tiles)
+    monkeypatch.setattr(serial.ClientCredentials, "token", lambda _self: None)
+    report = run_build(dated, tmp_path / "cube", shdask.SerialExecutor(), CREDENTIALS, only=[0, 18, 9, 3])
+    assert ran == [[0, 18], [3], [9]]
+    assert (report.empty, report.requests) == (4, 0)
+    assert np.flatnonzero(read_ledger(tmp_path / "cube").states).tolist() == [0, 3, 9, 18]
+
+
+def test_serial_build_stops_at_an_error_of_any_tile_of_a_bundle(dated, tmp_path, monkeypatch) -> None:
+    """All events of the bundle are kept, and no further one is begun."""
+    refused = StoreError("full")
+
+    def run_tiles(_work: object, indices: Sequence[int]) -> list[TileOutcome]:
+        good, bad = indices
+        failed = TileEvent(tile=bad, state=TileState.FAILED, error="StoreError: full", finished=1.0)
+        return [TileOutcome(event=empty(good)), TileOutcome(event=failed, fatal=refused)]
+
+    monkeypatch.setattr(serial, "run_tiles", run_tiles)
+    monkeypatch.setattr(serial.ClientCredentials, "token", lambda _self: None)
+    with pytest.raises(StoreError, match="full"):
+        run_build(dated, tmp_path / "cube", shdask.SerialExecutor(), CREDENTIALS)
+    ledger = read_ledger(tmp_path / "cube")
+    assert (np.flatnonzero(ledger.states).tolist(), ledger.errors) == ([0, 18], {18: "StoreError: full"})

@@ -10,12 +10,12 @@ import pytest
 
 from shdask.assemble.spool import Spool
 from shdask.assemble.store import create_or_open
-from shdask.build import TileOutcome, TileWork, run_tile
 from shdask.errors import BuildError, StoreError, StoreUnavailable, TransportError
 from shdask.fetch.client import Fetched, Spent
 from shdask.fetch.process import run_here, window_body
 from shdask.model import TileState
 from shdask.request.digest import request_digest
+from shdask.run_tiles import TileOutcome, TileWork, run_tile
 from tests.unit.assemble.conftest import small_plan
 
 

@@ -15,9 +15,14 @@ from shdask.cluster.batches import TileQueue, fetch_threads
 from shdask.settings import DEPLOYMENTS
 
 
-def batches_of(tiles: NDArray[np.intp], tiles_per_s: float, *clusters: tuple[int, int]) -> list[list[int]]:
-    """All batches; the cluster is of (task threads, tiles in flight) in turn."""
-    queue, batches = TileQueue(tiles, tiles_per_s), []
+def batches_of(
+    tiles: NDArray[np.intp],
+    requests_per_s: float,
+    *clusters: tuple[int, int],
+    bundles: NDArray[np.intp] | None = None,
+) -> list[list[int]]:
+    """All batches; the cluster is of (task threads, requests in flight) in turn."""
+    queue, batches = TileQueue(tiles, requests_per_s, bundles), []
     sizes = itertools.cycle(clusters)
     while not queue.is_empty:
         task_threads, in_flight = next(sizes)
@@ -34,6 +39,29 @@ def test_batches_hold_every_tile_once_in_order(count, clusters, tiles_per_s) -> 
     """Joined together, the batches are the tiles, however the cluster changes meanwhile."""
     tiles = np.arange(0, 3 * count, 3)
     assert [tile for batch in batches_of(tiles, tiles_per_s, *clusters) for tile in batch] == tiles.tolist()
+
+
+@given(
+    sizes=st.lists(st.integers(1, 60), max_size=200),
+    clusters=st.lists(st.tuples(st.integers(1, 64), st.integers(1, 256)), min_size=1, max_size=4),
+    requests_per_s=st.floats(0.01, 1000),
+)
+def test_no_batch_tears_a_bundle(sizes, clusters, requests_per_s) -> None:
+    """Each bundle is in one batch, whole and in order, however the cluster changes meanwhile."""
+    bundles = np.repeat(np.arange(len(sizes))[::-1], sizes)
+    tiles = np.arange(bundles.size)
+    batches = batches_of(tiles, requests_per_s, *clusters, bundles=bundles)
+    assert [tile for batch in batches for tile in batch] == tiles.tolist()
+    assert [bundle for batch in batches for bundle in dict.fromkeys(bundles[batch].tolist())] == sorted(
+        range(len(sizes)), reverse=True
+    )
+
+
+def test_a_batch_is_measured_in_requests() -> None:
+    """Two bundles of three dates each are as much for a thread as two tiles."""
+    bundles = np.repeat(np.arange(4), 3)
+    batches = batches_of(np.arange(12), 0.1, (2, 2), bundles=bundles)
+    assert [len(batch) for batch in batches] == [6, 3, 3]
 
 
 @given(count=st.integers(1, 5000), task_threads=st.integers(1, 64), in_flight=st.integers(1, 256))

@@ -26,12 +26,12 @@ def clock() -> StandingClock:
     return StandingClock()
 
 
-def take_off(flights: Flights, tile: int, landing: threading.Event) -> tuple[threading.Thread, threading.Event]:
-    """A thread whose tile flies until ``landing``, and the event that it has begun."""
+def take_off(flights: Flights, landing: threading.Event, *tiles: int) -> tuple[threading.Thread, threading.Event]:
+    """A thread whose tiles fly together until ``landing``, and the event that it has begun."""
     aloft = threading.Event()
 
     def fly() -> None:
-        with flights.fly(tile):
+        with flights.fly(tiles):
             aloft.set()
             landing.wait(10)
 
@@ -43,8 +43,8 @@ def take_off(flights: Flights, tile: int, landing: threading.Event) -> tuple[thr
 def test_no_more_fly_than_there_is_room_for() -> None:
     """The third of three tiles waits for room, which a larger cluster or a landing makes."""
     flights, landing = Flights(2), threading.Event()
-    (_, first), (_, second) = [take_off(flights, tile, landing) for tile in (0, 1)]
-    _, third = take_off(flights, 2, landing)
+    (_, first), (_, second) = [take_off(flights, landing, tile) for tile in (0, 1)]
+    _, third = take_off(flights, landing, 2)
     assert (first.wait(10), second.wait(10), third.wait(0.1)) == (True, True, False)
     flights.resize(3)
     assert third.wait(10)
@@ -55,18 +55,18 @@ def test_no_more_fly_than_there_is_room_for() -> None:
 def test_silent_tile_is_given_up_and_makes_room(clock: Any) -> None:
     """It takes no room any more, and its thread can see that it was given up."""
     flights = Flights(1, clock=clock)
-    with flights.fly(7) as flight:
+    with flights.fly([7]) as flight:
         clock.now = 901.0
-        assert flights.give_up([7, 8], 900.0) == {7}
+        assert flights.give_up({7, 8}, 900.0) == {7}
         assert flight.given_up
         assert flights.wait_for_landing(0)
 
 
-@pytest.mark.parametrize(("tiles", "now"), [([7], 900.0), ([8], 9999.0)])
-def test_tile_that_lives_or_is_another_batchs_stays(clock: Any, tiles: list[int], now: float) -> None:
+@pytest.mark.parametrize(("tiles", "now"), [({7}, 900.0), ({8}, 9999.0)])
+def test_tile_that_lives_or_is_another_batchs_stays(clock: Any, tiles: set[int], now: float) -> None:
     """Only silence counts, and only for the tiles that one asks for."""
     flights = Flights(1, clock=clock)
-    with flights.fly(7):
+    with flights.fly([7]):
         clock.now = now
         assert flights.give_up(tiles, 900.0) == set()
 
@@ -74,19 +74,40 @@ def test_tile_that_lives_or_is_another_batchs_stays(clock: Any, tiles: list[int]
 def test_waiting_for_a_permit_is_no_silence(clock: Any) -> None:
     """However long it takes; the silence begins anew when the permit is there."""
     flights = Flights(1, clock=clock)
-    with flights.fly(7):
+    with flights.fly([7]):
         with flights.waiting():
             clock.now = 1e6
-            assert flights.give_up([7], 900.0) == set()
+            assert flights.give_up({7}, 900.0) == set()
         clock.now += 900.0
-        assert flights.give_up([7], 900.0) == set()
+        assert flights.give_up({7}, 900.0) == set()
 
 
 def test_only_sent_tiles_count_as_sent() -> None:
     """A worker that ends waits for those alone."""
     flights = Flights(1)
-    with flights.fly(7) as flight:
+    with flights.fly([7]) as flight:
         assert flights.sent() == []
         flight.sent = True
         assert flights.sent() == [7]
     assert flights.sent() == []
+
+
+def test_tiles_of_a_bundle_fly_and_are_given_up_together(clock: Any) -> None:
+    """One request brings them: who asks for one of them learns of all, and none takes room any more."""
+    flights = Flights(1, clock=clock)
+    with flights.fly([7, 16, 25]) as flight:
+        flight.sent = True
+        assert flights.sent() == [7, 16, 25]
+        clock.now = 901.0
+        assert flights.give_up({16, 40}, 900.0) == {7, 16, 25}
+        assert (flights.sent(), flights.wait_for_landing(0)) == ([], True)
+
+
+def test_a_bundle_takes_the_room_of_one() -> None:
+    """It is one request in flight, however many dates it brings."""
+    flights, landing = Flights(2), threading.Event()
+    (_, first), (_, second) = [take_off(flights, landing, *tiles) for tiles in ((0, 9, 18), (1, 10, 19))]
+    _, third = take_off(flights, landing, 2)
+    assert (first.wait(10), second.wait(10), third.wait(0.1)) == (True, True, False)
+    landing.set()
+    assert third.wait(10)

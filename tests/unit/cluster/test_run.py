@@ -99,7 +99,7 @@ def start(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(run_module, "fetch_threads", lambda _deployment, _workers: 0)
 
     def begin(client: _PlayedClient, tiles: int) -> DaskRun:
-        plan = shdask.make_plan(earth_spec(service={"requests_per_minute": 1}))
+        plan = shdask.make_plan(earth_spec(service={"requests_per_minute": 1})).only
         plugin = TileWorker(build="b", account="a", plan=plan, cube=None, patience=Patience())
         given_out: list[Sequence[int]] = []
         run = DaskRun(client, plugin, np.arange(tiles), give_out=given_out.append, release=lambda: None)

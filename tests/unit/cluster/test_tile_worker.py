@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import shdask
-from shdask.build import TileOutcome, TileWork
 from shdask.cluster import worker_plugin
 from shdask.cluster.patience import Patience
 from shdask.cluster.worker_plugin import TileWorker
 from shdask.errors import BuildError, StoreError
 from shdask.model import TileEvent, TileState
+from shdask.run_tiles import TileOutcome, TileWork
 from tests.cluster.specs import earth_spec
+from tests.unit.timed import along_days, everywhere
 
 
 class PlayedDesk:
@@ -70,7 +72,7 @@ def part(worker, monkeypatch):
     monkeypatch.setattr(worker_plugin, "fetch_threads", lambda _deployment, _workers: 1)
     monkeypatch.setattr(worker_plugin, "_end_well_on_sigterm", lambda _worker: None)
     patience = Patience(stuck_s=0.2)
-    plugin = TileWorker(build="b", account="a", plan=shdask.make_plan(earth_spec()), cube=None, patience=patience)
+    plugin = TileWorker(build="b", account="a", plan=shdask.make_plan(earth_spec()).only, cube=None, patience=patience)
     plugin.setup(worker)
     yield plugin
     end(plugin, worker)
@@ -84,12 +86,11 @@ def test_batch_ends_when_the_part_is_taken_away(part, worker, desk, monkeypatch)
     """A task does not wait for tiles that are never started: its thread belongs to the user's cluster."""
     begun, go_on = threading.Event(), threading.Event()
 
-    def run_tile(work: TileWork, index: int) -> TileOutcome:
+    def wait(_work: TileWork, _index: int) -> None:
         begun.set()
         go_on.wait(10)
-        return TileOutcome(event=TileEvent(tile=index, state=TileState.WRITTEN))
 
-    monkeypatch.setattr(worker_plugin, "run_tile", run_tile)
+    tile_that(wait, monkeypatch)
     results = []
     task = threading.Thread(target=lambda: results.append(part.run_batch([0, 1, 2])), daemon=True)
     task.start()
@@ -118,10 +119,10 @@ def test_fatal_outcome_stops_the_rest_of_the_batch(part, monkeypatch) -> None:
     """After an error that holds for every tile no further one is started."""
     refused = StoreError("full")
 
-    def run_tile(work: TileWork, index: int) -> TileOutcome:
-        return TileOutcome(event=TileEvent(tile=index, state=TileState.FAILED), fatal=refused)
+    def run_tiles(_work: TileWork, indices: Sequence[int]) -> list[TileOutcome]:
+        return [TileOutcome(event=TileEvent(tile=index, state=TileState.FAILED), fatal=refused) for index in indices]
 
-    monkeypatch.setattr(worker_plugin, "run_tile", run_tile)
+    monkeypatch.setattr(worker_plugin, "run_tiles", run_tiles)
     result = part.run_batch([0, 1, 2])
     assert ([event.tile for event in result.events], result.fatal) == ([0], refused)
 
@@ -129,14 +130,15 @@ def test_fatal_outcome_stops_the_rest_of_the_batch(part, monkeypatch) -> None:
 def tile_that(act: Callable[[TileWork, int], object], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each tile do this, and be written, or fail as it raises."""
 
-    def run_tile(work: TileWork, index: int) -> TileOutcome:
+    def run_tiles(work: TileWork, indices: Sequence[int]) -> list[TileOutcome]:
         try:
-            act(work, index)
+            [act(work, index) for index in indices]
         except BuildError as error:
-            return TileOutcome(event=TileEvent(tile=index, state=TileState.FAILED, error=str(error)))
-        return TileOutcome(event=TileEvent(tile=index, state=TileState.WRITTEN))
+            failed = [TileEvent(tile=index, state=TileState.FAILED, error=str(error)) for index in indices]
+            return [TileOutcome(event=event) for event in failed]
+        return [TileOutcome(event=TileEvent(tile=index, state=TileState.WRITTEN)) for index in indices]
 
-    monkeypatch.setattr(worker_plugin, "run_tile", run_tile)
+    monkeypatch.setattr(worker_plugin, "run_tiles", run_tiles)
 
 
 def test_tiles_that_were_heard_of_are_not_run_again(part, desk, monkeypatch) -> None:
@@ -229,3 +231,84 @@ def test_part_that_ends_lets_sent_tiles_be_written(part, worker, desk, monkeypat
     assert not ending.is_alive()
     assert desk.of("shdask_leave") == [[7]]
     assert desk.told == [("asked", 7)]
+
+
+# Tiles that come with one request
+
+
+@pytest.fixture
+def dated(part) -> TileWorker:
+    """The same part in a build of three days, two of which are bought together: tiles 0, 9 and 18 are one cell's."""
+    plan = along_days(part.plan, everywhere(part.plan, 3), (0, 0, 1))
+    part.plan = plan
+    part._work = replace(part._work, plan=plan)
+    return part
+
+
+def test_tiles_of_a_bundle_are_run_together(dated, monkeypatch) -> None:
+    """In one flight, whose tiles are told one by one."""
+    ran: list[Sequence[int]] = []
+
+    def run_tiles(_work: TileWork, indices: Sequence[int]) -> list[TileOutcome]:
+        ran.append((tuple(indices), dated._flights.mine.tiles))
+        return [TileOutcome(event=TileEvent(tile=index, state=TileState.WRITTEN)) for index in indices]
+
+    monkeypatch.setattr(worker_plugin, "run_tiles", run_tiles)
+    result = dated.run_batch([0, 9, 18, 3])
+    assert ran == [((0, 9), (0, 9)), ((18,), (18,)), ((3,), (3,))]
+    assert [event.tile for event in result.events] == [0, 9, 18, 3]
+
+
+def test_a_bundle_of_which_a_tile_is_in_other_hands_is_run_without_it(dated, desk, monkeypatch) -> None:
+    """The rest is not held up, and nothing is bought twice."""
+    ran: list[int] = []
+    monkeypatch.setattr(worker_plugin, "ASK_AGAIN_S", 0.0)
+    tile_that(lambda _work, index: ran.append(index), monkeypatch)
+    desk.answers = [{"run": [9], "wait": [0], "workers": 1}]
+    dated.run_batch([0, 9])
+    assert (ran, desk.of("shdask_take")) == ([9, 0], [[0, 9], [0]])
+
+
+def test_stuck_bundle_is_given_back_whole(dated, desk, monkeypatch) -> None:
+    """All its tiles go to another worker."""
+    wake_up = threading.Event()
+    tile_that(lambda _work, index: wake_up.wait(10) if index == 0 else None, monkeypatch)
+    result = dated.run_batch([0, 9, 18])
+    wake_up.set()
+    assert [event.tile for event in result.events] == [18]
+    assert desk.of("shdask_give_back") == [[0, 9]]
+
+
+def test_a_stopped_bundle_that_was_not_sent_keeps_what_it_found(dated, monkeypatch) -> None:
+    """A durable tile is told; the one that had to be bought is neither bought nor failed."""
+
+    def run_tiles(_work: TileWork, indices: Sequence[int]) -> list[TileOutcome]:
+        dated.stop()
+        found = TileEvent(tile=indices[0], state=TileState.WRITTEN, skipped=True)
+        return [TileOutcome(event=found), TileOutcome(event=TileEvent(tile=indices[1], state=TileState.FAILED))]
+
+    monkeypatch.setattr(worker_plugin, "run_tiles", run_tiles)
+    assert [event.tile for event in dated.run_batch([0, 9]).events] == [0]
+
+
+def test_a_worker_that_ends_tells_all_tiles_of_a_sent_bundle(dated, worker, desk, monkeypatch) -> None:
+    """Each may have been charged."""
+    sent, answer = threading.Event(), threading.Event()
+
+    def act(_work: TileWork, _index: int) -> None:
+        dated._flights.mine.sent = True
+        sent.set()
+        answer.wait(10)
+
+    tile_that(act, monkeypatch)
+    dated.patience = Patience()
+    task = threading.Thread(target=dated.run_batch, args=[[0, 9]], daemon=True)
+    task.start()
+    sent.wait(10)
+    ending = threading.Thread(target=end, args=[dated, worker], daemon=True)
+    ending.start()
+    ending.join(0.3)
+    answer.set()
+    ending.join(10)
+    assert desk.of("shdask_leave") == [[0, 9]]
+    assert desk.told == [("asked", 0), ("asked", 9)]

@@ -69,7 +69,7 @@ def test_a_null_datetime_is_the_start_of_the_range() -> None:
 @pytest.mark.parametrize("changes", [{"id": None}, {"id": ""}, {"properties": {}}, {"properties": None}])
 def test_an_item_without_id_or_time_is_an_error(changes: dict[str, Any]) -> None:
     """Such a scene could be put nowhere."""
-    with pytest.raises(ValueError, match="without an id|has no time"):
+    with pytest.raises(ValueError, match=r"without an id|has no time"):
         read_item({**item(), **changes})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 from dateutil.relativedelta import relativedelta
@@ -21,7 +22,10 @@ def utc(*parts: int) -> datetime:
     return datetime(*parts, tzinfo=UTC)
 
 
-def span(cadence: str, moment: datetime, start: datetime = utc(2024, 1, 5)) -> tuple[datetime, datetime]:
+FIFTH = utc(2024, 1, 5)
+
+
+def span(cadence: str, moment: datetime, start: datetime = FIFTH) -> tuple[datetime, datetime]:
     found = find_spans(cadence, TimeInterval(start=start, end=utc(2025, 1, 1)))(moment)
     return found.start, found.end
 
@@ -60,7 +64,7 @@ def test_spans_hold_their_moment_and_part_time(cadence: str, start: datetime, ah
     moments = sorted(start + (interval.end - start) * share for share in ahead)
     spans = [span_of(moment) for moment in moments]
     assert all(one.start <= moment < one.end for one, moment in zip(spans, moments, strict=True))
-    assert all(one == two or one.end <= two.start for one, two in zip(spans, spans[1:], strict=False))
+    assert all(one == two or one.end <= two.start for one, two in pairwise(spans))
 
 
 @pytest.mark.parametrize("cadence", ["", "week", "P", "P0D", "PT6H", "10D", "p10d", "P-1D", "P1.5D", "mosaic"])
