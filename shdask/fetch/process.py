@@ -14,15 +14,18 @@ from numpy.typing import NDArray
 
 from shdask.errors import ShdaskError
 from shdask.fetch.client import ServiceClient, Spent
-from shdask.fetch.decode import decode_tiff
+from shdask.fetch.decode import decode_tar, decode_tiff
 from shdask.model import Tile, TileData, TimeInterval, Window
 from shdask.plan.group import GroupPlan
-from shdask.plan.layer import Part
+from shdask.plan.part import Part
 from shdask.request.body import process_body
 from shdask.request.bounds import bounds_json
 from shdask.request.evalscript import SAMPLE_DTYPES
 
 T = TypeVar("T")
+TIFF = "image/tiff"
+TAR = "application/x-tar"
+"""Several pictures in one answer, by the name that the service's own client asks with."""
 
 
 class RunCpu(Protocol):
@@ -62,7 +65,7 @@ def fetch_tiles(
     """
     spent = Spent() if spent is None else spent
     first, layer = tiles[0], plan.layer
-    dtype = np.result_type(*(SAMPLE_DTYPES[part.sample_type] for part in layer.parts))
+    dtype = np.result_type(*(SAMPLE_DTYPES[picture.sample_type] for part in layer.parts for picture in part.pictures))
     values = np.zeros((len(tiles), len(layer.bands), *first.extent.shape), dtype)
     valid = np.zeros((len(tiles), *first.extent.shape), np.bool_)
     try:
@@ -85,7 +88,7 @@ def tile_bodies(plan: GroupPlan, tile: Tile) -> list[dict[str, Any]]:
 
 
 def window_body(plan: GroupPlan, part: Part, window: Window, tiles: Sequence[Tile]) -> dict[str, Any]:
-    """The Process request for one window of ``tiles``: for each step the part's bands and a mask, in one TIFF. Pure."""
+    """The Process request for one window of ``tiles``: for each step the part's bands and a mask. Pure."""
     height, width = window.shape
     intervals = [plan.interval(tile) for tile in tiles]
     known = [interval for interval in intervals if interval is not None]
@@ -97,6 +100,7 @@ def window_body(plan: GroupPlan, part: Part, window: Window, tiles: Sequence[Til
         evalscript=plan.layer.evalscript(part, days),
         width=width,
         height=height,
+        outputs=[picture.identifier for picture in part.pictures],
     )
 
 
@@ -111,28 +115,45 @@ def _fetch_window(
     spent: Spent,
 ) -> NDArray[Any]:
     """The window's pictures, (tile, band, y, x): the part's bands, and the data mask."""
-    bounds, band_count = plan.grid.bounds(window), len(part.bands) + 1
+    bounds = plan.grid.bounds(window)
 
     def decode(body: bytes) -> NDArray[Any]:
         return run_cpu(
-            partial(
-                decode_tiff,
-                body,
-                shape=window.shape,
-                band_count=len(tiles) * band_count,
-                dtype=SAMPLE_DTYPES[part.sample_type],
-                bounds=bounds,
-                epsg=plan.grid.epsg,
-            )
+            partial(_decode, body, part=part, dates=len(tiles), shape=window.shape, bounds=bounds, epsg=plan.grid.epsg)
         )
 
     price = len(tiles) * plan.layer.part_price(part, window.shape)
     try:
-        picture = client.process(window_body(plan, part, window, tiles), price, decode, spent=spent).value
+        body = window_body(plan, part, window, tiles)
+        picture = client.process(
+            body, price, decode, accept=TIFF if len(part.pictures) == 1 else TAR, spent=spent
+        ).value
     except ShdaskError as error:
         error.add_note(f"while fetching {window}, bbox {bounds} in {plan.grid.crs}")
         raise
-    return picture.reshape(len(tiles), band_count, *window.shape)
+    return picture.reshape(len(tiles), len(part.bands) + 1, *window.shape)
+
+
+def _decode(
+    body: bytes,
+    *,
+    part: Part,
+    dates: int,
+    shape: tuple[int, int],
+    bounds: tuple[float, float, float, float],
+    epsg: int,
+) -> NDArray[Any]:
+    """The bands of all outputs, (band, y, x) in a type that holds them, and the data mask, for date by date."""
+    counts = [len(picture.bands) + (position == 0) for position, picture in enumerate(part.pictures)]
+    dtypes = [SAMPLE_DTYPES[picture.sample_type] for picture in part.pictures]
+    if len(part.pictures) == 1:
+        return decode_tiff(body, shape=shape, band_count=dates * counts[0], dtype=dtypes[0], bounds=bounds, epsg=epsg)
+    names = [picture.identifier for picture in part.pictures]
+    wanted = dict(zip(names, zip(counts, dtypes, strict=True), strict=True))
+    pictures = decode_tar(body, shape=shape, outputs=wanted, bounds=bounds, epsg=epsg)
+    first, *others = (pictures[name] for name in names)
+    # the first brings the mask
+    return np.concatenate([first[:-1], *others, first[-1:]])
 
 
 def _name(tiles: Sequence[Tile]) -> str:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from shdask.plan.layer_spec import Layer
     from shdask.plan.source_spec import SourceTable
 
-DEFAULT_OUTPUT = "default"
 DAYS_PER_SAMPLE = 5
 """How often Sentinel-2 passes: an estimate for scripts that read every scene of a time."""
 UNITS: Mapping[str, str] = MappingProxyType(
@@ -141,7 +140,7 @@ class LayerPlan:
             output.identifier: NamedOutput(
                 bands=tuple(self.bands[position].name for position in output.bands), sample_type=output.sample_type
             )
-            for output in part.outputs
+            for output in part.pictures
         }
 
     @property
@@ -251,7 +250,6 @@ def _of_bands(layer: Layer) -> tuple[tuple[Band, ...], tuple[Part, ...]]:
             requested=tuple(asked[position][1] for position in positions),
             sample_type=sample_type,
             resampling=resampling,
-            outputs=(Output(identifier=DEFAULT_OUTPUT, bands=tuple(positions), sample_type=sample_type),),
         )
         for (resampling, sample_type), positions in _join_bytes(groups, asked).items()
     )

@@ -85,19 +85,24 @@ class Part:
     resampling: Resampling
     script: str | None = None
     """A user's evalscript."""
-    outputs: tuple[Output, ...]
-    """At least one; several come as a tar. Together they hold ``bands``."""
+    outputs: tuple[Output, ...] = ()
+    """What it returns; together they hold ``bands``."""
+
+    @property
+    def pictures(self) -> tuple[Output, ...]:
+        """What the answer holds, at least one; several come as a tar."""
+        return self.outputs or (Output(identifier="default", bands=self.bands, sample_type=self.sample_type),)
 
     @property
     def is_float(self) -> bool:
         """Whether any picture is of 32 bit floats, which cost twice."""
-        return any(output.sample_type == "FLOAT32" for output in self.outputs)
+        return any(picture.sample_type == "FLOAT32" for picture in self.pictures)
 
     @property
     def nbytes_per_px(self) -> int:
         """Bytes of one pixel and time on the wire, before compression, data mask included."""
-        sizes = [np.dtype(SAMPLE_DTYPES[output.sample_type]).itemsize for output in self.outputs]
-        return sizes[0] + sum(len(output.bands) * size for output, size in zip(self.outputs, sizes, strict=True))
+        sizes = [np.dtype(SAMPLE_DTYPES[picture.sample_type]).itemsize for picture in self.pictures]
+        return sizes[0] + sum(len(picture.bands) * size for picture, size in zip(self.pictures, sizes, strict=True))
 
     def describe(self) -> dict[str, Any]:
         """What of it decides pixels, as JSON types. Pure."""

@@ -63,8 +63,11 @@ class Painter:
         self.fails_at = fails_at
         self.asked: list[tuple[Mapping[str, Any], float]] = []
 
-    def process(self, body: Mapping[str, Any], pu: float, decode: Callable[[bytes], Any], *, spent: Spent) -> Any:
+    def process(
+        self, body: Mapping[str, Any], pu: float, decode: Callable[[bytes], Any], *, accept: str, spent: Spent
+    ) -> Any:
         """One painted TIFF through ``decode``."""
+        assert accept == "image/tiff"
         self.asked.append((body, pu))
         spent.requests += 1
         if self.fails_at == len(self.asked):

@@ -124,7 +124,7 @@ def test_reflectance_is_bought_as_dn(plan_of: PlanOf) -> None:
     b02, scl, cld = plan.layer.bands
     assert (b02.dtype, b02.scale, np.isnan(b02.fill_value)) == ("float32", 0.0001, True)
     assert scl == Band(name="SCL", dtype="uint8", fill_value=0)
-    assert cld == Band(name="CLD", dtype="uint8", fill_value=0)
+    assert cld == Band(name="CLD", dtype="uint8", fill_value=0, units="percent")
     (part,) = plan.layer.parts
     assert [(band.name, band.unit) for band in part.requested] == [("B02", "DN"), ("SCL", "DN"), ("CLD", "PERCENT")]
     assert (part.bands, part.sample_type) == ((0, 1, 2), "UINT16")
@@ -140,9 +140,9 @@ def test_a_layer_carries_what_every_request_asks(plan_of: PlanOf) -> None:
         "resampling": "bicubic",
     }
     plan = plan_of(HOLED, layers={"toa": layer}).layer
-    assert (plan.name, plan.collection, plan.mosaicking_order) == ("toa", "sentinel-2-l1c", "leastCC")
+    assert (plan.name, plan.collection, plan.leading.mosaicking_order) == ("toa", "sentinel-2-l1c", "leastCC")
     (part,) = plan.parts
-    assert (plan.max_cloud_cover, part.resampling, part.sample_type) == (0.6, "bicubic", "UINT16")
+    assert (plan.leading.max_cloud_cover, part.resampling, part.sample_type) == (0.6, "bicubic", "UINT16")
     assert plan.interval == TimeInterval(start=datetime(2024, 6, 1, tzinfo=UTC), end=datetime(2024, 7, 1, tzinfo=UTC))
 
 
