@@ -205,13 +205,14 @@ OUTPUTS = {"default": (3, "uint16"), "classes": (1, "uint8")}
 TAR_ASKED: dict[str, Any] = {"shape": SHAPE, "outputs": OUTPUTS, "bounds": BOUNDS, "epsg": 32633}
 
 
-def make_tar(members: Sequence[tuple[str, bytes]]) -> bytes:
-    """A tar of these files, as the service packs several outputs."""
+def make_tar(members: Sequence[tuple[str, bytes]], **headers: str) -> bytes:
+    """A tar of these files, as the service packs several outputs; ``headers`` are written before each."""
     file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as tar:
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, content in members:
             info = tarfile.TarInfo(name)
             info.size = len(content)
+            info.pax_headers = {key.replace("_", "."): value for key, value in headers.items()}
             tar.addfile(info, io.BytesIO(content))
     return file.getvalue()
 
@@ -258,6 +259,21 @@ def test_what_is_no_tar_is_refused(body: bytes, words: str):
     """Saying what came instead."""
     with pytest.raises(DecodeError, match=words):
         decode_tar(body, **TAR_ASKED)
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ({"GNU_sparse_map": "a,b"}, "no readable tar"),
+        ({"GNU_sparse_map": "0,1000000000000", "GNU_sparse_size": "1000000000000"}, "is no file of it"),
+        ({"size": f"1{'0' * 30}"}, "no readable tar|is no file of it"),
+        ({"size": "-5"}, "no file of it"),
+    ],
+)
+def test_a_tar_with_wild_headers_is_refused(headers: dict[str, str], words: str):
+    """Sizes that are no numbers, below zero, or larger than any memory."""
+    with pytest.raises(DecodeError, match=words):
+        decode_tar(make_tar(MEMBERS, **headers), **TAR_ASKED)
 
 
 @given(share=st.floats(0, 1, exclude_max=True))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,6 +112,22 @@ def test_another_version_is_refused(script: str):
 def test_without_v8_nothing_is_said(monkeypatch: pytest.MonkeyPatch):
     """And nothing is run."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    assert read_declared(NDVI) is None
+
+
+def test_v8_that_cannot_be_loaded_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """A package of another system's is no reason to fail."""
+    (tmp_path / "py_mini_racer.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert read_declared(NDVI) is None
+
+
+def test_the_process_searches_no_folder_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """A module there is called as one of Python's own, which would be loaded in its place."""
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    bare.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(bare))
     assert read_declared(NDVI) is None
 
 
