@@ -1,8 +1,10 @@
-"""One tile: bought once, whatever the store says."""
+"""Tiles of a bundle: bought once, whatever the store says."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,30 +14,37 @@ from shdask.assemble.spool import Spool
 from shdask.assemble.store import create_or_open
 from shdask.errors import BuildError, StoreError, StoreUnavailable, TransportError
 from shdask.fetch.client import Fetched, Spent
-from shdask.fetch.process import run_here, window_body
+from shdask.fetch.process import run_here, tile_bodies
 from shdask.model import TileState
 from shdask.request.digest import request_digest
-from shdask.run_tiles import TileOutcome, TileWork, run_tile
+from shdask.run_tiles import TileOutcome, TileWork, run_tile, run_tiles
 from tests.unit.assemble.conftest import small_plan
+from tests.unit.timed import along_days, everywhere
 
 
 class Shop:
-    """In the client's place: sells a picture of ones, and counts."""
+    """In the client's place: sells pictures of ones, one or several dates at once, and counts."""
 
     def __init__(self) -> None:
         self.sold = 0
+        self.days: list[list[str]] = []
         self.value = 1
         self.error: Exception | None = None
 
-    def process(self, body: dict[str, Any], _pu: float, _decode: object, *, spent: Spent) -> Fetched[np.ndarray]:
-        """A picture, for one PU."""
+    def process(
+        self, body: dict[str, Any], _pu: float, _decode: object, *, spent: Spent, **_: object
+    ) -> Fetched[np.ndarray]:
+        """What is asked for, for one PU."""
         spent.requests += 1
         if self.error is not None:
             raise self.error
         self.sold += 1
         spent.pu += 1.0
+        spent.nbytes += 300
+        self.days.append(re.findall(r'"(2024-06-..)"', body["evalscript"]))
+        dates = max(1, len(self.days[-1]))
         height, width = body["output"]["height"], body["output"]["width"]
-        return Fetched(value=np.full((3, height, width), self.value, np.uint16), spent=spent)
+        return Fetched(value=np.full((3 * dates, height, width), self.value, np.uint16), spent=spent)
 
 
 @pytest.fixture
@@ -76,8 +85,7 @@ def spooled(work: TileWork) -> list[str]:
 def test_a_tile_tells_its_request_and_checksum(work):
     """What was asked and what was stored."""
     event = run_tile(work, 3).event
-    [window] = work.plan.tile(3).windows
-    assert event.request == request_digest([window_body(work.plan, window)])
+    assert event.request == request_digest(tile_bodies(work.plan, work.plan.tile(3)))
     assert event.checksum is not None
     assert (event.state, event.requests, event.pu_spent) == (TileState.WRITTEN, 1, 1.0)
 
@@ -147,9 +155,7 @@ def test_a_build_that_ends_while_a_tile_waits_for_the_disk_keeps_it(work, full_d
 
 
 def with_sleep(work: TileWork, sleep: Callable[[float], None]) -> TileWork:
-    return TileWork(
-        plan=work.plan, cube=work.cube, client=work.client, run_cpu=work.run_cpu, spool=work.spool, sleep=sleep
-    )
+    return replace(work, sleep=sleep)
 
 
 def test_pixels_that_no_cube_can_hold_are_not_kept(work, shop):
@@ -192,3 +198,162 @@ def test_a_failure_of_the_service_is_none_of_the_store(work, shop):
     outcome = run_tile(work, 3)
     assert outcome == TileOutcome(event=outcome.event, fatal=None)
     assert (outcome.event.error, spooled(work)) == ("TransportError: cut", [])
+
+
+# Several tiles
+
+CELL = [3, 12, 21]
+"""One cell of nine, on 3, 8 and 13 June."""
+
+
+@pytest.fixture
+def dated(work, tmp_path) -> TileWork:
+    """A plan of three days that come with one request, and a new cube."""
+    plan = along_days(work.plan, everywhere(work.plan, 3), (0, 0, 0))
+    return replace(work, plan=plan, cube=create_or_open(plan, tmp_path / "dated"))
+
+
+def events_of(outcomes: list[TileOutcome]) -> list[tuple[int, TileState]]:
+    return [(outcome.event.tile, outcome.event.state) for outcome in outcomes]
+
+
+def refuse(work: TileWork, monkeypatch: pytest.MonkeyPatch, tile: int, error: StoreError) -> None:
+    """Let the cube refuse this tile."""
+    write = type(work.cube).write_tile
+
+    def write_or_not(cube: object, what: object, data: object) -> object:
+        if what.index == tile:
+            raise error
+        return write(cube, what, data)
+
+    monkeypatch.setattr(type(work.cube), "write_tile", write_or_not)
+
+
+def test_tiles_of_a_bundle_are_bought_with_one_request(dated, shop):
+    """Each is written at its step."""
+    outcomes = run_tiles(dated, CELL)
+    assert events_of(outcomes) == [(tile, TileState.WRITTEN) for tile in CELL]
+    assert shop.days == [["2024-06-03", "2024-06-08", "2024-06-13"]]
+    rows, columns = dated.plan.tile(3).extent.slices
+    assert set(np.unique(dated.cube.arrays["data_mask"][:, rows, columns])) == {1}
+
+
+def test_shares_of_what_a_bundle_cost_add_up(dated):
+    """Units by tile; requests and bytes, which cannot be divided, in the first row."""
+    events = [outcome.event for outcome in run_tiles(dated, CELL)]
+    assert [event.pu_spent for event in events] == [pytest.approx(1 / 3)] * 3
+    assert [(event.requests, event.nbytes) for event in events] == [(1, 300), (0, 0), (0, 0)]
+
+
+def test_what_was_bought_together_does_not_show_in_a_row(dated, work, tmp_path):
+    """The digest of each tile's request, and the checksum of its pixels, are those of the tile bought alone."""
+    together = [outcome.event for outcome in run_tiles(dated, CELL)]
+    other = replace(dated, cube=create_or_open(dated.plan, tmp_path / "other"))
+    alone = [run_tile(other, tile).event for tile in CELL]
+    assert [(event.request, event.checksum) for event in together] == [(e.request, e.checksum) for e in alone]
+    assert len({event.request for event in alone}) == 3
+
+
+def test_a_durable_tile_of_a_bundle_is_not_bought(dated, shop):
+    """The other two share what their request cost; what is there costs nothing."""
+    run_tile(dated, 12)
+    outcomes = run_tiles(dated, CELL)
+    assert [outcome.event.skipped for outcome in outcomes] == [False, True, False]
+    assert [outcome.event.pu_spent for outcome in outcomes] == [0.5, 0.0, 0.5]
+    assert [outcome.event.requests for outcome in outcomes] == [1, 0, 0]
+    assert shop.days[-1] == ["2024-06-03", "2024-06-13"]
+
+
+def test_requests_stand_in_the_first_row_that_was_bought(dated):
+    """Not in that of a tile that was there."""
+    run_tile(dated, 3)
+    outcomes = run_tiles(dated, CELL)
+    assert [outcome.event.requests for outcome in outcomes] == [0, 1, 0]
+
+
+def test_a_bundle_that_is_durable_asks_for_nothing(dated, shop):
+    """A second build buys nothing."""
+    run_tiles(dated, CELL)
+    assert [outcome.event.skipped for outcome in run_tiles(dated, CELL)] == [True] * 3
+    assert shop.sold == 1
+
+
+def test_a_failed_request_fails_all_its_tiles(dated, shop):
+    """Each says why; the request is counted once."""
+    shop.error = TransportError("cut")
+    outcomes = run_tiles(dated, CELL)
+    assert [(outcome.event.state, outcome.event.error) for outcome in outcomes] == [
+        (TileState.FAILED, "TransportError: cut")
+    ] * 3
+    assert [outcome.event.requests for outcome in outcomes] == [1, 0, 0]
+    assert [outcome.fatal for outcome in outcomes] == [None] * 3
+
+
+def test_a_failed_request_fails_no_tile_that_is_there(dated, shop):
+    """It was not asked for."""
+    run_tile(dated, 12)
+    shop.error = TransportError("cut")
+    assert events_of(run_tiles(dated, CELL)) == [
+        (3, TileState.FAILED),
+        (12, TileState.WRITTEN),
+        (21, TileState.FAILED),
+    ]
+
+
+def test_a_failed_write_fails_one_tile(dated, shop, monkeypatch):
+    """It bears its share, its pixels are kept, and only the write is done again."""
+    refuse(dated, monkeypatch, 12, StoreUnavailable("no"))
+    outcomes = run_tiles(dated, CELL)
+    assert [outcome.event.state for outcome in outcomes] == [TileState.WRITTEN, TileState.FAILED, TileState.WRITTEN]
+    assert [outcome.fatal is None for outcome in outcomes] == [True, False, True]
+    assert sum(outcome.event.pu_spent for outcome in outcomes) == pytest.approx(1.0)
+    assert len(spooled(dated)) == 1
+    monkeypatch.undo()
+    again = run_tiles(dated, CELL)
+    assert [outcome.event.skipped for outcome in again] == [True, False, True]
+    assert (events_of(again)[1], again[1].event.pu_spent) == ((12, TileState.WRITTEN), 0.0)
+    assert (shop.sold, spooled(dated)) == (1, [])
+
+
+def test_spooled_pixels_of_one_tile_leave_the_others_to_be_bought(dated, shop, monkeypatch):
+    """What waits on this machine is written as it is, for nothing."""
+    refuse(dated, monkeypatch, 12, StoreUnavailable("no"))
+    run_tile(dated, 12)
+    monkeypatch.undo()
+    outcomes = run_tiles(dated, CELL)
+    assert events_of(outcomes) == [(tile, TileState.WRITTEN) for tile in CELL]
+    assert [outcome.event.pu_spent for outcome in outcomes] == [0.5, 0.0, 0.5]
+    assert shop.days[-1] == ["2024-06-03", "2024-06-13"]
+    assert spooled(dated) == []
+
+
+def test_a_store_that_does_not_know_of_one_tile_lets_the_others_be_bought(dated, shop, monkeypatch):
+    """That one is neither bought nor written."""
+    ask = type(dated.cube).is_durable
+
+    def answer(cube: object, tile: object) -> bool:
+        if tile.index == 12:
+            raise StoreUnavailable("no answer")
+        return ask(cube, tile)
+
+    monkeypatch.setattr(type(dated.cube), "is_durable", answer)
+    assert events_of(run_tiles(dated, CELL)) == [
+        (3, TileState.WRITTEN),
+        (12, TileState.FAILED),
+        (21, TileState.WRITTEN),
+    ]
+    assert shop.days == [["2024-06-03", "2024-06-13"]]
+
+
+def test_a_day_without_data_is_empty(dated, shop):
+    """The others are written."""
+    sell = shop.process
+
+    def sell_with_a_gap(*words: object, **options: object) -> Fetched[np.ndarray]:
+        fetched = sell(*words, **options)
+        fetched.value[3:6] = 0
+        return fetched
+
+    shop.process = sell_with_a_gap
+    states = [outcome.event.state for outcome in run_tiles(dated, CELL)]
+    assert states == [TileState.WRITTEN, TileState.EMPTY, TileState.WRITTEN]

@@ -46,7 +46,7 @@ def make_days(count: int) -> Timeline:
             time=day,
             acquisitions=(
                 Acquisition(
-                    id=f"scene-{day:%d}", time=day + timedelta(hours=10), footprint=shapely.box(14, 45, 16, 46)
+                    id=f"scene-{day:%d}", time=day + timedelta(hours=10), footprint=shapely.box(13, 44, 17, 47)
                 ),
             ),
         )
