@@ -5,32 +5,44 @@ Refuses to know which scenes there are: the service does.
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 
 from shdask.errors import PlanError
+from shdask.plan.layer_spec import Layer
+from shdask.plan.source_spec import Days, SourceTable
 from shdask.plan.spec import CubeSpec
 from shdask.request.collections import find_collection
 
 
 def check_dates(spec: CubeSpec, today: date) -> None:
-    """Raise PlanError where a job's time lies wholly before its mission, or after ``today`` (UTC). Pure."""
-    for name in spec.layers:
-        _check_layer(spec, name, today)
+    """Raise PlanError where a layer's time lies wholly before its mission, or after ``today`` (UTC). Pure."""
+    for name, layer in spec.layers.items():
+        for identifier, source, _ in layer.inputs():
+            days, place = _find_days(spec, name, layer, identifier, source)
+            if days is not None and not source.is_timeless:
+                _check(source.collection, days, place, today)
 
 
-def _check_layer(spec: CubeSpec, name: str, today: date) -> None:
-    layer, interval = spec.layers[name], spec.interval_of(name)
-    if interval is None:
-        return
-    place = f"layers.{name}.time" if layer.time else "cube.time"
-    first, last = interval.start.date(), (interval.end - timedelta(days=1)).date()
+def _find_days(
+    spec: CubeSpec, name: str, layer: Layer, identifier: str | None, source: SourceTable
+) -> tuple[Days | None, str]:
+    """The days that a source is asked for, and where the job says so."""
+    if identifier is not None and source.time is not None:
+        return source.time, f"layers.{name}.sources.{identifier}.time"
+    if layer.time is not None:
+        return layer.time, f"layers.{name}.time"
+    return spec.time, "cube.time"
+
+
+def _check(collection: str, days: Days, place: str, today: date) -> None:
+    first, last = days
     if first > today:
         raise PlanError(
             f"{place}: {first} is in the future (today is {today}), and nothing was acquired there; correct the dates"
         )
-    since = find_collection(layer.collection).since
+    since = find_collection(collection).since
     if since is not None and last < since:
         raise PlanError(
-            f"{place}: {last} is before {since}, when the first satellite of {layer.collection} was launched; "
+            f"{place}: {last} is before {since}, when the first satellite of {collection} was launched; "
             f"correct the dates"
         )

@@ -17,6 +17,7 @@ import shapely
 from shdask.errors import PlanError
 from shdask.model import Tile, TimeInterval, Window
 from shdask.plan.area import Area
+from shdask.plan.bundles import choose_bundles
 from shdask.plan.cost import Cost, estimate_cost
 from shdask.plan.footprint import METRES_PER_DEGREE, make_footprint, metres_per_px
 from shdask.plan.grid import Grid
@@ -172,8 +173,10 @@ class GroupPlan:
         steps, together = self.timeline.steps, self.tile_set.bundle_count()
         first, last = min(step.time for step in steps), max(step.time for step in steps)
         return [
-            (f"{len(steps)} steps ({self.layer.cadence}) from {first:%Y-%m-%d} to {last:%Y-%m-%d}; "
-            f"{self.tile_set.unreached().size} tiles that no scene reaches are not bought"),
+            (
+                f"{len(steps)} steps ({self.layer.cadence}) from {first:%Y-%m-%d} to {last:%Y-%m-%d}; "
+                f"{self.tile_set.unreached().size} tiles that no scene reaches are not bought"
+            ),
             *([f"{self.tile_count / together:.1f} dates a request"] if together < self.tile_count else []),
         ]
 
@@ -254,7 +257,9 @@ def _place(plan: GroupPlan, timeline: Timeline) -> GroupPlan:
             f"than the {MAX_TILE_CELLS} that a cube may have; make store.tile_px larger, or time shorter"
         )
     reach = find_reach(timeline, plan.grid, plan.store.tile_px)
-    return replace(plan, timeline=timeline, tile_set=TileSet(runs=runs, reach=reach))
+    whole_tile = (plan.store.tile_px, plan.store.tile_px)
+    bundles = choose_bundles(timeline, reach, plan.layer, whole_tile, plan.deployment)
+    return replace(plan, timeline=timeline, tile_set=TileSet(runs=runs, reach=reach, bundles=bundles))
 
 
 def _check_limits(grid: Grid, layer: Layer, store: StoreOptions, deployment: Deployment) -> None:

@@ -240,7 +240,7 @@ class Bench:
 
     def durable(self, place: Place) -> set[int]:
         """The tiles whose commit marks stand."""
-        found = set(zip(*(part.tolist() for part in place.list_objects(DATA_MASK)), strict=True))
+        found = set(map(tuple, place.list_objects(DATA_MASK).tolist()))
         layout = make_layout(self.plan)
         return {tile.index for tile in self.plan.tiles() if layout.mark(tile) in found}
 

@@ -64,7 +64,7 @@ def undisturbed(service: EmulatorProcess, tmp_path_factory: pytest.TempPathFacto
 def objects(place: Place) -> dict[str, bytes]:
     """Every shard."""
     keys = [
-        f"{name}/c/{row}/{column}" for name in ARRAYS for row, column in zip(*place.list_objects(name), strict=True)
+        object_key(name, position) for name in ARRAYS for position in place.list_objects(name).tolist()
     ]
     return {key: place.read(key) or b"" for key in keys}
 

@@ -12,7 +12,7 @@ from shdask.emulator.launch import start_emulator
 from shdask.errors import AuthError, RequestRejected
 from shdask.fetch.client import Spent
 from shdask.fetch.limiter import Bucket, LimiterState
-from shdask.fetch.process import fetch_tile, window_body
+from shdask.fetch.process import fetch_tile, tile_bodies
 from shdask.model import Tile
 
 
@@ -152,7 +152,7 @@ def test_a_request_the_service_refuses_is_sent_once(emulator: Any, open_room: An
     """Its own words come out; nothing is charged."""
     room, spent = open_room(emulator), Spent()
     plan = plan_of(room)
-    body = window_body(plan, plan.tile(0).extent)
+    (body,) = tile_bodies(plan, plan.tile(0))
     body["output"]["width"] = 2501
     with pytest.raises(RequestRejected, match="2501") as caught:
         room.client.process(body, 1.0, len, spent=spent)
@@ -165,7 +165,7 @@ def test_a_script_that_throws_is_the_scripts_fault(emulator: Any, open_room: Any
     """The service's words name the error."""
     room = open_room(emulator)
     plan = plan_of(room)
-    body = window_body(plan, plan.tile(0).extent)
+    (body,) = tile_bodies(plan, plan.tile(0))
     body["evalscript"] = body["evalscript"].replace("const v0", "throw new Error('odd'); const v0")
     with pytest.raises(RequestRejected, match="odd"):
         room.client.process(body, 1.0, len)
