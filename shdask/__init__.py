@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from shdask.api import build_cube, make_plan
+    from shdask.api import build_cube
     from shdask.cluster.executor import DaskExecutor
     from shdask.errors import ShdaskError
     from shdask.model import TileEvent
     from shdask.plan.cube import CubePlan
     from shdask.plan.spec import CubeSpec, Layer
+    from shdask.planning import make_plan
     from shdask.sentinelhub.process import AsyncProcessRequest, SentinelHubRequest
     from shdask.sentinelhub.status import get_async_running_status
     from shdask.serial import SerialExecutor
@@ -48,7 +49,7 @@ _HOME = {
     "TileEvent": "shdask.model",
     "build_cube": "shdask.api",
     "get_async_running_status": "shdask.sentinelhub.status",
-    "make_plan": "shdask.api",
+    "make_plan": "shdask.planning",
     "open_cube": "shdask.serve.open",
 }
 """Where each public name lives; importing it waits until it is used (PEP 562)."""

@@ -17,7 +17,7 @@ FLOORS = {
     "model": 0, "errors": 0, "settings": 0, "request": 0, "inputs": 0,
     "plan": 1,
     "fetch": 2, "assemble": 2,
-    "account": 3, "build": 3, "report": 3, "run_tiles": 3, "serial": 3, "sentinelhub": 3,
+    "account": 3, "build": 3, "planning": 3, "report": 3, "run_tiles": 3, "serial": 3, "sentinelhub": 3,
     "cluster": 4,
     "serve": 5,
     "api": 6,

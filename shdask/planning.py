@@ -1,0 +1,69 @@
+"""From a job to its plan: read the inputs, search the catalogue where the job has a cadence, cut it into tiles.
+
+Refuses to know builds, stores and clusters.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from shdask.errors import PlanError
+from shdask.inputs import read_area, read_reference_grid
+from shdask.plan.cube import CubePlan, make_cube_plan
+from shdask.plan.dates import check_dates
+from shdask.plan.group import make_groups, place_in_time
+from shdask.plan.layer_spec import MOSAIC
+from shdask.plan.spec import CubeSpec
+from shdask.settings import Credentials, make_deployment
+
+Plannable = CubePlan | CubeSpec | str | Path
+"""Taken wherever a plan is: the plan, a spec, or a job file's path."""
+
+
+def make_plan(spec: Plannable) -> CubePlan:
+    """Plan a cube: which requests, for how many PU, bytes and minutes. No pixels are fetched.
+
+    Reads the area and the reference grid from disk where the spec names files, ``SH_BASE_URL``/``SH_TOKEN_URL`` from
+    the environment, and, for layers with a cadence, what was acquired over the area from the service's catalogue,
+    for which it needs credentials.
+    Raises PlanError with the place and the cure when the job cannot be planned, AuthError as `build_cube`.
+    """
+    if isinstance(spec, CubePlan):
+        return spec
+    if not isinstance(spec, CubeSpec | str | Path):
+        raise PlanError(f"{type(spec).__name__} is no job; give a CubeSpec, a CubePlan or a job file's path")
+    if not isinstance(spec, CubeSpec):
+        spec = CubeSpec.from_file(spec)
+    check_dates(spec, datetime.now(UTC).date())
+    area = None
+    if spec.aoi is not None:
+        area = read_area(spec.aoi, crs=spec.aoi_crs, layer=spec.aoi_layer, where=spec.aoi_where, folder=spec.folder)
+    like = read_reference_grid(spec.like, folder=spec.folder) if spec.like is not None else None
+    deployment = make_deployment(
+        spec.service.deployment,
+        base_url=spec.service.base_url,
+        token_url=spec.service.token_url,
+        requests_per_minute=spec.service.requests_per_minute,
+        pu_per_minute=spec.service.pu_per_minute,
+    )
+    groups = make_groups(spec, area=area, like=like, deployment=deployment)
+    if len(groups) == 1:
+        groups = {"": next(iter(groups.values()))}
+    return _place_in_time(make_cube_plan(groups, max_pu=spec.service.max_pu))
+
+
+def _place_in_time(plan: CubePlan) -> CubePlan:
+    """The plan with the acquisitions of the layers that have a cadence; one search for all who ask the same."""
+    waiting = {path: group for path, group in plan.groups.items() if group.layer.cadence != MOSAIC}
+    if not waiting:
+        return plan
+    from shdask.account import fetch_timeline, open_service
+    from shdask.fetch.client import Spent
+
+    spent, groups = Spent(), dict(plan.groups)
+    with open_service(next(iter(waiting.values())).deployment, Credentials.load()) as client:
+        for path, group in waiting.items():
+            groups[path] = place_in_time(group, fetch_timeline(client, group, spent), trim=True)
+    note = f"the catalogue was searched for {spent.pu:.2f} PU in {spent.requests} requests"
+    return make_cube_plan(groups, max_pu=plan.max_pu, notes=(*plan.notes, note))
