@@ -13,6 +13,7 @@ NAMES = (
     "slovenia",
     "engine_overhead",
     "rate_limit",
+    "dates_per_request",
     "faults",
     "seed_downloads",
     "oracle",

@@ -36,6 +36,8 @@ def continue_timeline(cube: CubeStore, *, update: bool = False) -> tuple[CubeSto
     whole = append_steps(frozen, growth, update=update)
     if len(whole.steps) > len(frozen.steps):
         _append(place, whole)
+    if whole.steps == fresh.steps:
+        return cube, growth
     plan = place_in_time(cube.plan, whole)
     return replace(cube, plan=plan, arrays=ArrayHandles(place)), growth
 
