@@ -107,7 +107,8 @@ class Part:
     def describe(self) -> dict[str, Any]:
         """What of it decides pixels, as JSON types. Pure."""
         written = {"bands": [asdict(band) for band in self.requested], "sample_type": self.sample_type}
-        run = {"script": self.script, "outputs": [asdict(output) for output in self.outputs]}
+        pictures = [{**asdict(output), "bands": list(output.bands)} for output in self.outputs]
+        run = {"script": self.script, "outputs": pictures}
         return {**(run if self.script else written), "resampling": self.resampling}
 
 
