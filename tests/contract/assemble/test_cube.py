@@ -19,7 +19,8 @@ from shdask.errors import StoreError, StoreUnavailable, WrongStore
 from shdask.model import TileEvent, TileState
 from shdask.plan.group import GroupPlan
 from shdask.serve.open import open_cube
-from tests.unit.assemble.conftest import Pixels, small_plan
+from tests.unit.assemble.conftest import TILES, Pixels, small_plan
+from tests.unit.timed import along_days, everywhere
 
 from .conftest import BUCKET, READER, WRITER, Faults, use_keys
 
@@ -59,7 +60,7 @@ def test_a_bbox_reads_only_the_tiles_it_touches(cube: CubeStore, pixels: Pixels,
 
 def test_every_tile_is_known_to_be_durable(cube: CubeStore):
     """By listings, and one by one."""
-    assert cube.durable_tiles().all()
+    assert np.flatnonzero(cube.durable_tiles()).tolist() == list(TILES)
     assert all(map(cube.is_durable, cube.plan.tiles()))
 
 
@@ -96,6 +97,17 @@ def test_an_empty_tile_leaves_nothing_of_a_killed_attempt(cube: CubeStore, pixel
     pixels.mask[tile.extent.slices] = Pixels.random(plan).mask[tile.extent.slices]
 
 
+def test_tiles_of_a_cube_with_time_are_known_by_their_step(plan: GroupPlan, pixels: Pixels, url: str):
+    """From listings of (time, y, x) objects, as on a disk."""
+    dated = along_days(plan, everywhere(plan, 12))
+    cube = create_or_open(dated, url)
+    chosen = [0, 14, 9 * 9 + 5, 11 * 9 + 8]
+    [cube.write_tile(dated.tile(index), pixels.of(dated.tile(index))) for index in chosen]
+    assert np.flatnonzero(cube.durable_tiles()).tolist() == chosen
+    assert [index for index in dated.tile_set.indices() if cube.is_durable(dated.tile(index))] == chosen
+    assert verify_cube(cube.place).unrecorded == tuple(chosen)
+
+
 def test_no_object_is_made_per_tile(cube: CubeStore):
     """Lease and ledger are a handful of objects."""
     assert sorted(cube.place.names(".shdask")) == ["ledger", "owner.json"]
@@ -105,7 +117,7 @@ def test_no_object_is_made_per_tile(cube: CubeStore):
 def test_status_and_states_are_those_of_a_disk(cube: CubeStore, plan: GroupPlan):
     """What is known of tiles comes from the bucket."""
     assert read_status(cube.place.name).written == 8
-    assert known_states(plan, cube, read_ledger(cube.place)).tolist() == [1] * 8
+    assert known_states(plan, cube, read_ledger(cube.place)).tolist() == [1, 1, 0, 1, 1, 1, 1, 1, 1]
 
 
 # Places that are no place
@@ -217,16 +229,17 @@ def test_a_damaged_and_a_lost_tile_are_told_apart_and_fetched_again(cube: CubeSt
     cube.place.write("B04/c/1/1", bytes(shard))
     cube.place.remove("data_mask/c/0/1")
     report = verify_cube(cube.place.name)
-    assert (list(report.broken), report.missing, report.sound) == ([3], (1,), 6)
+    assert (list(report.broken), report.missing, report.sound) == ([4], (1,), 6)
     forget(cube.place.name, list(report.broken))
-    assert np.flatnonzero(known_states(plan, cube, read_ledger(cube.place)) == TileState.UNTRIED).tolist() == [1, 3]
+    states = known_states(plan, cube, read_ledger(cube.place))
+    assert [index for index in TILES if states[index] == TileState.UNTRIED] == [1, 4]
 
 
 def test_a_store_that_does_not_answer_breaks_no_tile(cube: CubeStore, faults: Faults):
     """A verdict needs an answer."""
     faults.refuse = {"GET": 0}
     opened = create_or_open(cube.plan, cube.place.name)
-    assert opened.durable_tiles().all()
+    assert np.flatnonzero(opened.durable_tiles()).tolist() == list(TILES)
     faults.refuse = {"GET": 10_000}
     with pytest.raises(StoreUnavailable):
         verify_cube(cube.place.name)

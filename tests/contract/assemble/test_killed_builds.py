@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import shdask
+from shdask.assemble.layout import object_key
 from shdask.assemble.place import Place, open_place
 from shdask.assemble.verify import verify_cube
 from shdask.emulator.launch import EmulatorProcess, start_emulator
@@ -63,9 +64,7 @@ def undisturbed(service: EmulatorProcess, tmp_path_factory: pytest.TempPathFacto
 
 def objects(place: Place) -> dict[str, bytes]:
     """Every shard."""
-    keys = [
-        object_key(name, position) for name in ARRAYS for position in place.list_objects(name).tolist()
-    ]
+    keys = [object_key(name, position) for name in ARRAYS for position in place.list_objects(name).tolist()]
     return {key: place.read(key) or b"" for key in keys}
 
 

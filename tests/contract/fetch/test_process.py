@@ -28,7 +28,7 @@ def whole(plan: Any) -> Tile:
 
 def fetch_all(plan: Any, room: Any, threads: int) -> tuple[np.ndarray, np.ndarray, Spent]:
     """Every tile of the plan on threads, put together: (values, data mask, what it cost)."""
-    spent = [Spent() for _ in range(plan.tile_count)]
+    spent = {tile.index: Spent() for tile in plan.tiles()}
     values = np.zeros((len(plan.layer.bands), *plan.grid.shape), np.uint16)
     mask = np.zeros(plan.grid.shape, np.bool_)
     with ThreadPoolExecutor(threads) as pool:
@@ -38,10 +38,10 @@ def fetch_all(plan: Any, room: Any, threads: int) -> tuple[np.ndarray, np.ndarra
             values[(slice(None), *tile.extent.slices)] = data.values
             mask[tile.extent.slices] = data.data_mask
     total = Spent(
-        requests=sum(s.requests for s in spent),
-        rejected=sum(s.rejected for s in spent),
-        pu=sum(s.pu for s in spent),
-        nbytes=sum(s.nbytes for s in spent),
+        requests=sum(s.requests for s in spent.values()),
+        rejected=sum(s.rejected for s in spent.values()),
+        pu=sum(s.pu for s in spent.values()),
+        nbytes=sum(s.nbytes for s in spent.values()),
     )
     return values, mask, total
 
