@@ -24,7 +24,8 @@ Knows nothing of HTTP libraries, Dask or Zarr: rooms translate what they meet in
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class ShdaskError(Exception):
