@@ -27,6 +27,21 @@ def test_a_request_costs_what_the_service_says(shape: tuple[int, int], band_coun
     assert price_request(shape, band_count) == pytest.approx(pu, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("shape", "bands", "factor", "pu"),
+    [
+        ((10, 10), 2, 2, 0.0133333),  # observed: floats of a tiny area
+        ((1024, 1024), 4 * 2 * 2, 2, 42.667),  # documented: radar, orthorectified, floats, two samples a pixel
+        ((2000, 2000), 2 * 2, 1, 20.34),  # documented: radar, orthorectified, 16 bit
+    ],
+)
+def test_floats_samples_and_processing_multiply_the_price(
+    shape: tuple[int, int], bands: float, factor: float, pu: float
+) -> None:
+    """Examples of the documentation and of an observed header."""
+    assert price_request(shape, bands, factor=factor) == pytest.approx(pu, rel=1e-3)
+
+
 def cost_of(sizes: list[tuple[tuple[int, int], int]], rpm: float = 300.0, ppm: float = 300.0) -> Cost:
     return estimate_cost(
         sizes,
