@@ -302,6 +302,7 @@ def test_a_script_that_reads_every_scene_is_priced_by_a_guess(cadence: str, samp
         ({**S1, "bands": ["VV"], "cadence": "day"}, True),
         ({**S2, "bands": ["B02"], "cadence": "dekad"}, False),
         ({**S2, "bands": ["B02"]}, False),
+        ({"collection": "byoc-1", "bands": ["b"], "cadence": "day"}, True),
         ({"collection": "zarr-1", "bands": ["b"], "cadence": "day"}, False),
     ],
 )
