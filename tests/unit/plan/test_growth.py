@@ -145,9 +145,10 @@ def test_the_rest_of_a_cut_month_is_late() -> None:
     assert [step.scene_ids for step in growth.later] == [(JULY.id,)]
 
 
-def test_a_late_pass_at_the_time_of_another_is_told_apart() -> None:
-    """Another satellite's pass is no revision, and its coordinate is a millisecond later."""
-    other = scene("other", "2024-06-10T10:11:12", platform="sentinel-2b")
+@pytest.mark.parametrize("platform", ["landsat-8", "sentinel-2b"])
+def test_a_late_pass_at_the_time_of_another_is_told_apart(platform: str) -> None:
+    """Another satellite's pass is no revision, and its coordinate is a millisecond later, whichever is named first."""
+    other = scene("other", "2024-06-10T10:11:12", platform=platform)
     growth = compare_timelines(axis(FIRST, NEXT), axis(FIRST, other, NEXT))
     (step,) = growth.revisions
     assert (step.revision, step.acquisitions) == (0, (other,))

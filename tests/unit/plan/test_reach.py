@@ -9,7 +9,7 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyproj import Transformer
+from pyproj import Geod, Transformer
 
 from shdask.errors import PlanError
 from shdask.plan.acquisition import EVERYWHERE
@@ -151,6 +151,22 @@ def test_no_pixel_inside_a_footprint_is_missed(
     full = np.zeros_like(reached)
     full[: grid.shape[0] // tile_px, : grid.shape[1] // tile_px] = True  # beyond the array nothing was looked at
     assert not (lonely & reached & full).any()
+
+
+def test_edges_may_be_straight_on_the_ground() -> None:
+    """A catalogue gives corners 220 km apart at 60 degrees north: the great circle between them bulges by 1.7 km."""
+    corners = [(13.0, 58.0), (17.0, 58.0), (17.0, 60.0), (13.0, 60.0)]
+    north = Geod(ellps="WGS84").npts(17.0, 60.0, 13.0, 60.0, 200)
+    on_ground = shapely.Polygon([*corners[:3], *north, corners[3]])
+    grid = snap_grid(epsg=32633, origin=(0.0, 0.0), resolution=(10.0, 10.0), bounds=(500000, 6650000, 501000, 6655000))
+    reach = find_reach(timeline(shapely.Polygon(corners)), grid, 10)
+    rows, columns = np.indices(reach.grid_shape)
+    to_degrees = Transformer.from_crs("EPSG:32633", "EPSG:4326", always_xy=True)
+    longitude, latitude = to_degrees.transform(500050 + 100.0 * columns, 6654950 - 100.0 * rows)
+    delivered = shapely.contains_xy(on_ground, longitude, latitude)
+    assert (delivered & ~shapely.contains_xy(shapely.Polygon(corners), longitude, latitude)).sum() > 100
+    assert not (delivered & ~reach.mask(0)).any()
+    assert not reach.mask(0).all()
 
 
 def test_passes_that_share_a_cell_and_seconds_are_refused() -> None:
