@@ -20,6 +20,7 @@ from shdask.errors import AuthError, QuotaExhausted, RequestRejected, ServiceDow
 from shdask.fetch.outage import OutageRule
 from shdask.fetch.retry import RetryPolicy
 from shdask.fetch.transport import Timeouts
+from shdask.plan.cube import make_cube_plan
 from tests.cluster.specs import earth_spec
 
 SPEC = earth_spec(store={"chunk_px": 128, "tile_px": 128}, service={"requests_per_minute": 6000, "pu_per_minute": 6000})
@@ -107,8 +108,8 @@ def test_answers_that_never_came_are_told_as_money_at_risk(build, kind) -> None:
 def test_no_retry_after_stalls_a_build(build, form) -> None:
     """Whatever the advice says, it is over within seconds: an absurd one is dropped or cut at the deployment's cap."""
     plan = shdask.make_plan(SPEC).only
-    plan = replace(plan, deployment=replace(plan.deployment, retry_after_max_s=CAP_S))
-    report = build({"kind": "429", "retry_after": form, "times": 1, "first": 3}, spec=plan)
+    capped = replace(plan, deployment=replace(plan.deployment, retry_after_max_s=CAP_S))
+    report = build({"kind": "429", "retry_after": form, "times": 1, "first": 3}, spec=make_cube_plan({"": capped}))
     assert (report.complete, report.rejected) == (True, 1)
     assert report.seconds < 5 * CAP_S
 

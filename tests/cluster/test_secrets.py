@@ -233,7 +233,7 @@ def test_no_secret_is_left_anywhere(cluster, environ, faults, log, canaries, tmp
         service.set_faults(rules)
         watcher = Watcher(client=client, search=search, service=service, doors=faults, place=store,
                           dashboard=str(client.dashboard_link).removesuffix("/status"))  # fmt: skip
-        plan = shdask.make_plan(spec).only
+        plan = shdask.make_plan(spec)
         report = shdask.build_cube(plan, store, client=client, on_event=watcher.hear)
         look_at_processes(search, cluster)
         client.dump_cluster_state(str(tmp_path / "dask" / "dump"))
