@@ -47,7 +47,7 @@ def build_cube(
     Failed tiles do not raise: see ``report.raise_for_failures()``.
 
     """
-    from shdask.build import run_cube
+    from shdask.run_cube import run_cube
 
     plan = make_plan(plan)
     credentials = Credentials.load()

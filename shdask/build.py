@@ -6,13 +6,12 @@ Refuses to know where tiles run (an Executor does), how HTTP is spoken, or how Z
 from __future__ import annotations
 
 import logging
-import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Protocol, Self
@@ -20,17 +19,16 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from shdask.assemble.grow import continue_timeline
-from shdask.assemble.ledger import Ledger, read_ledger
-from shdask.assemble.place import Place, open_place
-from shdask.assemble.store import CubeStore, create_or_open, known_states, read_root_attributes
-from shdask.assemble.tree import child, close_tree, create_tree
+from shdask.assemble.grow import as_it_stands, continue_timeline
+from shdask.assemble.ledger import Ledger
+from shdask.assemble.place import Place
+from shdask.assemble.store import CubeStore, create_or_open
 from shdask.errors import BudgetExceeded
-from shdask.model import TileEvent, TileState
-from shdask.plan.cube import CubePlan
+from shdask.model import TileEvent
 from shdask.plan.group import GroupPlan
-from shdask.report import BuildReport, Progress, Tally, add_reports
+from shdask.report import BuildReport, Progress
 from shdask.settings import Credentials
+from shdask.tally import Tally
 
 logger = logging.getLogger(__name__)
 
@@ -106,8 +104,9 @@ def run_build(
     Creates or continues the cube, owns its ledger, and drains the tiles in flight for up to 25 s on
     KeyboardInterrupt. ``on_event`` hears of each tile after its row is on disk, ``on_progress`` of the
     whole several times a second; both are called in this thread. ``max_pu`` None is the plan's own. ``only``
-    limits the run to tiles of these indices. Later dates of the plan are appended to the cube's; ``update`` also buys
-    what came late or was reprocessed of dates that stand in it. ``job`` (a path) and ``options`` (words of a command
+    limits the run to tiles of these indices, of the dates that stand in the cube. Else later dates of the plan are
+    appended to the cube's; ``update`` also buys what came late or was reprocessed of dates that stand in it, which the
+    report's notes name with its price in any case. ``job`` (a path) and ``options`` (words of a command
     line) are kept in the ledger, so that `status` can say how to go on.
 
     Raises:
@@ -123,8 +122,12 @@ def run_build(
     max_pu = plan.max_pu if max_pu is None else max_pu
     cube = create_or_open(plan, store)
     with Ledger.open(cube.place) as ledger:
-        cube, growth = continue_timeline(cube, update=update)
-        for note in growth.notes if growth else ():
+        notes: tuple[str, ...] = ()
+        if only is None:
+            cube, notes = continue_timeline(cube, update=update)
+        else:
+            cube = as_it_stands(cube)
+        for note in notes:
             logger.info("%s: %s", cube.place.name, note)
         tally = Tally.begin(cube.plan, cube, ledger, only=only, job=job, options=options)
         with tally.closing():
@@ -138,78 +141,7 @@ def run_build(
                     finally:
                         if run.finished:
                             tally.settle()
-    return tally.report()
-
-
-def run_cube(
-    plan: CubePlan,
-    store: str | Path,
-    executor: Executor,
-    credentials: Credentials,
-    *,
-    max_pu: float | None = None,
-    update: bool = False,
-    job: str | None = None,
-    options: Sequence[str] = (),
-    on_event: Callable[[TileEvent], None] | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> BuildReport:
-    """`run_build` for every group of ``plan``, one after the other, below ``store``; returns what happened in all.
-
-    ``max_pu`` bounds what all groups may spend together. Raises as `run_build` does; groups after the one
-    that raised are not begun.
-    """
-    max_pu = plan.max_pu if max_pu is None else max_pu
-    root = open_place(store)
-    if tuple(plan.groups) != ("",):
-        create_tree(root, tuple(plan.groups))
-        _check_whole_budget(plan, root, max_pu)
-    reports: dict[str, BuildReport] = {}
-    for path, group in plan.groups.items():
-        spent = sum(report.pu_spent for report in reports.values())
-        reports[path] = run_build(
-            group,
-            child(root, path),
-            executor,
-            credentials,
-            max_pu=None if max_pu is None else max_pu - spent,
-            update=update,
-            job=job,
-            options=options,
-            on_event=on_event,
-            on_progress=on_progress,
-        )
-    if tuple(plan.groups) == ("",):
-        return reports[""]
-    whole = add_reports(reports, store=root.name)
-    close_tree(root, complete=whole.complete, pu_spent=sum(_pu_spent(child(root, path)) for path in plan.groups))
-    return whole
-
-
-def _pu_spent(place: Place) -> float:
-    return float(read_root_attributes(place).get("pu_spent", 0.0))
-
-
-def _check_whole_budget(plan: CubePlan, root: Place, max_pu: float | None) -> None:
-    """Before anything is sent for the first group, what is left of all must fit."""
-    if max_pu is None:
-        return
-    left = {path: _pu_left(group, child(root, path)) for path, group in plan.groups.items()}
-    if not math.fsum(left.values()) <= max_pu:
-        shown = ", ".join(f"{path} {pu:.2f}" for path, pu in left.items())
-        raise BudgetExceeded(
-            f"{math.fsum(left.values()):.2f} PU are left to buy ({shown}), and max_pu is {max_pu:g}; nothing was sent. "
-            f"Raise max_pu, or make the area smaller or the resolution coarser"
-        )
-
-
-def _pu_left(group: GroupPlan, place: Place) -> float:
-    if place.read("zarr.json") is None:
-        return group.cost.pu
-    states = known_states(group, create_or_open(group, place), read_ledger(place))
-    open_tiles = np.isin(states, (TileState.UNTRIED, TileState.FAILED))
-    tiles = group.tile_set.indices()
-    return math.fsum(group.tile_pu(int(tile)) for tile in tiles[open_tiles[tiles]])
+    return replace(tally.report(), notes=notes)
 
 
 def _check_budget(tally: Tally, max_pu: float | None) -> None:

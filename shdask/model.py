@@ -140,3 +140,5 @@ class TileEvent:
     """`request_digest` of the tile's requests."""
     checksum: int | None = None
     """CRC-32 of the pixels that were stored, as `assemble.checksum` counts it, where ``state`` is WRITTEN."""
+    group: str | None = None
+    """Path of the tile's group, in a cube that has several; a ledger, which is one group's, does not name it."""

@@ -1,41 +1,25 @@
-"""What a build has done so far: rows into the ledger, states, sums, and the report made of them.
+"""What a build has done so far, and in the end: values for displays, logs and whoever called.
 
-Refuses to know where tiles run or how they are fetched. Lives in the owner process only.
+Refuses to count.
 """
 
 from __future__ import annotations
 
-import contextlib
 import html
-import logging
-import math
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from shdask.assemble.ledger import Ledger
-from shdask.assemble.rows import event_line
-from shdask.assemble.spool import Spool, spool_prefix
-from shdask.assemble.store import CubeStore, known_states
-from shdask.errors import BuildError, ShdaskError, StoreError
-from shdask.fetch.retry import RetryPolicy, call_with_retries
-from shdask.model import TileEvent, TileState
-from shdask.plan.group import GroupPlan
-
-logger = logging.getLogger(__name__)
+from shdask.errors import BuildError
 
 SHOWN_FAILURES = 5
-REQUEST_CHARS = 12
-"""Of a request's digest, in logs."""
-NOTE_S = 5.0
 INTERRUPTED = 130
 """Exit code after Ctrl-C and SIGTERM."""
-STORE_RETRIES = RetryPolicy(max_retries=30, base_wait_s=1.0, growth=2.0, max_wait_s=10.0, total_s=120.0)
-"""How long a store that refuses is waited for, with what was paid for in memory."""
+SUMS = (
+    "tiles", "written", "empty", "failed", "skipped", "requests", "rejected", "pu_spent", "pu_projected", "nbytes",
+    "seconds", "pu_unknown", "unrecorded", "pu_unrecorded",
+)  # fmt: skip  # a list
+"""Of a report's figures, those that add up over groups."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +56,10 @@ class BuildReport:
     """What those may have cost, in processing units: as projected, so rather more than less."""
     failures: Mapping[Any, str] = field(default_factory=dict, repr=False)
     """Tile index -> the last error's text; in a cube of several groups, the group's path and the index."""
+    notes: tuple[str, ...] = ()
+    """What the catalogue has that the cube has not, with what it would cost, and what was bought of it."""
+    groups: Mapping[str, BuildReport] = field(default_factory=dict, repr=False)
+    """The reports of a cube's groups, by path, of which this is the sum; none where the root is the only one."""
 
     @property
     def complete(self) -> bool:
@@ -93,19 +81,28 @@ class BuildReport:
         )
 
     def as_dict(self) -> dict[str, object]:
-        """The report as JSON-able values."""
-        return asdict(self)
+        """The report as JSON-able values; ``groups`` only where there are several."""
+        told = asdict(replace(self, groups={}))
+        del told["groups"]
+        groups = {"groups": {path: report.as_dict() for path, report in self.groups.items()}} if self.groups else {}
+        return {**told, **groups}
 
     def summary(self) -> list[tuple[str, str]]:
         """(label, value) rows for people."""
-        states = f"{self.written} written, {self.empty} empty, {self.skipped} done before, {self.failed} failed"
         return [
-            ("tiles", f"{self.tiles}: {states}"),
+            *((path, f"{report.tiles_text()}, {report.pu_spent:.2f} PU") for path, report in self.groups.items()),
+            ("tiles", self.tiles_text()),
             ("requests", f"{self.requests} ({self.rejected} answered 429)"),
             ("PU", f"{self.pu_spent:.2f} spent, {self.pu_projected:.2f} projected{self._unsure_text()}"),
             ("received", f"{self.nbytes / 1e6:.1f} MB in {self.seconds:.1f} s"),
+            *(("note", note) for note in self.notes),
             ("cube", self.store),
         ]
+
+    def tiles_text(self) -> str:
+        """How many tiles there are, and how many in which state."""
+        states = f"{self.written} written, {self.empty} empty, {self.skipped} done before, {self.failed} failed"
+        return f"{self.tiles}: {states}"
 
     def _unsure_text(self) -> str:
         text = ""
@@ -116,7 +113,8 @@ class BuildReport:
         return text
 
     def __str__(self) -> str:
-        return "\n".join(f"{label:>9}  {value}" for label, value in self.summary())
+        width = max(9, *(len(label) for label, _ in self.summary()))
+        return "\n".join(f"{label:>{width}}  {value}" for label, value in self.summary())
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -127,13 +125,10 @@ class BuildReport:
 
 def add_reports(reports: Mapping[str, BuildReport], *, store: str) -> BuildReport:
     """The report of a cube of several groups, by their paths. Pure."""
-    names = [
-        "tiles", "written", "empty", "failed", "skipped", "requests", "rejected", "pu_spent", "pu_projected", "nbytes",
-        "seconds", "pu_unknown", "unrecorded", "pu_unrecorded",
-    ]  # fmt: skip  # a list
-    sums: dict[str, Any] = {name: sum(getattr(report, name) for report in reports.values()) for name in names}
+    sums: dict[str, Any] = {name: sum(getattr(report, name) for report in reports.values()) for name in SUMS}
     failures = {f"{path} {tile}": text for path, report in reports.items() for tile, text in report.failures.items()}
-    return BuildReport(**sums, store=store, failures=failures)
+    notes = tuple(f"{path}: {note}" for path, report in reports.items() for note in report.notes)
+    return BuildReport(**sums, store=store, failures=failures, notes=notes, groups=dict(reports))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,229 +165,33 @@ class Progress:
         }
 
 
-class Tally:
-    """Counts what a run does; `add` makes an event durable before it counts."""
+def add_progress(
+    now: Progress, path: str, *, before: Sequence[BuildReport], later: Sequence[tuple[int, float]], max_pu: float | None
+) -> Progress:
+    """The progress of a whole cube while its group at ``path`` is being built. Pure.
 
-    def __init__(
-        self,
-        plan: GroupPlan,
-        cube: CubeStore,
-        ledger: Ledger,
-        states: NDArray[np.uint8],
-        only: Sequence[int] | None = None,
-    ) -> None:
-        self.pu_spent = 0.0
-        self._plan = plan
-        self._cube = cube
-        self._ledger = ledger
-        self._states = states
-        tiles = plan.tile_set.indices()
-        self._count_of_tiles = tiles.size
-        self._planned = np.zeros(plan.tile_set.index_count, np.bool_)
-        self._planned[tiles] = True
-        self._wanted = self._planned
-        if only is not None:
-            self._wanted = np.zeros_like(self._planned)
-            self._wanted[np.intersect1d(tiles, np.asarray(only, np.intp))] = True
-        self._started = time.monotonic()
-        self._counts = dict.fromkeys(TileState, 0)
-        self._here = np.zeros(self._wanted.size, np.uint8)
-        self._skipped = int(np.count_nonzero(self._planned & self._is_done()))
-        self._tried = self.remaining.size
-        self._done_here = 0
-        self._requests = self._rejected = self._nbytes = 0
-        self._pu_unknown = 0.0
-        self._failures: dict[int, str] = {}
-        self._note: Mapping[str, object] = {}
-        self._say_next = float("-inf")
-        self.pu_projected = _projected_pu(plan, self.remaining)
-
-    @classmethod
-    def begin(
-        cls,
-        plan: GroupPlan,
-        cube: CubeStore,
-        ledger: Ledger,
-        *,
-        only: Sequence[int] | None = None,
-        job: str | None = None,
-        options: Sequence[str] = (),
-    ) -> Tally:
-        """The tally of a run that starts now, with what store and ledger say of each tile.
-
-        ``only`` limits the run to these tiles. ``job`` and ``options`` are kept for `status`; see `RunHeader`.
-        """
-        _recover_rows(plan, cube, ledger)
-        states = known_states(plan, cube, ledger)
-        tally = cls(plan, cube, ledger, states, only)
-        ledger.begin_run(pu_projected=tally.pu_projected, job=job, options=options)
-        failed = np.flatnonzero(ledger.states[: states.size] == TileState.FAILED)
-        unheard = np.fromiter((tile for tile in ledger.past.in_flight if tile < states.size), np.intp)
-        untold = np.union1d(failed, unheard)
-        written = untold[states[untold] == TileState.WRITTEN]  # after its owner was killed, or had given it up
-        ledger.append([TileEvent(tile=int(tile), state=TileState.WRITTEN, finished=time.time()) for tile in written])
-        return tally
-
-    def give_out(self, tiles: Sequence[int]) -> None:
-        """Make durable that these tiles may be sent from now on; executors call it before they submit a batch."""
-        pu = math.fsum(map(self._plan.tile_pu, tiles))
-        call_with_retries(lambda: self._ledger.give_out(tiles, pu_projected=pu), STORE_RETRIES)
-
-    def settle(self) -> None:
-        """Say that nothing is in flight any more, once the run has ended by itself."""
-        with contextlib.suppress(StoreError):  # then the next run counts rather too much as in flight
-            self._ledger.settle()
-
-    def say(self, note: Mapping[str, object]) -> None:
-        """Let the owner's heartbeat carry ``note`` (small JSON) for `status` to show."""
-        self._note = note
-        self._ledger.say(note)
-
-    def say_progress(self, make_progress: Callable[[], Progress]) -> None:
-        """Let the heartbeat carry the progress; asks for it every few seconds only."""
-        now = time.monotonic()
-        if now >= self._say_next:
-            self._say_next = now + NOTE_S
-            self.say(make_progress().note())
-
-    @property
-    def remaining(self) -> NDArray[np.intp]:
-        """Indices of the run's tiles that are neither written nor empty."""
-        return np.flatnonzero(self._wanted & ~self._is_done())
-
-    def _is_done(self) -> NDArray[np.bool_]:
-        return np.asarray((self._states == TileState.WRITTEN) | (self._states == TileState.EMPTY))
-
-    def add(self, events: Sequence[TileEvent]) -> None:
-        """Append the events' rows to the ledger, then count them. Raises StoreError, also where the lease was lost."""
-        try:
-            call_with_retries(lambda: self._ledger.append(events), STORE_RETRIES, on_error=self._say_wait)
-        except StoreError as error:  # nothing but its row tells that a tile is empty
-            lines = b"".join(event_line(event) for event in events if not event.skipped)
-            if lines:
-                error.add_note(Spool.of_this_user().keep_rows(_rows_name(self._plan, self._cube), lines))
-            raise
-        for event in events:
-            _log_tile(event)
-            self._requests += event.requests
-            self._rejected += event.rejected
-            self.pu_spent += event.pu_spent
-            self._pu_unknown += event.pu_unknown
-            self._nbytes += event.nbytes
-            self._count(event)
-
-    def _say_wait(self, error: ShdaskError, wait_s: float) -> None:
-        logger.warning("waiting %.0f s for the store: %s", wait_s, error)
-        self._ledger.say({**self._note, "waiting_for": f"the store: {error}"})
-
-    def _count(self, event: TileEvent) -> None:
-        """Let a tile count once, by its last attempt; an attempt that finds this run's own work done says nothing."""
-        before = TileState(self._here[event.tile])
-        if event.skipped and before is TileState.WRITTEN:
-            return
-        if before is TileState.UNTRIED:
-            self._done_here += 1
-        else:
-            self._counts[before] -= 1
-        if event.skipped:
-            self._skipped += 1
-        else:
-            self._counts[event.state] += 1
-        self._here[event.tile] = self._states[event.tile] = event.state
-        self._failures.pop(event.tile, None)
-        if event.error is not None:
-            self._failures[event.tile] = event.error
-
-    def progress(self, waiting_for: str, max_pu: float | None = None) -> Progress:
-        """A snapshot for displays."""
-        seconds = time.monotonic() - self._started
-        left = self._tried - sum(self._counts.values())
-        return Progress(
-            tiles=self._count_of_tiles,
-            done=self._skipped + self._counts[TileState.WRITTEN] + self._counts[TileState.EMPTY],
-            failed=self._counts[TileState.FAILED],
-            requests=self._requests,
-            rejected=self._rejected,
-            pu_spent=self.pu_spent,
-            pu_projected=self.pu_projected,
-            seconds=seconds,
-            requests_per_minute=self._requests / seconds * 60 if seconds else 0.0,
-            remaining_s=left * seconds / self._done_here if self._done_here else None,
-            waiting_for=waiting_for,
-            max_pu=max_pu,
-        )
-
-    def report(self) -> BuildReport:
-        """The report of this run."""
-        return BuildReport(
-            tiles=self._count_of_tiles,
-            written=self._counts[TileState.WRITTEN],
-            empty=self._counts[TileState.EMPTY],
-            failed=self._counts[TileState.FAILED],
-            skipped=self._skipped,
-            requests=self._requests,
-            rejected=self._rejected,
-            pu_spent=self.pu_spent,
-            pu_unknown=self._pu_unknown,
-            pu_projected=self.pu_projected,
-            nbytes=self._nbytes,
-            seconds=time.monotonic() - self._started,
-            store=self._cube.place.name,
-            unrecorded=len(self._ledger.past.in_flight),
-            pu_unrecorded=math.fsum(self._ledger.past.in_flight.values()),
-            failures=self._failures,
-        )
-
-    def close(self) -> None:
-        """Write the tile states, and whether the cube is complete, into the store, unless another owns it now."""
-        if self._ledger.lost:
-            return
-        self._cube.write_states(self._states)
-        self._cube.mark_complete(complete=bool(self._is_done()[self._planned].all()), pu_spent=self._ledger.pu_spent)
-
-    @contextlib.contextmanager
-    def closing(self) -> Iterator[None]:
-        """`close` at the end of the block, and let the ledger say how the run ended, for whoever asks later."""
-        end: dict[str, Any] = {"exit_code": 0}
-        try:
-            yield
-            if self._counts[TileState.FAILED]:
-                end = {"exit_code": BuildError.exit_code, "error": f"{self._counts[TileState.FAILED]} tiles failed"}
-        except KeyboardInterrupt:
-            end = {"exit_code": INTERRUPTED, "error": "interrupted"}
-            raise
-        except BaseException as error:
-            end = {
-                "exit_code": getattr(error, "exit_code", 1),
-                "error": f"{type(error).__name__}: {error}",
-                "resume_at": getattr(error, "resume_at", None),
-            }
-            raise
-        finally:
-            with contextlib.suppress(StoreError):  # the next line tells the same trouble, or another owns the cube
-                self._ledger.end_run(**end)
-            self.close()
-
-
-def _log_tile(event: TileEvent) -> None:
-    text = event.error or ("found done" if event.skipped else event.state.name.lower())
-    logger.info("tile %d, request %s: %s", event.tile, (event.request or "-")[:REQUEST_CHARS], text)
-
-
-def _rows_name(plan: GroupPlan, cube: CubeStore) -> str:
-    return f"{spool_prefix(cube.place.name, plan.identity())}rows.jsonl"
-
-
-def _recover_rows(plan: GroupPlan, cube: CubeStore, ledger: Ledger) -> None:
-    """Give the ledger the rows that an earlier run on this machine could not write."""
-    spool, name = Spool.of_this_user(), _rows_name(plan, cube)
-    lines = spool.take_rows(name)
-    if lines:
-        ledger.recover(lines)
-        spool.drop(name)
-
-
-def _projected_pu(plan: GroupPlan, todo: NDArray[np.intp]) -> float:
-    if todo.size == plan.tile_count:
-        return plan.cost.pu
-    return math.fsum(plan.tile_pu(int(index)) for index in todo)
+    ``before`` are the reports of the groups that came before; ``later`` the tiles and the projected processing units of
+    those that follow. What remains is taken to go on at the price per second of the group that is being built.
+    """
+    seconds = now.seconds + sum(report.seconds for report in before)
+    requests = now.requests + sum(report.requests for report in before)
+    pu_later = sum(pu for _, pu in later)
+    pu_here = now.pu_projected - now.pu_spent
+    remaining_s = now.remaining_s
+    if remaining_s is not None and pu_later:
+        remaining_s = remaining_s * (1 + pu_later / pu_here) if pu_here > 0 else None
+    return replace(
+        now,
+        tiles=now.tiles + sum(report.tiles for report in before) + sum(tiles for tiles, _ in later),
+        done=now.done + sum(report.written + report.empty + report.skipped for report in before),
+        failed=now.failed + sum(report.failed for report in before),
+        requests=requests,
+        rejected=now.rejected + sum(report.rejected for report in before),
+        pu_spent=now.pu_spent + sum(report.pu_spent for report in before),
+        pu_projected=now.pu_projected + sum(report.pu_projected for report in before) + pu_later,
+        seconds=seconds,
+        requests_per_minute=requests / seconds * 60 if seconds else 0.0,
+        remaining_s=remaining_s,
+        waiting_for=f"{now.waiting_for} ({path})",
+        max_pu=max_pu,
+    )

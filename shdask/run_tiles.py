@@ -21,8 +21,8 @@ from shdask.fetch.process import RunCpu, fetch_tiles, tile_bodies
 from shdask.fetch.retry import call_with_retries
 from shdask.model import Tile, TileData, TileEvent, TileState
 from shdask.plan.group import GroupPlan
-from shdask.report import STORE_RETRIES
 from shdask.request.digest import request_digest
+from shdask.tally import STORE_RETRIES
 
 logger = logging.getLogger(__name__)
 

@@ -5,50 +5,111 @@ Refuses to know catalogues, and to buy anything.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
+import numpy as np
 import zarr
 
+from shdask.assemble.conventions import NO_ACQUISITION
 from shdask.assemble.place import Place
 from shdask.assemble.store import ArrayHandles, CubeStore
-from shdask.assemble.template import expected_zarr_warnings
+from shdask.assemble.template import TILE_STATE, expected_zarr_warnings, write_tile_states
 from shdask.assemble.time_axis import extend_time_axis, freeze_timeline, frozen_timeline
 from shdask.errors import WrongStore
-from shdask.plan.group import place_in_time
+from shdask.model import TileState
+from shdask.plan.group import GroupPlan, place_in_time
 from shdask.plan.growth import Growth, append_steps, compare_timelines
 from shdask.plan.timeline import Timeline
 
 
-def continue_timeline(cube: CubeStore, *, update: bool = False) -> tuple[CubeStore, Growth | None]:
+def continue_timeline(cube: CubeStore, *, update: bool = False) -> tuple[CubeStore, tuple[str, ...]]:
     """The cube with the steps that stand in it and, behind them, those that its plan has and it has not yet.
 
     Later dates are always appended, late and reprocessed scenes where ``update`` says so. Only the owner may call it.
-    Returns the growth as well, None where there is no time axis. Raises PlanError where the plan's steps cannot
-    continue those that stand, StoreError where the place refuses.
+    Returns as well what has changed since the cube was made, as lines for the user, with the price of what was left
+    out; none where there is no time axis. Raises PlanError where the plan's steps cannot continue those that stand,
+    StoreError where the place refuses.
     """
-    fresh, place = cube.plan.timeline, cube.place
-    if fresh is None:
-        return cube, None
+    if cube.plan.timeline is None:
+        return cube, ()
+    frozen = _frozen(cube.place)
+    growth = compare_timelines(frozen, cube.plan.timeline)
+    whole = append_steps(frozen, growth, update=update)
+    plan = place_in_time(cube.plan, whole)
+    if len(whole.steps) > len(frozen.steps):
+        _append(cube.place, plan, whole)
+    grown = replace(cube, plan=plan, arrays=ArrayHandles(cube.place))
+    return grown, (*growth.notes, *_price_notes(cube.plan, growth, update=update))
+
+
+def as_it_stands(cube: CubeStore) -> CubeStore:
+    """The cube with the steps that stand in it, whatever its plan has. Raises StoreError."""
+    if cube.plan.timeline is None:
+        return cube
+    return replace(cube, plan=place_in_time(cube.plan, _frozen(cube.place)))
+
+
+def as_it_will_be(cube: CubeStore, *, update: bool = False) -> CubeStore:
+    """The cube with the steps that `continue_timeline` would give it, nothing being changed. Raises as that does."""
+    if cube.plan.timeline is None:
+        return cube
+    frozen = _frozen(cube.place)
+    whole = append_steps(frozen, compare_timelines(frozen, cube.plan.timeline), update=update)
+    return replace(cube, plan=place_in_time(cube.plan, whole))
+
+
+def _frozen(place: Place) -> Timeline:
     frozen = frozen_timeline(place)
     if frozen is None:
         raise WrongStore(f"{place.name} has lost its timeline; build the cube anew in another place")
-    growth = compare_timelines(frozen, fresh)
-    whole = append_steps(frozen, growth, update=update)
-    if len(whole.steps) > len(frozen.steps):
-        _append(place, whole)
-    if whole.steps == fresh.steps:
-        return cube, growth
-    plan = place_in_time(cube.plan, whole)
-    return replace(cube, plan=plan, arrays=ArrayHandles(place)), growth
+    return frozen
 
 
-def _append(place: Place, whole: Timeline) -> None:
+def _price_notes(plan: GroupPlan, growth: Growth, *, update: bool) -> tuple[str, ...]:
+    """What the late and reprocessed scenes cost, of whole tiles that they reach. Pure."""
+    if not growth.revisions or plan.timeline is None:
+        return ()
+    revised = place_in_time(plan, replace(plan.timeline, steps=growth.revisions))
+    tiles = revised.tile_set.indices().tolist()
+    pu = math.fsum(map(revised.tile_pu, tiles))
+    what = f"{len(tiles)} tiles of late and reprocessed scenes, {pu:.2f} PU"
+    return (f"{what}: bought as revisions" if update else f"{what}: not bought; an update buys them (--update)",)
+
+
+def _append(place: Place, plan: GroupPlan, whole: Timeline) -> None:
     """Arrays first: a cube that is longer than its timeline is only made longer again."""
     with place.errors():
         store = place.zarr_store()
         root = zarr.open_group(store, mode="r+")
+        states = _states(root, plan.tile_set.index_count)
         extend_time_axis(root, whole)
+        write_tile_states(root, plan, states)
+        root.update_attributes(_told_anew(root, plan, whole))
         with expected_zarr_warnings():
             zarr.consolidate_metadata(store, zarr_format=3)
         place.settle()
         freeze_timeline(place, whole)
+
+
+def _states(root: zarr.Group, count: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    """`TileState` by tile index, of ``count`` tiles, as they stand; new ones are untried."""
+    array = root[TILE_STATE]
+    if not isinstance(array, zarr.Array):
+        raise TypeError(f"{TILE_STATE} is no array")
+    cells = np.asarray(array[...]).ravel()[:count]
+    states = np.full(count, TileState.UNTRIED, np.uint8)
+    states[: cells.size] = np.where(cells < NO_ACQUISITION, cells, TileState.UNTRIED)
+    return states
+
+
+def _told_anew(root: zarr.Group, plan: GroupPlan, whole: Timeline) -> dict[str, object]:
+    """Root attributes that follow the length of the time axis."""
+    layout = root.attrs["layout"]
+    return {
+        "time_coverage_start": whole.interval.start.isoformat(),
+        "time_coverage_end": whole.interval.end.isoformat(),
+        "layout": {**(layout if isinstance(layout, dict) else {}), "tiles": plan.tile_count},
+        "spec": plan.describe(),
+        "complete": False,
+    }

@@ -6,7 +6,7 @@ Refuses to know what a group holds; each is a cube of its own.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import zarr
 
@@ -46,13 +46,23 @@ def create_tree(place: Place, paths: Sequence[str]) -> None:
                 f"{place.name} holds another cube: {there} there, and {', '.join(paths)} in this plan. Choose a new "
                 f"path, or plan the cube that is there"
             )
-        return
-    if place.names():
-        raise WrongStore(f"{place.name} is a folder with other things in it; choose a new path for the cube")
+    else:
+        if place.names():
+            raise WrongStore(f"{place.name} is a folder with other things in it; choose a new path for the cube")
+        with place.errors():
+            told = {"shdask_version": __version__, GROUPS: list(paths), "complete": False, "pu_spent": 0.0}
+            zarr.create_group(place.zarr_store(), zarr_format=3, attributes=told)
+            place.settle(["zarr.json"])
+    _create_folders(place, {path.rpartition("/")[0] for path in paths} - {""})
+
+
+def _create_folders(place: Place, paths: Iterable[str]) -> None:
+    """Make the groups that hold nothing but groups; Zarr v3 knows none that are merely implied."""
     with place.errors():
-        told = {"shdask_version": __version__, GROUPS: list(paths), "complete": False, "pu_spent": 0.0}
-        zarr.create_group(place.zarr_store(), zarr_format=3, attributes=told)
-        place.settle(["zarr.json"])
+        for path in sorted(paths):
+            if place.read(f"{path}/zarr.json") is None:
+                zarr.create_group(place.zarr_store(), path=path, zarr_format=3)
+                place.settle([f"{path}/zarr.json"])
 
 
 def close_tree(place: Place, *, complete: bool, pu_spent: float) -> None:

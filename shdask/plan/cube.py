@@ -15,6 +15,9 @@ from shdask.errors import PlanError
 from shdask.plan.cost import Cost, add_costs
 from shdask.plan.group import GroupPlan
 
+ROOT = ""
+"""Path of the one group of a cube of one layer in one CRS."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CubePlan:

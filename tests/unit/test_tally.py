@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import shdask
-from shdask import report as report_module
+from shdask import tally as tally_module
 from shdask.assemble.ledger import Ledger, read_ledger
 from shdask.assemble.store import create_or_open
 from shdask.errors import StoreError
 from shdask.model import TileData, TileEvent, TileState
-from shdask.report import Tally
+from shdask.tally import Tally
 from tests.cluster.specs import earth_spec
 
 
@@ -125,7 +125,7 @@ def test_a_run_that_lost_its_lease_writes_no_state(tmp_path) -> None:
 def test_rows_that_a_full_disk_refused_are_taken_by_the_next_run(tmp_path, monkeypatch) -> None:
     """A tile that was paid for and found empty is not bought again, and its cost is not forgotten."""
     monkeypatch.setenv("SHDASK_SPOOL", str(tmp_path / "spool"))
-    monkeypatch.setattr(report_module, "STORE_RETRIES", replace(report_module.STORE_RETRIES, max_retries=0))
+    monkeypatch.setattr(tally_module, "STORE_RETRIES", replace(tally_module.STORE_RETRIES, max_retries=0))
     plan = shdask.make_plan(earth_spec()).only
     cube = create_or_open(plan, tmp_path / "cube")
     with Ledger.open(cube.place) as ledger:

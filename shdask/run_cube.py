@@ -1,0 +1,188 @@
+"""A build of a whole cube: its groups one after the other, under one cap, as one story.
+
+Refuses to know what becomes of a tile, and how a group is built.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from shdask.assemble.grow import as_it_stands, as_it_will_be
+from shdask.assemble.ledger import read_ledger
+from shdask.assemble.place import Place, open_place
+from shdask.assemble.store import CubeStore, create_or_open, known_states, read_root_attributes
+from shdask.assemble.tree import child, close_tree, create_tree
+from shdask.build import Executor, run_build
+from shdask.errors import BudgetExceeded, StoreError
+from shdask.model import TileEvent, TileState
+from shdask.plan.cube import ROOT, CubePlan
+from shdask.plan.group import GroupPlan
+from shdask.report import BuildReport, Progress, add_progress, add_reports
+from shdask.settings import Credentials
+
+
+def run_cube(
+    plan: CubePlan,
+    store: str | Path,
+    executor: Executor,
+    credentials: Credentials,
+    *,
+    max_pu: float | None = None,
+    only: Mapping[str, Sequence[int]] | None = None,
+    update: bool = False,
+    job: str | None = None,
+    options: Sequence[str] = (),
+    on_event: Callable[[TileEvent], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> BuildReport:
+    """`run_build` for every group of ``plan``, one after the other, below ``store``; returns what happened in all.
+
+    Every group is created, or recognised as this plan's, before the first is begun. ``max_pu`` (None: the plan's own)
+    bounds what all groups may spend together. ``only`` limits the run to the groups that it names, and there to tiles
+    of these indices. ``on_event`` hears events with their group's path, ``on_progress`` of the whole.
+    Raises as `run_build` does; groups after the one that raised are not begun.
+    """
+    max_pu = plan.max_pu if max_pu is None else max_pu
+    root = open_place(store)
+    words = _Words(executor=executor, credentials=credentials, update=update, job=job, options=options)
+    if tuple(plan.groups) == (ROOT,):
+        tiles = None if only is None else only.get(ROOT, ())
+        return words.build(plan.only, root, max_pu=max_pu, only=tiles, on_event=on_event, on_progress=on_progress)
+    create_tree(root, tuple(plan.groups))
+    whole = _Whole.look(plan, root, only=only, update=update, max_pu=max_pu)
+    try:
+        for path, group in plan.groups.items():
+            if only is not None and path not in only:
+                continue
+            whole.reports[path] = words.build(
+                group,
+                child(root, path),
+                max_pu=whole.left_of_cap(),
+                only=None if only is None else only[path],
+                on_event=_with_group(on_event, path),
+                on_progress=whole.progress_of(path, on_progress),
+            )
+    finally:
+        with contextlib.suppress(StoreError):  # what went wrong is being raised, and its groups tell the same
+            _close(root, tuple(plan.groups))
+    return add_reports(whole.reports, store=root.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Words:
+    """What is the same for all groups."""
+
+    executor: Executor
+    credentials: Credentials
+    update: bool
+    job: str | None
+    options: Sequence[str]
+
+    def build(
+        self,
+        group: GroupPlan,
+        place: Place,
+        *,
+        max_pu: float | None,
+        only: Sequence[int] | None,
+        on_event: Callable[[TileEvent], None] | None,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> BuildReport:
+        return run_build(
+            group,
+            place,
+            self.executor,
+            self.credentials,
+            max_pu=max_pu,
+            only=only,
+            update=self.update,
+            job=self.job,
+            options=self.options,
+            on_event=on_event,
+            on_progress=on_progress,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Whole:
+    """What all groups have in common: the cap, and what was and is to be done."""
+
+    left: Mapping[str, tuple[int, float]]
+    """Path -> tiles of the group, and the projected processing units of those that are to be bought."""
+    max_pu: float | None
+    reports: dict[str, BuildReport] = field(default_factory=dict)
+    """Of the groups that are done."""
+
+    @classmethod
+    def look(
+        cls,
+        plan: CubePlan,
+        root: Place,
+        *,
+        only: Mapping[str, Sequence[int]] | None,
+        update: bool,
+        max_pu: float | None,
+    ) -> _Whole:
+        """Create or open every group. Raises BudgetExceeded where what is left of all does not fit the cap."""
+        left: dict[str, tuple[int, float]] = {}
+        for path, group in plan.groups.items():
+            cube = create_or_open(group, child(root, path))
+            cube = as_it_will_be(cube, update=update) if only is None else as_it_stands(cube)
+            left[path] = cube.plan.tile_count, _pu_left(cube, None if only is None else only.get(path, ()))
+        _check_budget({path: pu for path, (_, pu) in left.items()}, max_pu)
+        return cls(left=left, max_pu=max_pu)
+
+    def left_of_cap(self) -> float | None:
+        """What the next group may spend."""
+        return None if self.max_pu is None else self.max_pu - sum(one.pu_spent for one in self.reports.values())
+
+    def progress_of(
+        self, path: str, on_progress: Callable[[Progress], None] | None
+    ) -> Callable[[Progress], None] | None:
+        """What hears of a group's progress and tells ``on_progress`` that of the whole."""
+        if on_progress is None:
+            return None
+        before = list(self.reports.values())
+        later = [self.left[other] for other in list(self.left)[list(self.left).index(path) + 1 :]]
+        return lambda now: on_progress(add_progress(now, path, before=before, later=later, max_pu=self.max_pu))
+
+
+def _with_group(on_event: Callable[[TileEvent], None] | None, path: str) -> Callable[[TileEvent], None] | None:
+    return None if on_event is None else lambda event: on_event(replace(event, group=path))
+
+
+def _pu_left(cube: CubeStore, only: Sequence[int] | None) -> float:
+    """Projected processing units of the tiles that a build would buy."""
+    plan = cube.plan
+    states = known_states(plan, cube, read_ledger(cube.place))
+    tiles = plan.tile_set.indices()
+    left = tiles[np.isin(states[tiles], (TileState.UNTRIED, TileState.FAILED))]
+    if only is not None:
+        left = np.intersect1d(left, np.asarray(only, np.intp))
+    if left.size == plan.tile_count:
+        return plan.cost.pu
+    return math.fsum(plan.tile_pu(int(tile)) for tile in left)
+
+
+def _check_budget(left: Mapping[str, float], max_pu: float | None) -> None:
+    """Before anything is sent for the first group, what is left of all must fit."""
+    pu = math.fsum(left.values())
+    if max_pu is None or pu <= max_pu:
+        return
+    shown = ", ".join(f"{path} {price:.2f}" for path, price in left.items())
+    raise BudgetExceeded(
+        f"{pu:.2f} PU are left to buy ({shown}), and max_pu is {max_pu:g}; nothing was sent. "
+        f"Raise max_pu, or make the area smaller or the resolution coarser"
+    )
+
+
+def _close(root: Place, paths: Sequence[str]) -> None:
+    told = [read_root_attributes(child(root, path)) for path in paths]
+    complete = all(bool(attributes.get("complete")) for attributes in told)
+    close_tree(root, complete=complete, pu_spent=math.fsum(attributes.get("pu_spent", 0.0) for attributes in told))
