@@ -30,6 +30,7 @@ RESERVED = frozenset(
     }
 )
 """Names of the cube's own arrays and groups."""
+SIMPLE = "SIMPLE"
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 USERDATA = "userdata"
 NO_CHOICE = (
@@ -151,7 +152,7 @@ class Layer(SourceTable):
     @field_validator("mosaicking")
     @classmethod
     def _is_the_scripts(cls, mosaicking: str, info: ValidationInfo) -> str:
-        if info.data.get("evalscript") is None:
+        if mosaicking != SIMPLE and info.data.get("evalscript") is None:
             raise ValueError("is a script's own; leave it out (several dates come with cadence)")
         collection = collection_of(info)
         if collection and mosaicking == "ORBIT" and not collection.orbit_dates:
@@ -176,12 +177,13 @@ class Layer(SourceTable):
     @field_validator("units")
     @classmethod
     def _can_be_had(cls, units: str, info: ValidationInfo) -> str:
+        if units == "DN":
+            return units
         if info.data.get("evalscript") is not None:
             raise ValueError("a script says its own units; leave it out")
-        bands = [band for band in _bands(info) if band]
+        bands = _bands(info)
         if bands and not any(units in band.units for band in bands):
-            other = "leave units out" if units == "DN" else "use DN"
-            raise ValueError(f"none of these bands can be had as {units}; {other}")
+            raise ValueError(f"none of these bands can be had as {units}; use DN")
         return units
 
     @field_validator("cadence")
@@ -219,8 +221,8 @@ class Layer(SourceTable):
             if bands and name != EVERY_BAND and name not in bands:
                 raise ValueError(f"{name} is not among the bands; name it there too, or leave it out here")
         for band in _bands(info):
-            table = band and encode.get(band.name, encode.get(EVERY_BAND))
-            if band and table:
+            table = encode.get(band.name, encode.get(EVERY_BAND))
+            if table:
                 table.check(band, unit_of(band, info.data.get("units", "DN")))
         return encode
 
@@ -238,10 +240,10 @@ class Layer(SourceTable):
     def _goes_together(self) -> Self:
         for _, source, bands in self.inputs():
             source.options(bands)
-        if self.sources:
-            twofold = sorted(self.model_fields_set & (SourceTable.model_fields.keys() - {"collection", "time"}))
-            if twofold:
-                raise ValueError(f"{', '.join(twofold)}: each source has its own; say it there")
+        own = SourceTable.model_fields
+        twofold = [name for name in own.keys() - {"collection", "time"} if getattr(self, name) != own[name].default]
+        if self.sources and twofold:
+            raise ValueError(f"{', '.join(sorted(twofold))}: each source has its own; say it there")
         for name, source in self.sources.items():
             if self.cadence == ACQUISITION and source.mosaicking_order == "leastCC":
                 raise ValueError(f"sources.{name}.mosaicking_order: {NO_CHOICE}")

@@ -69,7 +69,7 @@ class SourceTable(Table):
     @classmethod
     def _has_order(cls, order: str, info: ValidationInfo) -> str:
         collection = collection_of(info)
-        if collection and is_timeless(collection):
+        if order != "mostRecent" and collection and is_timeless(collection):
             raise ValueError(f"{collection.name} has no acquisitions to order; leave it out")
         if order == "leastCC" and collection and not collection.has_clouds:
             raise ValueError(f"{collection.name} has no cloud cover to order by; use mostRecent or leastRecent")
