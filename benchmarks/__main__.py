@@ -10,6 +10,7 @@ from benchmarks.record import write_result
 NAMES = (
     "imports",
     "million_tiles",
+    "lazy_open",
     "slovenia",
     "engine_overhead",
     "rate_limit",

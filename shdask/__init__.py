@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shdask.sentinelhub.process import AsyncProcessRequest, SentinelHubRequest
     from shdask.sentinelhub.status import get_async_running_status
     from shdask.serial import SerialExecutor
-    from shdask.serve.open import open_cube
+    from shdask.serve.open import open_cube, open_cube_tree
     from shdask.settings import Settings
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "get_async_running_status",
     "make_plan",
     "open_cube",
+    "open_cube_tree",
 ]
 
 _HOME = {
@@ -51,6 +52,7 @@ _HOME = {
     "get_async_running_status": "shdask.sentinelhub.status",
     "make_plan": "shdask.planning",
     "open_cube": "shdask.serve.open",
+    "open_cube_tree": "shdask.serve.open",
 }
 """Where each public name lives; importing it waits until it is used (PEP 562)."""
 

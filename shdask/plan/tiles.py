@@ -42,6 +42,12 @@ class TileRuns:
         run = np.searchsorted(self.first, index, side="right") - 1
         return self.runs[run, 0], self.runs[run, 1] + index - self.first[run]
 
+    def holds(self, row: int, column: int) -> bool:
+        """Whether the cell is a tile. Pure."""
+        left, right = np.searchsorted(self.runs[:, 0], (row, row + 1))
+        run = left + np.searchsorted(self.runs[left:right, 1], column, side="right") - 1
+        return bool(run >= left and column < self.runs[run, 2])
+
     def counts_by_size(self) -> tuple[int, int, int, int]:
         """Numbers of tiles (inner, in the last column, in the last row, in the corner), each tile once. Pure."""
         rows, starts, stops = self.runs.T

@@ -1,126 +1,148 @@
-"""Opening a cube: a lazy xarray.Dataset over what is stored.
+"""Opening a cube: a lazy xarray.Dataset over what is stored, or over what a job would fetch.
 
-Refuses to know how the cube came to be there.
+Refuses to know how pixels are read, bought and kept.
 """
 
 from __future__ import annotations
 
 import os
-import warnings
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from shdask.assemble.conventions import GRID_MAPPING
 from shdask.assemble.place import open_place
-from shdask.assemble.store import read_cube_attributes
-from shdask.assemble.template import DATA_MASK
 from shdask.errors import WrongStore
+from shdask.plan.cube import CubePlan
+from shdask.plan.spec import CubeSpec
+from shdask.planning import make_plan
+from shdask.serve.planned import PlannedCube
+from shdask.serve.stored import IncompleteCubeWarning, StoredCube
 
 if TYPE_CHECKING:
     import xarray as xr
 
-_AXES = ("y", "x")
-BBOX = ("left", "bottom", "right", "top")
-_WHOLE_EXTENT = frozenset({"spatial:shape", "spatial:transform", "spatial:bbox"})
-_LARGEST_EXACT_FLOAT32 = 16
-"""Integers of so many bits are exact in float32; longer ones need float64."""
+    from shdask.serve.narrow import Bbox, Days
 
+__all__ = ["IncompleteCubeWarning", "is_job", "open_cube", "open_cube_tree"]
 
-class IncompleteCubeWarning(UserWarning):
-    """The cube has tiles that are not written yet: their pixels are fill, and ``data_mask`` is 0 there."""
+SCOUT = "scout/"
+"""Groups below are coarse looks at others: opened by their whole path only."""
+_ZONE = re.compile(r"32[67]\d\d")
+"""First part of a group's path in a cube of UTM zones: the zone's EPSG code."""
 
 
 def open_cube(
-    store: str | os.PathLike[str],
+    cube: str | os.PathLike[str] | CubeSpec | CubePlan,
     *,
     layer: str | None = None,
+    zone: str | int | None = None,
     masked: bool = False,
-    bbox: tuple[float, float, float, float] | None = None,
+    bbox: Bbox | None = None,
+    time: Days | None = None,
+    max_pu: float | None = None,
+    store: str | os.PathLike[str] | None = None,
 ) -> xr.Dataset:
-    """The cube at ``store`` as a lazy Dataset: its bands and ``data_mask`` (uint8, 1 = valid), dims (y, x).
+    """``cube`` as a lazy Dataset: its bands and ``data_mask`` (uint8, 1 = valid), dims ([time,] y, x).
 
-    ``store`` is a folder, or ``s3://bucket/prefix`` with keys and endpoint from the environment.
+    ``cube`` is a store (a folder, or ``s3://bucket/prefix`` with keys and endpoint from the environment), or a job
+    (its file, a CubeSpec, a CubePlan) of which nothing need be built.
 
-    Coordinates ``y`` (descending) and ``x`` are pixel centres in the cube's CRS, which ``ds.rio.crs`` gives.
-    A Dask block is a tile of one band: one read takes one object from the store, and no two blocks share one.
-    ``layer`` may name the layer that the cube holds. ``masked`` gives floats with NaN where ``data_mask``
-    is 0: float32 for types of up to 16 bits, float64 above. ``bbox`` (left, bottom, right, top; in the
-    cube's CRS) keeps the pixels whose centre lies in it.
+    Coordinates ``y`` (descending) and ``x`` are pixel centres in the cube's CRS, which ``ds.rio.crs`` gives. ``time``
+    ascends, in UTC; a date that was bought again follows the one it mends (see ``revision``). Scene ids, orbit, cloud
+    cover and processing baseline are coordinates along it. A Dask block is a tile of one band at one time.
 
-    Warns IncompleteCubeWarning when tiles are missing. Raises StoreError where there is no cube of ours,
-    no such layer, or no pixel centre in ``bbox``.
+    ``layer`` names the layer and ``zone`` the UTM zone (such as 32633) where there are several. ``masked`` gives
+    floats with NaN where ``data_mask`` is 0: float32 for types of up to 16 bits, float64 above. ``bbox`` (left,
+    bottom, right, top; in the cube's CRS) keeps the pixels whose centre lies in it, ``time`` (first day, last day;
+    both included) the dates in it.
+
+    Of a job nothing is fetched now, but that layers with a cadence are looked up in the catalogue. When Dask computes,
+    the tiles that are touched are fetched, each with all its bands at once, and under one rate limit and token for all
+    that this process opens; a tile that fails raises there. ``max_pu`` (default: the job's) bounds what may be spent
+    through this Dataset as long as it lives. With ``store`` what is fetched is kept in that cube, which is made or
+    continued, and never fetched again; else 256 MB of the tiles touched last are kept in memory. Where there are very
+    many tiles, give ``bbox`` and ``time`` here rather than selecting later. Dask computes on threads of this process.
+
+    Warns IncompleteCubeWarning when tiles of a store are missing. Raises StoreError where there is no cube of ours, no
+    such layer or zone, several that fit, or nothing in ``bbox`` or ``time``; PlanError and AuthError as `make_plan`.
+    Computing raises BudgetExceeded, naming the price, before a tile is sent that would pass ``max_pu``.
+    """
+    import rioxarray  # noqa: F401  # brings ds.rio
+
+    found = _find_cube(cube, max_pu=max_pu, store=store)
+    path = _pick_group(found, layer, zone)
+    return found.open(path, masked=masked, bbox=bbox, time=time)
+
+
+def open_cube_tree(
+    cube: str | os.PathLike[str] | CubeSpec | CubePlan,
+    *,
+    masked: bool = False,
+    time: Days | None = None,
+    max_pu: float | None = None,
+    store: str | os.PathLike[str] | None = None,
+) -> xr.DataTree:
+    """All groups of ``cube``, each as `open_cube` gives it, at their paths in one DataTree; ``max_pu`` is shared.
+
+    ``time`` applies to the groups that have a time axis. Raises and warns as `open_cube` does.
     """
     import rioxarray  # noqa: F401  # brings ds.rio
     import xarray as xr
 
-    if not isinstance(store, str | os.PathLike):
+    found = _find_cube(cube, max_pu=max_pu, store=store)
+    times = {path: time if found.has_time(path) else None for path in found.paths()}
+    groups = {path: found.open(path, masked=masked, bbox=None, time=times[path]) for path in times}
+    return xr.DataTree.from_dict({f"/{path}": group for path, group in groups.items()})
+
+
+def is_job(cube: object) -> bool:
+    """Whether ``cube`` is a job rather than a store: a spec, a plan, or the path of a TOML file."""
+    if isinstance(cube, str | os.PathLike):
+        return os.fspath(cube).endswith(".toml") and Path(cube).is_file()
+    return isinstance(cube, CubeSpec | CubePlan)
+
+
+def _find_cube(
+    cube: str | os.PathLike[str] | CubeSpec | CubePlan, *, max_pu: float | None, store: str | os.PathLike[str] | None
+) -> StoredCube | PlannedCube:
+    if is_job(cube):
+        job = Path(cube) if isinstance(cube, str | os.PathLike) else cube
+        return PlannedCube(make_plan(job), max_pu=max_pu, store=store)
+    if not isinstance(cube, str | os.PathLike):
         raise WrongStore(
-            f"{type(store).__name__} is no cube; build it first, then open the folder: "
-            f"shdask.build_cube(..., 'cube.zarr')"
+            f"{type(cube).__name__} is no cube; give the folder of one, or a job: its file, a CubeSpec or a CubePlan"
         )
-    place = open_place(store)
-    attributes = read_cube_attributes(place)
-    if layer is not None and layer != attributes["layer"]:
-        raise WrongStore(f"{store} has no layer {layer!r}; it holds {attributes['layer']!r}")
-    if not attributes["complete"]:
-        warnings.warn(
-            f"{store} is not complete: tiles that are not written yet are fill. "
-            f"`shdask status {store}` says what is missing",
-            IncompleteCubeWarning,
-            stacklevel=2,
-        )
-    with place.errors():
-        cube = xr.open_zarr(place.zarr_store(read_only=True), chunks=None, consolidated=True)
-    cube = cube[[*attributes["bands"], DATA_MASK]]
-    first = dict.fromkeys(_AXES, 0)
-    if bbox is not None:
-        selection = _select(cube, bbox)
-        first = {axis: part.start for axis, part in selection.items()}
-        cube = _without_extent(cube.isel(selection))
-    # Narrowed before it is chunked: slicing Dask arrays of a million blocks takes seconds and most of a gigabyte.
-    side = attributes["layout"]["tile_px"]
-    cube = cube.chunk({axis: _tile_blocks(first[axis], cube.sizes[axis], side) for axis in _AXES})
-    return _mask(cube) if masked else cube
+    if max_pu is not None or store is not None:
+        raise WrongStore(f"{cube} is no job but a store, from which nothing is bought; leave out max_pu and store")
+    return StoredCube(place=open_place(cube))
 
 
-def _select(cube: xr.Dataset, bbox: tuple[float, float, float, float]) -> dict[str, slice]:
-    if len(bbox) != len(BBOX):
-        raise WrongStore(f"bbox {bbox} has {len(bbox)} numbers; it is ({', '.join(BBOX)}) in the cube's CRS")
-    left, bottom, right, top = bbox
-    y, x = cube["y"].to_numpy(), cube["x"].to_numpy()
-    rows = slice(int(np.searchsorted(-y, -top)), int(np.searchsorted(-y, -bottom, side="right")))
-    columns = slice(int(np.searchsorted(x, left)), int(np.searchsorted(x, right, side="right")))
-    if rows.start >= rows.stop or columns.start >= columns.stop:
+def _pick_group(cube: StoredCube | PlannedCube, layer: str | None, zone: str | int | None) -> str:
+    """The path of the one group that fits. Raises WrongStore that names those there are."""
+    paths = cube.paths()
+    if layer in paths:
+        return str(layer)
+    fitting = [path for path in paths if not path.startswith(SCOUT) and zone in {None, _zone(path)} | _number(path)]
+    if not fitting:
+        there = ", ".join(sorted({found for path in paths if (found := _zone(path)) is not None})) or "none"
+        raise WrongStore(f"{cube.name} has no zone {zone!r}; its zones are {there}")
+    named = fitting if layer is None else [path for path in fitting if cube.layer(path) == layer]
+    if not named:
+        there = ", ".join(repr(name) for name in dict.fromkeys(cube.layer(path) for path in fitting))
+        raise WrongStore(f"{cube.name} has no layer {layer!r}; it holds {there}")
+    if len(named) > 1:
         raise WrongStore(
-            f"no pixel centre of the cube lies in bbox {bbox}; it is (left, bottom, right, top) in the cube's CRS, "
-            f"and the cube spans {x[0]:g}..{x[-1]:g} by {y[-1]:g}..{y[0]:g}"
+            f"{cube.name} has several groups that fit: {', '.join(named)}; name one by layer= and zone=, or take all "
+            f"with open_cube_tree"
         )
-    return {"y": rows, "x": columns}
+    return named[0]
 
 
-def _without_extent(part: xr.Dataset) -> xr.Dataset:
-    """A part of a cube without the attributes that place the whole; readers then go by its coordinates."""
-    part.attrs = {key: value for key, value in part.attrs.items() if key not in _WHOLE_EXTENT}
-    part[GRID_MAPPING].attrs.pop("GeoTransform")
-    return part
+def _zone(path: str) -> str | None:
+    first = path.partition("/")[0]
+    return first if _ZONE.fullmatch(first) else None
 
 
-def _tile_blocks(first: int, length: int, side: int) -> tuple[int, ...]:
-    """Sizes of blocks that end where tiles do, for ``length`` pixels from pixel ``first`` on."""
-    edges = np.arange(first // side * side + side, first + length, side)
-    return tuple(np.diff([first, *edges, first + length]).tolist())
-
-
-def _mask(cube: xr.Dataset) -> xr.Dataset:
-    valid = cube[DATA_MASK] == 1
-    bands = {name: _as_float(band).where(valid) for name, band in cube.data_vars.items() if name != DATA_MASK}
-    for band in bands.values():
-        band.encoding["_FillValue"] = np.nan  # so that files made of it say what their NaN means
-    return cube.assign(bands)
-
-
-def _as_float(band: xr.DataArray) -> xr.DataArray:
-    if band.dtype.kind == "f":
-        return band
-    return band.astype(np.float32 if band.dtype.itemsize * 8 <= _LARGEST_EXACT_FLOAT32 else np.float64)
+def _number(path: str) -> set[int]:
+    zone = _zone(path)
+    return set() if zone is None else {int(zone)}

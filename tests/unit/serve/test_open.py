@@ -269,9 +269,9 @@ def test_an_unsharded_cube_opens_the_same(pixels: Pixels, cube: Path, tmp_path: 
     assert open_cube(tmp_path / "cube.zarr")["B04"].chunks == ((32, 32, 6), (32, 32, 16))
 
 
-def test_a_job_is_not_opened_before_it_is_built(cube: Path):
-    """A spec or plan is told apart from a path, with the cure."""
-    with pytest.raises(StoreError, match=r"GroupPlan is no cube; build it first"):
+def test_what_is_neither_store_nor_job_is_refused(cube: Path):
+    """With what can be opened."""
+    with pytest.raises(StoreError, match=r"GroupPlan is no cube; give the folder of one, or a job"):
         open_cube(small_plan())  # type: ignore[arg-type]  # what a newcomer tries
 
 
