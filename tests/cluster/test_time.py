@@ -68,7 +68,7 @@ def peer(earth: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Si
         patch.setenv("XDG_CONFIG_HOME", home)
         import sentinelhub as hub
 
-    config = hub.SHConfig(use_defaults=True, sh_client_id="emulator", sh_client_secret="emulator")  # noqa: S106  # the emulator's
+    config = hub.SHConfig(use_defaults=True, sh_client_id="emulator", sh_client_secret="emulator")  # the emulator's
     config.sh_base_url, config.sh_token_url = earth.base_url, earth.token_url
     s2 = hub.DataCollection.SENTINEL2_L2A.define_from("TIME_S2", service_url=earth.base_url)
     s1 = hub.DataCollection.SENTINEL1_IW.define_from("TIME_S1", service_url=earth.base_url)
