@@ -36,6 +36,10 @@ class Reached:
         """(row, column) of one step."""
         return np.asarray(self.table[step])
 
+    def cells(self, step: int, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """One entry for each pair of a row and a column."""
+        return np.asarray(self.table[step, rows, columns])
+
 
 def make_days(count: int) -> Timeline:
     """Steps of a UTC day each: 3 June 2024, 8 June, ..."""
