@@ -6,6 +6,7 @@ Refuses to hold any logic of a room; it only introduces them to each other.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,9 +52,11 @@ def build_cube(
 
     plan = make_plan(plan)
     credentials = Credentials.load()
-    if executor is None:
-        from shdask.cluster.executor import DaskExecutor, OnDemandExecutor
-        from shdask.cluster.local import open_local_client
+    with ExitStack() as stack:
+        if executor is None:
+            from shdask.cluster.executor import DaskExecutor, OnDemandExecutor
+            from shdask.cluster.local import open_local_client, share_client
 
-        executor = OnDemandExecutor(open_local_client) if client is None else DaskExecutor(client)
-    return run_cube(plan, store, executor, credentials, max_pu=max_pu, update=update, on_event=on_event)
+            local = OnDemandExecutor(stack.enter_context(share_client(open_local_client)))
+            executor = local if client is None else DaskExecutor(client)
+        return run_cube(plan, store, executor, credentials, max_pu=max_pu, update=update, on_event=on_event)

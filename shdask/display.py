@@ -6,7 +6,7 @@ Refuses to decide anything; it draws what plan, progress and report say.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,12 +19,14 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from shdask.build import run_build
 from shdask.cluster.executor import OnDemandExecutor
-from shdask.cluster.local import open_client, open_local_client
+from shdask.cluster.local import open_client, open_local_client, share_client
 from shdask.events import open_event_log
+from shdask.plan.cost import Cost
+from shdask.plan.cube import ROOT, CubePlan
 from shdask.plan.group import GroupPlan
 from shdask.report import BuildReport, Progress
+from shdask.run_cube import run_cube
 from shdask.settings import Credentials, keep_secret_from_children
 
 PLAIN_LINE_S = 10.0
@@ -44,21 +46,43 @@ def size(nbytes: float) -> str:
     return f"{nbytes:.1f} TB"
 
 
-def plan_table(plan: GroupPlan) -> Table:
-    """What a plan will ask for and cost."""
-    cost = plan.cost
-    rows, columns = plan.grid.shape
+def plan_table(plan: CubePlan) -> Table:
+    """What a plan will ask for and cost: group by group where there are several, and then all of it."""
     table = Table(title="Plan", title_justify="left", show_header=False, box=None, padding=(0, 2))
-    table.add_row("grid", f"{columns} x {rows} px of {_resolution(plan)} in {plan.grid.crs}")
-    table.add_row("bands", ", ".join(band.name for band in plan.layer.bands) + f" of {plan.layer.collection}")
-    table.add_row("tiles", f"{plan.tile_count} of {plan.store.tile_px} px")
+    for note in plan.notes:
+        table.add_row("note", escape(note))
+    for path, group in plan.groups.items():
+        if path != ROOT:
+            table.add_row(f"[bold]{escape(path)}[/bold]", "")
+        _add_group(table, group)
+    if len(plan.groups) > 1:
+        table.add_row("[bold]in all[/bold]", "")
+        table.add_row("tiles", f"{plan.tile_count}")
+        _add_cost(table, plan.cost)
+    return table
+
+
+def _add_group(table: Table, group: GroupPlan) -> None:
+    rows, columns = group.grid.shape
+    table.add_row("grid", f"{columns} x {rows} px of {_resolution(group)} in {group.grid.crs}")
+    table.add_row("bands", ", ".join(band.name for band in group.layer.bands) + f" of {group.layer.collection}")
+    if group.timeline is not None:
+        times = [step.time for step in group.timeline.steps]
+        days = f"{min(times):%Y-%m-%d} to {max(times):%Y-%m-%d}"
+        table.add_row("steps", f"{len(times)} ({group.layer.cadence}), {days}")
+    unreached = group.tile_set.unreached().size if group.has_time else 0
+    left_out = f"; {unreached} more that no scene reaches are not bought" if unreached else ""
+    table.add_row("tiles", f"{group.tile_count} of {group.store.tile_px} px{left_out}")
+    _add_cost(table, group.cost)
+    for note in group.notes:
+        table.add_row("note", escape(note))
+
+
+def _add_cost(table: Table, cost: Cost) -> None:
     table.add_row("requests", f"{cost.requests}")
     table.add_row("price", f"{cost.pu:.2f} PU")
     table.add_row("time", f"about {duration(cost.minutes * 60)} at the account's rates; {_limit(cost.binding)}")
     table.add_row("download", f"at most {size(cost.nbytes_down)}")
-    for note in plan.notes:
-        table.add_row("note", escape(note))
-    return table
 
 
 def _resolution(plan: GroupPlan) -> str:
@@ -99,26 +123,32 @@ class Where:
 
 
 def build_on_cluster(
-    plan: GroupPlan,
+    plan: CubePlan,
     store: str | Path,
     console: Console,
     *,
     where: Where | None = None,
     max_pu: float | None = None,
-    only: Sequence[int] | None = None,
+    only: Mapping[str, Sequence[int]] | None = None,
+    update: bool = False,
     job: str | None = None,
+    options: Sequence[str] = (),
     events: str | None = None,
 ) -> BuildReport:
-    """Build ``where`` it is told to (a local cluster), shown on ``console`` and told to the event log ``events``."""
+    """Build ``where`` it is told to (a local cluster), shown on ``console`` and told to the event log ``events``.
+
+    ``only`` and ``update`` are those of `run_cube`. ``options`` are words of the command line that the ledger keeps
+    besides those that say where, and for how much.
+    """
     where = where or Where()
     credentials = Credentials.load()
-    options = (*where.options(), *(() if max_pu is None else ("--max-pu", f"{max_pu:g}")))
+    words = (*where.options(), *(() if max_pu is None else ("--max-pu", f"{max_pu:g}")), *options)
 
     def say_where(client: Client) -> None:
         if client.dashboard_link:
             console.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
 
-    with keep_secret_from_children(), open_event_log(events) as log:
+    with keep_secret_from_children(), open_event_log(events) as log, share_client(where.open) as open_cluster:
         log.started(plan, str(store), max_pu=max_pu, job=job)
         try:
             with live_display(console) as display:
@@ -127,15 +157,16 @@ def build_on_cluster(
                     display.show(progress)
                     log.progress(progress)
 
-                report = run_build(
+                report = run_cube(
                     plan,
                     store,
-                    OnDemandExecutor(where.open, say_where),
+                    OnDemandExecutor(open_cluster, say_where),
                     credentials,
                     max_pu=max_pu,
                     only=only,
+                    update=update,
                     job=job,
-                    options=options,
+                    options=words,
                     on_event=log.tile,
                     on_progress=show,
                 )

@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from shdask import __version__
 from shdask.errors import SettingsError
 from shdask.model import TileEvent
-from shdask.plan.group import GroupPlan
+from shdask.plan.cube import ROOT, CubePlan
 from shdask.report import INTERRUPTED, BuildReport, Progress
 
 logger = logging.getLogger(__name__)
@@ -36,13 +36,14 @@ class EventLog:
         self._stream = stream
         self._next_progress = 0.0
 
-    def started(self, plan: GroupPlan, store: str, *, max_pu: float | None, job: str | None) -> None:
+    def started(self, plan: CubePlan, store: str, *, max_pu: float | None, job: str | None) -> None:
         """A run begins."""
         self._write(
             "started",
             store=store,
             job=job,
             tiles=plan.tile_count,
+            groups=None if tuple(plan.groups) == (ROOT,) else list(plan.groups),
             max_pu=plan.max_pu if max_pu is None else max_pu,
             version=__version__,
         )
@@ -61,7 +62,8 @@ class EventLog:
 
     def finished(self, report: BuildReport) -> None:
         """The run has done all that it could."""
-        self._write("finished", **{**report.as_dict(), "failures": None, "complete": report.complete})
+        groups = {path: _without_failures(one) for path, one in report.groups.items()}
+        self._write("finished", **{**_without_failures(report), "groups": groups or None})
 
     def stopped(self, error: BaseException) -> None:
         """The run ended before that."""
@@ -83,6 +85,12 @@ class EventLog:
         except OSError as error:
             logger.warning("no more events are written: %s", error.strerror)
             self._stream = None
+
+
+def _without_failures(report: BuildReport) -> dict[str, object]:
+    """The figures of a report; each failed tile had a line of its own."""
+    told = {name: value for name, value in report.as_dict().items() if name not in {"failures", "groups"}}
+    return {**told, "complete": report.complete}
 
 
 @contextmanager

@@ -74,6 +74,19 @@ def run_cube(
     return add_reports(whole.reports, store=root.name)
 
 
+def price_tiles(plan: CubePlan, store: str | Path, tiles: Mapping[str, Sequence[int]]) -> float:
+    """Projected processing units of ``tiles``, by group, of the cube that stands at ``store``.
+
+    Raises StoreError where it is another than ``plan``'s; IndexError for what is no tile of it.
+    """
+    root = open_place(store)
+    pu = 0.0
+    for path, group in plan.groups.items():
+        cube = as_it_stands(create_or_open(group, child(root, path)))
+        pu += math.fsum(map(cube.plan.tile_pu, tiles.get(path, ())))
+    return pu
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Words:
     """What is the same for all groups."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shdask.assemble.place import Place, open_place
 from shdask.assemble.rows import read_rows
+from shdask.assemble.tree import child, group_paths
 from shdask.errors import StoreError
 from shdask.model import TileEvent
 
@@ -24,9 +25,10 @@ _DEFAULTS = {item.name: item.default for item in fields(TileEvent) if item.name 
 
 
 def ledger_table(store: str | os.PathLike[str] | Place) -> pa.Table:
-    """Every tile's rows of the cube at ``store``, oldest first: the fields of `TileEvent`, and the number of the run.
+    """Every tile's rows of the cube at ``store``: the fields of `TileEvent`, and the number of the run.
 
-    ``finished`` is UTC, ``state`` a word. Needs pyarrow. Raises StoreError.
+    Group by group, whose path is in ``group`` (null for the root), and oldest first. ``finished`` is UTC, ``state`` a
+    word. Needs pyarrow. Raises StoreError.
     """
     import pyarrow as pa
 
@@ -66,7 +68,7 @@ def _schema() -> pa.Schema:
 def _batches(place: Place) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
-    rows = _tile_rows(place)
+    rows = ({**row, "group": path or None} for path in group_paths(place) for row in _tile_rows(child(place, path)))
     while batch := list(islice(rows, _BATCH)):
         yield pa.RecordBatch.from_pylist(batch, schema=_schema())
 

@@ -16,6 +16,7 @@ from shdask.assemble.disk import disk_errors
 from shdask.assemble.ledger import read_ledger
 from shdask.assemble.place import Place, open_place
 from shdask.assemble.store import read_cube_attributes
+from shdask.assemble.tree import begun_groups
 from shdask.assemble.verify import CubeTiles
 from shdask.model import Window
 from shdask.request.reproject import reproject, split_at_antimeridian
@@ -27,12 +28,18 @@ DECIMALS = 7
 
 
 def failed_tiles(store: str | os.PathLike[str] | Place) -> dict[str, Any]:
-    """A GeoJSON FeatureCollection (EPSG:4326) of the tiles whose last attempt failed, as the ledger has it.
+    """A GeoJSON FeatureCollection (EPSG:4326) of the tiles whose last attempt failed, as the ledgers have it.
 
-    Each feature has ``tile``, ``row``, ``column``, ``error``, and ``step`` where there is a time axis.
-    Raises StoreError where there is no cube of ours.
+    Each feature has ``tile``, ``row``, ``column``, ``error``, ``step`` where there is a time axis, and ``group``, the
+    path, where there are several. Raises StoreError where there is no cube of ours.
     """
-    place = open_place(store)
+    groups = begun_groups(open_place(store))
+    features = [feature for path, place in groups.items() for feature in _features(path, place)]
+    return {"type": "FeatureCollection", "features": features}
+
+
+def _features(path: str, place: Place) -> list[dict[str, Any]]:
+    group = {"group": path} if path else {}
     attributes = read_cube_attributes(place)
     errors = read_ledger(place).errors
     tiles = CubeTiles.of(place, attributes)
@@ -43,12 +50,12 @@ def failed_tiles(store: str | os.PathLike[str] | Place) -> dict[str, Any]:
         features.append(
             {
                 "type": "Feature",
-                "id": tile,
-                "properties": {"tile": tile, **step, "row": found.row, "column": found.column, "error": error},
+                "id": f"{path}/{tile}" if path else tile,
+                "properties": {**group, "tile": tile, **step, "row": found.row, "column": found.column, "error": error},
                 "geometry": json.loads(shapely.to_geojson(_outline(found.extent, attributes))),
             }
         )
-    return {"type": "FeatureCollection", "features": features}
+    return features
 
 
 def write_failed_tiles(store: str | os.PathLike[str] | Place, path: Path) -> int:

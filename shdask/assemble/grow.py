@@ -11,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 import zarr
 
-from shdask.assemble.conventions import NO_ACQUISITION
+from shdask.assemble.conventions import NO_ACQUISITION, OUTSIDE_AREA
 from shdask.assemble.place import Place
 from shdask.assemble.store import ArrayHandles, CubeStore
-from shdask.assemble.template import TILE_STATE, expected_zarr_warnings, write_tile_states
+from shdask.assemble.template import TILE_STATE, expected_zarr_warnings
 from shdask.assemble.time_axis import extend_time_axis, freeze_timeline, frozen_timeline
 from shdask.errors import WrongStore
 from shdask.model import TileState
@@ -35,10 +35,10 @@ def continue_timeline(cube: CubeStore, *, update: bool = False) -> tuple[CubeSto
         return cube, ()
     frozen = _frozen(cube.place)
     growth = compare_timelines(frozen, cube.plan.timeline)
-    whole = append_steps(frozen, growth, update=update)
+    whole = _continued(frozen, cube.plan.timeline, growth, update=update)
     plan = place_in_time(cube.plan, whole)
     if len(whole.steps) > len(frozen.steps):
-        _append(cube.place, plan, whole)
+        _append(cube.place, plan, whole, len(frozen.steps))
     grown = replace(cube, plan=plan, arrays=ArrayHandles(cube.place))
     return grown, (*growth.notes, *_price_notes(cube.plan, growth, update=update))
 
@@ -55,8 +55,16 @@ def as_it_will_be(cube: CubeStore, *, update: bool = False) -> CubeStore:
     if cube.plan.timeline is None:
         return cube
     frozen = _frozen(cube.place)
-    whole = append_steps(frozen, compare_timelines(frozen, cube.plan.timeline), update=update)
+    fresh = cube.plan.timeline
+    whole = _continued(frozen, fresh, compare_timelines(frozen, fresh), update=update)
     return replace(cube, plan=place_in_time(cube.plan, whole))
+
+
+def _continued(frozen: Timeline, fresh: Timeline, growth: Growth, *, update: bool) -> Timeline:
+    """The frozen steps and what is appended. Steps that begin with the frozen ones follow another cube's as it is."""
+    if fresh.steps[: len(frozen.steps)] == frozen.steps:
+        return fresh
+    return append_steps(frozen, growth, update=update)
 
 
 def _frozen(place: Place) -> Timeline:
@@ -77,14 +85,13 @@ def _price_notes(plan: GroupPlan, growth: Growth, *, update: bool) -> tuple[str,
     return (f"{what}: bought as revisions" if update else f"{what}: not bought; an update buys them (--update)",)
 
 
-def _append(place: Place, plan: GroupPlan, whole: Timeline) -> None:
-    """Arrays first: a cube that is longer than its timeline is only made longer again."""
+def _append(place: Place, plan: GroupPlan, whole: Timeline, first: int) -> None:
+    """Step ``first`` is the first new one. Arrays come first: one that is too long is only made longer again."""
     with place.errors():
         store = place.zarr_store()
         root = zarr.open_group(store, mode="r+")
-        states = _states(root, plan.tile_set.index_count)
         extend_time_axis(root, whole)
-        write_tile_states(root, plan, states)
+        _write_new_states(root, plan, first)
         root.update_attributes(_told_anew(root, plan, whole))
         with expected_zarr_warnings():
             zarr.consolidate_metadata(store, zarr_format=3)
@@ -92,15 +99,15 @@ def _append(place: Place, plan: GroupPlan, whole: Timeline) -> None:
         freeze_timeline(place, whole)
 
 
-def _states(root: zarr.Group, count: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-    """`TileState` by tile index, of ``count`` tiles, as they stand; new ones are untried."""
+def _write_new_states(root: zarr.Group, plan: GroupPlan, first: int) -> None:
+    """Say of the tiles of step ``first`` and after that they are untried; extending has made them no tiles at all."""
     array = root[TILE_STATE]
     if not isinstance(array, zarr.Array):
         raise TypeError(f"{TILE_STATE} is no array")
-    cells = np.asarray(array[...]).ravel()[:count]
-    states = np.full(count, TileState.UNTRIED, np.uint8)
-    states[: cells.size] = np.where(cells < NO_ACQUISITION, cells, TileState.UNTRIED)
-    return states
+    cells = np.full(plan.tile_set.index_count, OUTSIDE_AREA, np.uint8)
+    cells[plan.tile_set.indices()] = TileState.UNTRIED
+    cells[plan.tile_set.unreached()] = NO_ACQUISITION
+    array[first:] = cells.reshape(array.shape)[first:]
 
 
 def _told_anew(root: zarr.Group, plan: GroupPlan, whole: Timeline) -> dict[str, object]:

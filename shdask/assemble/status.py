@@ -65,8 +65,8 @@ class CubeStatus:
     """Seconds since the last tile was recorded."""
     ended: dict[str, Any] | None
     """How the last run ended: ``at``, ``exit_code``, ``error``, ``resume_at``; None where it goes on or was killed."""
-    errors: dict[int, str]
-    """Tile index -> last error, of the tiles that failed last."""
+    errors: dict[Any, str]
+    """Tile index -> last error, of the tiles that failed last; of several groups, path and index."""
     spooled: int
     """Tiles of the cube that were paid for and wait on this machine's disk for the store."""
     spool: str | None
@@ -92,8 +92,8 @@ class CubeStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """All that was read for one status."""
+class Found:
+    """All that was read of a group for its status."""
 
     place: Place
     attributes: dict[str, Any]
@@ -106,7 +106,8 @@ class _Found:
     spooled: list[os.PathLike[str]] = field(default_factory=list)
 
     @classmethod
-    def read(cls, place: Place) -> _Found:
+    def read(cls, place: Place) -> Found:
+        """What stands at ``place``. Raises StoreError where there is no cube of ours."""
         attributes = read_cube_attributes(place)
         owner = read_owner(place)  # before the rows: what it has written when it goes is then read as well
         ledger = read_ledger(place)
@@ -128,14 +129,17 @@ class _Found:
         )
 
     def count(self, state: TileState) -> int:
+        """How many tiles are in a state."""
         return int(np.count_nonzero(self.states == state))
 
     @property
     def silent_s(self) -> float | None:
+        """Since the owner was last heard of."""
         return None if self.owner is None else max(0.0, self.now - self.owner.beat)
 
     @property
     def owner_state(self) -> str:
+        """See `CubeStatus.owner_state`."""
         if self.owner is None or self.silent_s is None:
             return "none"
         if self.owner.lives_here is False:
@@ -144,23 +148,41 @@ class _Found:
 
     @property
     def left(self) -> NDArray[np.bool_]:
+        """Whether a tile is neither written nor empty, in the order of ``states``."""
         return np.asarray((self.states != TileState.WRITTEN) & (self.states != TileState.EMPTY))
+
+    @property
+    def pu_left(self) -> float:
+        """Projected for those."""
+        projected = float(self.attributes["spec"]["projected"]["pu"])
+        return projected * share_left(self.tiles.layout, self.tiles.rows, self.tiles.columns, self.left)
+
+    @property
+    def last_begun(self) -> float:
+        """POSIX time at which the last run began; 0 where there was none."""
+        return self.ledger.runs[-1].started if self.ledger.runs else 0.0
 
 
 def read_status(store: str | os.PathLike[str] | Place) -> CubeStatus:
-    """The status of the cube at ``store``. Raises StoreError where there is no cube of ours."""
-    found = _Found.read(open_place(store))
-    ledger, tiles, owner_state = found.ledger, found.tiles, found.owner_state
+    """The status of the cube at ``store``, whose root is its only group. Raises StoreError where there is none."""
+    found = Found.read(open_place(store))
+    return make_status(found, store=found.place.name, pu_left=found.pu_left, more_left=False)
+
+
+def make_status(found: Found, *, store: str, pu_left: float, more_left: bool) -> CubeStatus:
+    """The status of a group; what to do is told of the whole cube at ``store``, of which ``pu_left`` is left to pay.
+
+    ``more_left`` tells that another group of it is not complete.
+    """
+    ledger, owner_state = found.ledger, found.owner_state
     living = owner_state == "living"
     owner = None if found.owner is None else f"{found.owner.host}:{found.owner.pid}"
     note = dict(found.owner.note) if living and found.owner is not None else {}
     left, spooled = int(np.count_nonzero(found.left)), len(found.spooled)
-    projected = float(found.attributes["spec"]["projected"]["pu"])
-    pu_left = projected * share_left(tiles.layout, tiles.rows, tiles.columns, found.left)
     step, command = "nothing; open it with shdask.open_cube", None
-    if left or living:
+    if left or living or more_left:
         step = next_step(ledger, owner=owner, owner_state=owner_state, pu_left=pu_left, spooled=spooled)
-        command = shlex.join(next_words(ledger, store=found.place.name, owner_state=owner_state, pu_left=pu_left))
+        command = shlex.join(next_words(ledger, store=store, owner_state=owner_state, pu_left=pu_left))
     return CubeStatus(
         store=found.place.name,
         complete=bool(found.attributes.get("complete")),
@@ -171,7 +193,7 @@ def read_status(store: str | os.PathLike[str] | Place) -> CubeStatus:
         untried=found.count(TileState.UNTRIED),
         requests=ledger.requests,
         pu_spent=ledger.pu_spent,
-        pu_left=pu_left,
+        pu_left=found.pu_left,
         in_flight=len(ledger.in_flight),
         pu_in_flight=math.fsum(ledger.in_flight.values()),
         owner=owner,
@@ -246,12 +268,12 @@ def _owner_text(status: CubeStatus) -> str:
     return f"{status.owner}, building{heard}"
 
 
-def _by_text(errors: dict[int, str]) -> dict[str, list[int]]:
-    tiles: dict[str, list[int]] = {}
+def _by_text(errors: dict[Any, str]) -> dict[str, list[Any]]:
+    tiles: dict[str, list[Any]] = {}
     for tile, text in errors.items():
         tiles.setdefault(text, []).append(tile)
     return tiles
 
 
-def _tiles_text(tiles: list[int]) -> str:
+def _tiles_text(tiles: list[Any]) -> str:
     return f"tile{'s' if len(tiles) > 1 else ''} {', '.join(map(str, sorted(tiles)))}"

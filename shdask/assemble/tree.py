@@ -12,7 +12,7 @@ import zarr
 
 from shdask import __version__
 from shdask.assemble.place import Place, open_place
-from shdask.assemble.store import read_root_attributes
+from shdask.assemble.store import read_cube_attributes, read_root_attributes
 from shdask.assemble.template import expected_zarr_warnings
 from shdask.errors import WrongStore
 
@@ -31,6 +31,19 @@ def group_paths(store: str | os.PathLike[str] | Place) -> tuple[str, ...]:
     with place.errors(opening=True):
         root = place.read("zarr.json")
     return ("",) if root is None else tuple(read_root_attributes(place).get(GROUPS, ("",)))
+
+
+def begun_groups(place: Place) -> dict[str, Place]:
+    """The groups of the cube at ``place`` that have been created, by path. Raises WrongStore where there is no cube."""
+    places = {path: child(place, path) for path in group_paths(place)}
+    if tuple(places) == ("",):
+        read_cube_attributes(place)  # says what is wrong with it
+        return places
+    return {path: inner for path, inner in places.items() if inner.read("zarr.json") and _is_whole(inner)}
+
+
+def _is_whole(place: Place) -> bool:
+    return "identity" in read_root_attributes(place)
 
 
 def create_tree(place: Place, paths: Sequence[str]) -> None:

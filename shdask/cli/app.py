@@ -47,6 +47,13 @@ WorkersOption = Annotated[
 ]
 SchedulerOption = Annotated[str | None, typer.Option(help="Use the running Dask scheduler at this address.")]
 MaxPuOption = Annotated[float | None, typer.Option(min=0, help="Spend no more PU than this.")]
+TimeOption = Annotated[
+    tuple[str, str] | None,
+    typer.Option("--time", metavar="A B", help="Days, both included, in place of the job's for layers with a cadence."),
+]
+UpdateOption = Annotated[
+    bool, typer.Option("--update", help="Buy late and reprocessed scenes of dates that the cube has.")
+]
 EventsOption = Annotated[
     str | None,
     typer.Option(metavar="FILE|-", help="Append one JSON line for each event to this file; - is stderr."),

@@ -20,6 +20,8 @@ from shdask.cli.app import (
     MaxPuOption,
     SchedulerOption,
     StoreArgument,
+    TimeOption,
+    UpdateOption,
     WorkersOption,
     app,
     console,
@@ -28,8 +30,9 @@ from shdask.cli.app import (
 from shdask.errors import PlanError
 
 if TYPE_CHECKING:
-    from shdask.assemble.verify import VerifyReport
+    from shdask.assemble.tree_verify import WholeVerifyReport
     from shdask.display import Where
+    from shdask.plan.cost import Cost
     from shdask.report import BuildReport
 
 REPORTED = (
@@ -42,22 +45,30 @@ def plan(job: JobArgument, as_json: JsonOption = False) -> None:
     """Say what a cube will cost: requests, PU, minutes, bytes. Nothing is fetched."""
     from rich.console import Console
 
-    from shdask.api import make_plan
     from shdask.display import plan_table
+    from shdask.planning import make_plan
 
     made = make_plan(job)
     if as_json:
-        cost = made.cost
-        figures = {
-            "requests": cost.requests,
-            "pu": cost.pu,
-            "minutes": cost.minutes,
-            "nbytes": cost.nbytes_down,
-            "tiles": made.tile_count,
-        }
-        print(json.dumps(figures))
+        groups = {path: _figures(group.cost, group.tile_count) for path, group in made.groups.items()}
+        print(json.dumps({**_figures(made.cost, made.tile_count), **_below(groups)}))
         return
     Console().print(plan_table(made))
+
+
+def _figures(cost: Cost, tiles: int) -> dict[str, Any]:
+    return {
+        "requests": cost.requests,
+        "pu": cost.pu,
+        "minutes": cost.minutes,
+        "nbytes": cost.nbytes_down,
+        "tiles": tiles,
+    }
+
+
+def _below(groups: dict[str, Any]) -> dict[str, Any]:
+    """What an answer says of a cube's groups; nothing where the root is the only one."""
+    return {} if set(groups) <= {""} else {"groups": groups}
 
 
 @app.command(epilog=EXIT_CODES)
@@ -67,18 +78,30 @@ def build(
     workers: WorkersOption = None,
     scheduler: SchedulerOption = None,
     max_pu: MaxPuOption = None,
+    time: TimeOption = None,
+    update: UpdateOption = False,
     events: EventsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fetch what the store does not hold yet; run it again to continue or to retry failed tiles."""
-    from shdask.api import make_plan
     from shdask.display import build_on_cluster, plan_table
+    from shdask.plan.dates import override_time
+    from shdask.plan.spec import CubeSpec
+    from shdask.planning import make_plan
 
     where = _where(workers, scheduler)
-    made = make_plan(job)
+    made = make_plan(job if time is None else override_time(CubeSpec.from_file(job), *time))
     console().print(plan_table(made))
     report = build_on_cluster(
-        made, store, console(), where=where, max_pu=max_pu, job=str(job.absolute()), events=events
+        made,
+        store,
+        console(),
+        where=where,
+        max_pu=max_pu,
+        update=update,
+        job=str(job.absolute()),
+        options=(*(() if time is None else ("--time", *time)), *(("--update",) if update else ())),
+        events=events,
     )
     print(json.dumps(_promised(report)) if as_json else report)
     _exit_for_failures(report)
@@ -94,9 +117,9 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Say how far a cube is: tiles, PU, who builds it, what it waits for, last errors, what to do. Needs no cluster."""
-    from shdask.assemble.status import read_status
+    from shdask.assemble.tree_status import read_whole_status
 
-    found = read_status(store)
+    found = read_whole_status(store)
     if failed is not None:
         from shdask.assemble.failed import write_failed_tiles
 
@@ -121,14 +144,14 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Read every tile back against its checksum; with --repair, fetch the broken ones again."""
-    from shdask.assemble.verify import verify_cube
+    from shdask.assemble.tree_verify import verify_whole
     from shdask.display import reading_display
 
     where = _where(workers, scheduler)
     if job is not None and not repair:
         raise typer.BadParameter("--job is for --repair")
     with reading_display(console()) as show:
-        found = verify_cube(store, on_progress=show)
+        found = verify_whole(store, on_progress=show)
     if not as_json:
         print(found)
     repaired = None
@@ -144,38 +167,42 @@ def verify(
 
 
 def _repair(
-    store: str, found: VerifyReport, job: Path | None, where: Where, max_pu: float | None, events: str | None
+    store: str, found: WholeVerifyReport, job: Path | None, where: Where, max_pu: float | None, events: str | None
 ) -> BuildReport:
     """Fetch what is broken or missing, and nothing else. Whatever may be wrong is found before a mark is removed."""
-    from shdask.api import make_plan
-    from shdask.assemble.store import create_or_open
-    from shdask.assemble.verify import forget
+    from shdask.assemble.tree_verify import forget_broken
     from shdask.display import build_on_cluster
+    from shdask.planning import make_plan
+    from shdask.run_cube import price_tiles
     from shdask.settings import Credentials
 
-    made = make_plan(job or _last_job(store))
-    create_or_open(made, store)  # refuses a job of another cube
+    path = job or _last_job(store)
+    made = make_plan(path)
     Credentials.load()
-    tiles = sorted({*found.broken, *found.missing})
-    price = sum(map(made.tile_pu, tiles))
+    tiles = found.to_fetch
+    count, price = sum(map(len, tiles.values())), price_tiles(made, store, tiles)  # refuses a job of another cube
     cap = made.max_pu if max_pu is None else max_pu
-    console().print(f"repairing {len(tiles)} tiles for {price:.2f} PU", highlight=False)
+    console().print(f"repairing {count} tiles for {price:.2f} PU", highlight=False)
     if cap is not None and not price <= cap:
         from shdask.errors import BudgetExceeded
 
         raise BudgetExceeded(
-            f"{len(tiles)} broken tiles cost {price:.2f} PU, and max_pu is {cap:g}; nothing was changed or sent. "
+            f"{count} broken tiles cost {price:.2f} PU, and max_pu is {cap:g}; nothing was changed or sent. "
             f"Raise max_pu"
         )
-    forget(store, sorted(found.broken))
-    path = str((job or _last_job(store)).absolute())
-    return build_on_cluster(made, store, console(), where=where, max_pu=max_pu, only=tiles, job=path, events=events)
+    forget_broken(store, found)
+    return build_on_cluster(
+        made, store, console(), where=where, max_pu=max_pu, only=tiles, job=str(path.absolute()), events=events
+    )
 
 
 def _last_job(store: str) -> Path:
     from shdask.assemble.ledger import read_ledger
+    from shdask.assemble.place import open_place
+    from shdask.assemble.tree import child, group_paths
 
-    known = [run.job for run in read_ledger(store).runs if run.job]
+    root = open_place(store)
+    known = [run.job for path in group_paths(root) for run in read_ledger(child(root, path)).runs if run.job]
     if not known:
         raise PlanError(f"{store} does not say from which job it was built; name the job file with --job JOB")
     if not Path(known[-1]).is_file():
@@ -192,7 +219,9 @@ def _where(workers: int | None, scheduler: str | None) -> Where:
 
 
 def _promised(report: BuildReport) -> dict[str, Any]:
-    return {name: getattr(report, name) for name in REPORTED}
+    told = {name: getattr(report, name) for name in REPORTED}
+    notes = {"notes": list(report.notes)} if report.notes else {}
+    return {**told, **notes, **_below({path: _promised(one) for path, one in report.groups.items()})}
 
 
 def _exit_for_failures(report: BuildReport) -> None:

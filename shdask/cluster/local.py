@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 import logging
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, Worker
@@ -38,6 +38,23 @@ def open_local_client(workers: int | None = None) -> Iterator[Client]:
     ):
         client.register_plugin(_LeaveInterruptsToOwner())
         yield client
+
+
+@contextmanager
+def share_client(
+    open_cluster: Callable[[], AbstractContextManager[Client]],
+) -> Iterator[Callable[[], AbstractContextManager[Client]]]:
+    """What opens one cluster at its first use and gives it again at the next; it is closed with the block."""
+    opened: list[Client] = []
+    with ExitStack() as stack:
+
+        @contextmanager
+        def share() -> Iterator[Client]:
+            if not opened:
+                opened.append(stack.enter_context(open_cluster()))
+            yield opened[0]
+
+        yield share
 
 
 class _LeaveInterruptsToOwner(WorkerPlugin):

@@ -12,10 +12,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from shdask.api import make_plan
 from shdask.display import build_on_cluster, plan_table
 from shdask.emulator.launch import start_emulator
 from shdask.errors import SettingsError
+from shdask.planning import make_plan
 from shdask.serve.open import open_cube
 from shdask.serve.picture import write_picture
 

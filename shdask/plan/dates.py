@@ -8,10 +8,28 @@ from __future__ import annotations
 from datetime import date
 
 from shdask.errors import PlanError
-from shdask.plan.layer_spec import Layer
+from shdask.plan.layer_spec import MOSAIC, Layer
 from shdask.plan.source_spec import Days, SourceTable
 from shdask.plan.spec import CubeSpec
 from shdask.request.collections import find_collection
+
+
+def override_time(spec: CubeSpec, first: str, last: str) -> CubeSpec:
+    """The job with the days ``first`` to ``last`` (ISO, both included) for all layers that have a cadence. Pure.
+
+    Raises PlanError where they are no days in order, and where no layer has a cadence.
+    """
+    try:
+        days = date.fromisoformat(first), date.fromisoformat(last)
+    except ValueError as error:
+        raise PlanError(f"--time {first} {last}: {error}; write days as 2024-06-01 2024-06-30") from error
+    if days[0] > days[1]:
+        raise PlanError(f"--time {first} {last}: the first day is after the last; swap them")
+    dated = {name: layer for name, layer in spec.layers.items() if layer.cadence != MOSAIC}
+    if not dated:
+        raise PlanError("--time: no layer of the job has a time axis; give one a cadence, or change time in the job")
+    layers = {name: layer.model_copy(update={"time": days}) for name, layer in dated.items()}
+    return spec.model_copy(update={"layers": {**spec.layers, **layers}})
 
 
 def check_dates(spec: CubeSpec, today: date) -> None:

@@ -10,6 +10,7 @@ import pytest
 from shdask.errors import QuotaExhausted, SettingsError
 from shdask.events import EventLog, open_event_log
 from shdask.model import TileEvent, TileState
+from shdask.plan.cube import make_cube_plan
 from shdask.report import Progress
 from tests.unit.assemble.conftest import small_plan
 
@@ -29,7 +30,7 @@ def told(stream: io.StringIO) -> list[dict[str, object]]:
 
 def test_every_line_has_a_name_and_a_time_in_utc(stream) -> None:
     """ISO 8601 with milliseconds."""
-    EventLog(stream).started(small_plan(), "/cubes/a", max_pu=None, job="/jobs/job.toml")
+    EventLog(stream).started(make_cube_plan({"": small_plan()}), "/cubes/a", max_pu=None, job="/jobs/job.toml")
     line = json.loads(stream.getvalue())
     assert (line["event"], line["tiles"], line["job"]) == ("started", 8, "/jobs/job.toml")
     assert line["time"].endswith("Z")
