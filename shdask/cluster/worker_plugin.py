@@ -153,7 +153,7 @@ class TileWorker(WorkerPlugin):
             left = wait(left, self.patience.stuck_s / 10).not_done
             aloft = {tile for tile, future in taken.items() if future in left}
             stuck = self._flights.give_up(aloft, self.patience.stuck_s)
-            left = {future for future in left if future not in {taken[tile] for tile in stuck}}
+            left = {future for future in left if future not in {taken.get(tile) for tile in stuck}}
         return [future for future in futures if future.done()]
 
     def _give_back(self, tiles: Sequence[int]) -> None:

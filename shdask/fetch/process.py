@@ -92,8 +92,9 @@ def window_body(plan: GroupPlan, part: Part, window: Window, tiles: Sequence[Til
     height, width = window.shape
     intervals = [plan.interval(tile) for tile in tiles]
     known = [interval for interval in intervals if interval is not None]
-    whole = TimeInterval(start=known[0].start, end=known[-1].end) if known else None
-    days = [interval.start.date() for interval in known] if len(tiles) > 1 else []
+    starts, ends = [interval.start for interval in known], [interval.end for interval in known]
+    whole = TimeInterval(start=min(starts), end=max(ends)) if known else None
+    days = [start.date() for start in starts] if len(tiles) > 1 else []
     return process_body(
         bounds=bounds_json(plan.grid.epsg, bbox=plan.grid.bounds(window)),
         data=plan.layer.data_json(part, whole),
