@@ -19,6 +19,8 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from shdask.assemble.area_growth import continue_area, widen_area
+from shdask.assemble.clear_share import choose_clear, looked_at
 from shdask.assemble.grow import as_it_stands, continue_timeline
 from shdask.assemble.ledger import Ledger
 from shdask.assemble.place import Place
@@ -28,7 +30,7 @@ from shdask.model import TileEvent
 from shdask.plan.group import GroupPlan
 from shdask.report import BuildReport, Progress
 from shdask.settings import Credentials
-from shdask.tally import Tally
+from shdask.tally import Tally, recover_rows
 
 logger = logging.getLogger(__name__)
 
@@ -122,11 +124,11 @@ def run_build(
     max_pu = plan.max_pu if max_pu is None else max_pu
     cube = create_or_open(plan, store)
     with Ledger.open(cube.place) as ledger:
-        notes: tuple[str, ...] = ()
-        if only is None:
-            cube, notes = continue_timeline(cube, update=update)
-        else:
-            cube = as_it_stands(cube)
+        cube, notes = continue_cube(cube, ledger, update=update, grow=only is None)
+        if plan.clear is not None:
+            cube = choose_clear(cube)
+            seen = looked_at(cube)
+            only = (seen if only is None else np.intersect1d(seen, np.asarray(only, np.intp))).tolist()
         for note in notes:
             logger.info("%s: %s", cube.place.name, note)
         tally = Tally.begin(cube.plan, cube, ledger, only=only, job=job, options=options)
@@ -142,6 +144,24 @@ def run_build(
                         if run.finished:
                             tally.settle()
     return replace(tally.report(), notes=notes)
+
+
+def continue_cube(
+    cube: CubeStore, ledger: Ledger, *, update: bool, grow: bool = True
+) -> tuple[CubeStore, tuple[str, ...]]:
+    """The cube as wide and as long as its plan, where it may ``grow``, and notes on what has changed.
+
+    Rows that an earlier run could not write come first: they are of the cube as it was. Raises as `run_build`.
+    """
+    recover_rows(cube.plan, cube, ledger)
+    cube, areas = widen_area(cube, grow=grow)
+    notes: tuple[str, ...] = ()
+    if grow:
+        cube, notes = continue_timeline(cube, update=update)
+    else:
+        cube = as_it_stands(cube)
+    cube, more = continue_area(cube, areas, ledger)
+    return cube, (*more, *notes)
 
 
 def _check_budget(tally: Tally, max_pu: float | None) -> None:

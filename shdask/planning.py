@@ -13,8 +13,11 @@ from shdask.inputs import read_area, read_reference_grid
 from shdask.plan.cube import CubePlan, make_cube_plan
 from shdask.plan.dates import check_dates
 from shdask.plan.group import make_groups, place_in_time
+from shdask.plan.layer import LayerPlan
 from shdask.plan.layer_spec import MOSAIC
+from shdask.plan.scout import add_scouts
 from shdask.plan.spec import CubeSpec
+from shdask.request.declared import check_declared, read_declared
 from shdask.settings import Credentials, make_deployment
 
 Plannable = CubePlan | CubeSpec | str | Path
@@ -25,7 +28,8 @@ def make_plan(spec: Plannable) -> CubePlan:
     """Plan a cube: which requests, for how many PU, bytes and minutes. No pixels are fetched.
 
     Reads the area and the reference grid from disk where the spec names files, ``SH_BASE_URL``/``SH_TOKEN_URL`` from
-    the environment, and, for layers with a cadence, what was acquired over the area from the service's catalogue,
+    the environment, runs ``setup()`` of users' scripts where V8 is installed, and reads, for layers with a cadence,
+    what was acquired over the area from the service's catalogue,
     for which it needs credentials.
     Raises PlanError with the place and the cure when the job cannot be planned, AuthError as `build_cube`.
     """
@@ -35,6 +39,7 @@ def make_plan(spec: Plannable) -> CubePlan:
         raise PlanError(f"{type(spec).__name__} is no job; give a CubeSpec, a CubePlan or a job file's path")
     if not isinstance(spec, CubeSpec):
         spec = CubeSpec.from_file(spec)
+    spec = spec.with_scripts()
     check_dates(spec, datetime.now(UTC).date())
     area = None
     if spec.aoi is not None:
@@ -48,9 +53,23 @@ def make_plan(spec: Plannable) -> CubePlan:
         pu_per_minute=spec.service.pu_per_minute,
     )
     groups = make_groups(spec, area=area, like=like, deployment=deployment)
-    if len(groups) == 1:
-        groups = {"": next(iter(groups.values()))}
-    return _place_in_time(make_cube_plan(groups, max_pu=spec.service.max_pu))
+    for group in groups.values():
+        _check_scripts(group.layer)
+    placed = _place_in_time(make_cube_plan(groups, max_pu=spec.service.max_pu))
+    return make_cube_plan(add_scouts(placed.groups, spec), max_pu=placed.max_pu, notes=placed.notes)
+
+
+def _check_scripts(layer: LayerPlan) -> None:
+    """Hold what users' scripts declare against the job, where V8 is installed. Raises PlanError."""
+    for part in layer.parts:
+        declared = None if part.script is None else read_declared(part.script)
+        if declared is not None:
+            check_declared(
+                declared,
+                input_bands=layer.named_inputs(),
+                mosaicking=layer.mosaicking,
+                outputs=layer.named_outputs(part),
+            )
 
 
 def _place_in_time(plan: CubePlan) -> CubePlan:

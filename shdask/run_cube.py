@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from shdask.assemble.area_growth import find_reopened, widen_area
+from shdask.assemble.clear_share import choose_clear, looked_at
 from shdask.assemble.grow import as_it_stands, as_it_will_be
 from shdask.assemble.ledger import read_ledger
 from shdask.assemble.place import Place, open_place
@@ -23,7 +25,9 @@ from shdask.errors import BudgetExceeded, StoreError
 from shdask.model import TileEvent, TileState
 from shdask.plan.cube import ROOT, CubePlan
 from shdask.plan.group import GroupPlan
+from shdask.plan.scout import scout_path
 from shdask.report import BuildReport, Progress, add_progress, add_reports
+from shdask.scouting import follow_layer, judge
 from shdask.settings import Credentials
 
 
@@ -56,18 +60,29 @@ def run_cube(
         return words.build(plan.only, root, max_pu=max_pu, only=tiles, on_event=on_event, on_progress=on_progress)
     create_tree(root, tuple(plan.groups))
     whole = _Whole.look(plan, root, only=only, update=update, max_pu=max_pu)
+    looks = {scout_path(path, group): path for path, group in plan.groups.items() if group.clear is not None}
+    judged: dict[str, tuple[str, ...]] = {}
     try:
         for path, group in plan.groups.items():
             if only is not None and path not in only:
                 continue
-            whole.reports[path] = words.build(
-                group,
+            layer = looks.get(path)
+            bought = group
+            if layer is not None:
+                bought = follow_layer(group, plan.groups[layer], child(root, layer), update=update, grow=only is None)
+            elif judged and not whole.is_judged:
+                whole = whole.look_again(plan, root, only=only, update=update)
+            report = words.build(
+                bought,
                 child(root, path),
                 max_pu=whole.left_of_cap(),
                 only=None if only is None else only[path],
                 on_event=_with_group(on_event, path),
                 on_progress=whole.progress_of(path, on_progress),
             )
+            whole.reports[path] = replace(report, notes=(*judged.get(path, ()), *report.notes))
+            if layer is not None:
+                judged[layer] = judge(plan.groups[layer], child(root, layer), bought, child(root, path))
     finally:
         with contextlib.suppress(StoreError):  # what went wrong is being raised, and its groups tell the same
             _close(root, tuple(plan.groups))
@@ -131,6 +146,8 @@ class _Whole:
     max_pu: float | None
     reports: dict[str, BuildReport] = field(default_factory=dict)
     """Of the groups that are done."""
+    is_judged: bool = False
+    """Whether it is known how clear tiles are; before, what is bought only if it is clear counts as nothing."""
 
     @classmethod
     def look(
@@ -145,11 +162,20 @@ class _Whole:
         """Create or open every group. Raises BudgetExceeded where what is left of all does not fit the cap."""
         left: dict[str, tuple[int, float]] = {}
         for path, group in plan.groups.items():
-            cube = create_or_open(group, child(root, path))
+            cube, areas = widen_area(create_or_open(group, child(root, path)), grow=only is None)
             cube = as_it_will_be(cube, update=update) if only is None else as_it_stands(cube)
+            cube, _ = find_reopened(cube, areas, read_ledger(cube.place))
+            cube = choose_clear(cube)
             left[path] = cube.plan.tile_count, _pu_left(cube, None if only is None else only.get(path, ()))
         _check_budget({path: pu for path, (_, pu) in left.items()}, max_pu)
         return cls(left=left, max_pu=max_pu)
+
+    def look_again(
+        self, plan: CubePlan, root: Place, *, only: Mapping[str, Sequence[int]] | None, update: bool
+    ) -> _Whole:
+        """The same once it is known how clear tiles are. Raises BudgetExceeded as `look` does."""
+        now = _Whole.look(plan, root, only=only, update=update, max_pu=self.left_of_cap())
+        return replace(now, max_pu=self.max_pu, reports=self.reports, is_judged=True)
 
     def left_of_cap(self) -> float | None:
         """What the next group may spend."""
@@ -176,9 +202,11 @@ def _pu_left(cube: CubeStore, only: Sequence[int] | None) -> float:
     states = known_states(plan, cube, read_ledger(cube.place))
     tiles = plan.tile_set.indices()
     left = tiles[np.isin(states[tiles], (TileState.UNTRIED, TileState.FAILED))]
+    if plan.clear is not None:
+        left = np.intersect1d(left, looked_at(cube))
     if only is not None:
         left = np.intersect1d(left, np.asarray(only, np.intp))
-    if left.size == plan.tile_count:
+    if left.size == plan.tile_count and not plan.reopened.levels:
         return plan.cost.pu
     return math.fsum(plan.tile_pu(int(tile)) for tile in left)
 

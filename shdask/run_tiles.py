@@ -19,7 +19,7 @@ from shdask.errors import ShdaskError
 from shdask.fetch.client import ServiceClient, Spent
 from shdask.fetch.process import RunCpu, fetch_tiles, tile_bodies
 from shdask.fetch.retry import call_with_retries
-from shdask.model import Tile, TileData, TileEvent, TileState
+from shdask.model import Tile, TileData, TileEvent, TileState, Window
 from shdask.plan.group import GroupPlan
 from shdask.request.digest import request_digest
 from shdask.tally import STORE_RETRIES
@@ -63,14 +63,15 @@ def run_tiles(work: TileWork, indices: Sequence[int]) -> list[TileOutcome]:
     """
     started = time.monotonic()
     attempts = [_Attempt.of(work, index) for index in indices]
-    spent = Spent()
+    shares: dict[int, Spent] = {}
     for attempt in attempts:
         attempt.look(work)
-    _fetch(work, [attempt for attempt in attempts if attempt.is_open], spent)
+    for together in _by_windows([attempt for attempt in attempts if attempt.is_open]):
+        spent = Spent()
+        _fetch(work, together, spent)
+        shares |= {id(attempt): _share(spent, len(together), first=attempt is together[0]) for attempt in together}
     for attempt in attempts:
         attempt.write(work)
-    bought = [attempt for attempt in attempts if attempt.bought]
-    shares = {id(attempt): _share(spent, len(bought), first=attempt is bought[0]) for attempt in bought}
     return [attempt.outcome(shares.get(id(attempt), Spent()), time.monotonic() - started) for attempt in attempts]
 
 
@@ -84,7 +85,6 @@ class _Attempt:
     data: TileData | None = None
     stored: StoredTile | None = None
     skipped: bool = False
-    bought: bool = False
     error: ShdaskError | None = None
 
     @classmethod
@@ -150,22 +150,28 @@ class _Attempt:
         return TileOutcome(event=event, fatal=error if error is not None and error.stops_build else None)
 
 
+def _by_windows(attempts: Sequence[_Attempt]) -> list[list[_Attempt]]:
+    """Those that lack the same pixels of their cell, together: all of them, but where an area has grown."""
+    groups: dict[tuple[Window, ...], list[_Attempt]] = {}
+    for attempt in attempts:
+        groups.setdefault(attempt.tile.windows, []).append(attempt)
+    return list(groups.values())
+
+
 def _fetch(work: TileWork, attempts: Sequence[_Attempt], spent: Spent) -> None:
-    """Buy the pixels of ``attempts`` together, clipped to the area; where that fails, all of them have."""
-    if not attempts:
-        return
+    """Buy the pixels of ``attempts`` together, clipped to what is bought; where that fails, all of them have."""
     tiles = [attempt.tile for attempt in attempts]
     try:
         fetched = fetch_tiles(work.plan, tiles, work.client, run_cpu=work.run_cpu, spent=spent)
-        inside = work.run_cpu(partial(work.plan.area_mask, tiles[0].extent))
+        levels = [work.plan.reopened.levels.get(tile.index) for tile in tiles]
+        one_of = dict(zip(levels, tiles, strict=True))
+        inside = {level: work.run_cpu(partial(work.plan.bought_mask, tile)) for level, tile in one_of.items()}
     except ShdaskError as error:
         for attempt in attempts:
-            attempt.bought = True
             attempt.fail(error)
         return
-    for attempt, data in zip(attempts, fetched, strict=True):
-        attempt.bought = True
-        attempt.data = replace(data, data_mask=data.data_mask & inside)
+    for attempt, data, level in zip(attempts, fetched, levels, strict=True):
+        attempt.data = replace(data, data_mask=data.data_mask & inside[level])
 
 
 def _share(spent: Spent, count: int, *, first: bool) -> Spent:

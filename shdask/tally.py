@@ -86,7 +86,7 @@ class Tally:
 
         ``only`` limits the run to these tiles. ``job`` and ``options`` are kept for `status`; see `RunHeader`.
         """
-        _recover_rows(plan, cube, ledger)
+        recover_rows(plan, cube, ledger)
         states = known_states(plan, cube, ledger)
         tally = cls(plan, cube, ledger, states, only)
         ledger.begin_run(pu_projected=tally.pu_projected, job=job, options=options)
@@ -247,7 +247,7 @@ def _rows_name(plan: GroupPlan, cube: CubeStore) -> str:
     return f"{spool_prefix(cube.place.name, plan.identity())}rows.jsonl"
 
 
-def _recover_rows(plan: GroupPlan, cube: CubeStore, ledger: Ledger) -> None:
+def recover_rows(plan: GroupPlan, cube: CubeStore, ledger: Ledger) -> None:
     """Give the ledger the rows that an earlier run on this machine could not write."""
     spool, name = Spool.of_this_user(), _rows_name(plan, cube)
     lines = spool.take_rows(name)
@@ -257,6 +257,6 @@ def _recover_rows(plan: GroupPlan, cube: CubeStore, ledger: Ledger) -> None:
 
 
 def _projected_pu(plan: GroupPlan, todo: NDArray[np.intp]) -> float:
-    if todo.size == plan.tile_count:
+    if todo.size == plan.tile_count and not plan.reopened.levels:
         return plan.cost.pu
     return math.fsum(plan.tile_pu(int(index)) for index in todo)

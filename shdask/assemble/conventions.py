@@ -18,6 +18,9 @@ from shdask.plan.grid import Grid
 
 GRID_MAPPING = "spatial_ref"
 """The name that rioxarray and GDAL look for."""
+TOO_CLOUDY = 253
+"""In ``tile_state``: a tile that a coarse look found less clear than the job asks for; it was not bought. The lowest
+value that is no `TileState`."""
 NO_ACQUISITION = 254
 """In ``tile_state``: a cell of the area at a step at which no satellite passed; it holds no data and cost nothing."""
 OUTSIDE_AREA = 255
@@ -100,5 +103,7 @@ def tile_state_attributes() -> dict[str, Any]:
     meanings = {int(state): state.name.lower() for state in TileState}
     return {
         "long_name": "what is known of each tile",
-        **flag_attributes({**meanings, NO_ACQUISITION: "no_acquisition", OUTSIDE_AREA: "outside_area"}),
+        **flag_attributes(
+            {**meanings, TOO_CLOUDY: "too_cloudy", NO_ACQUISITION: "no_acquisition", OUTSIDE_AREA: "outside_area"}
+        ),
     }

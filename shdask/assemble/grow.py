@@ -89,8 +89,9 @@ def _append(place: Place, plan: GroupPlan, whole: Timeline, first: int) -> None:
     """Step ``first`` is the first new one. Arrays come first: one that is too long is only made longer again."""
     with place.errors():
         store = place.zarr_store()
-        root = zarr.open_group(store, mode="r+")
-        extend_time_axis(root, whole)
+        root = zarr.open_group(store, mode="r+", use_consolidated=False)  # which would keep lengths as they were
+        with expected_zarr_warnings():
+            extend_time_axis(root, whole)
         _write_new_states(root, plan, first)
         root.update_attributes(_told_anew(root, plan, whole))
         with expected_zarr_warnings():

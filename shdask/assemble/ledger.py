@@ -29,6 +29,7 @@ from shdask.assemble.rows import (
     forgotten_line,
     given_out_line,
     read_rows,
+    reopened_line,
     run_line,
     settled_line,
 )
@@ -113,6 +114,12 @@ class Ledger:
         if tiles:
             self._write(forgotten_line(tiles))
 
+    def reopen(self, levels: Mapping[int, int]) -> None:
+        """Make durable that tiles lack pixels, and count them among the past; see `LedgerSummary.reopened`."""
+        by_level = {level: [tile for tile in levels if levels[tile] == level] for level in set(levels.values())}
+        if by_level:
+            self.recover(b"".join(reopened_line(tiles, level) for level, tiles in by_level.items()))
+
     def append(self, events: Sequence[TileEvent]) -> None:
         """Make one row per event durable before returning. A skipped tile has none: nothing was sent for it.
 
@@ -120,7 +127,7 @@ class Ledger:
         itself is the evidence. Raises StoreError where the lease was lost.
         """
         told = [event for event in events if not event.skipped]
-        evident = all(event.state is TileState.WRITTEN for event in told)
+        evident = all(event.state is TileState.WRITTEN and event.tile not in self.past.reopened for event in told)
         self._write(b"".join(map(event_line, told)), may_wait=evident)
         self.pu_spent += sum(event.pu_spent for event in told)
 

@@ -70,6 +70,9 @@ class LedgerSummary:
     requests: int = 0
     rejected: int = 0
     nbytes: int = 0
+    reopened: dict[int, int] = field(default_factory=dict)
+    """Tiles that lack pixels of an area that has grown: tile index -> of how many of the cube's areas its pixels are
+    there; 0 where nothing is known of them."""
     errors: dict[int, str] = field(default_factory=dict)
     """Tile index -> the error of its last row, where that failed."""
     runs: tuple[RunHeader, ...] = ()
@@ -106,6 +109,11 @@ def settled_line() -> bytes:
 def forgotten_line(tiles: Sequence[int]) -> bytes:
     """The row of tiles whose pixels were given up: nothing is known of them any more. Pure."""
     return _line({"forgotten": [[first, last] for first, last in _ranges(sorted(tiles))]})
+
+
+def reopened_line(tiles: Sequence[int], level: int) -> bytes:
+    """The row of tiles of which pixels are to be bought that they lack; see `LedgerSummary.reopened`. Pure."""
+    return _line({"reopened": [[first, last] for first, last in _ranges(sorted(tiles))], "areas": level})
 
 
 def event_line(event: TileEvent) -> bytes:
@@ -174,6 +182,7 @@ class Fold:
         self._states = bytearray()
         self._checksums = array("q")
         self._in_flight: dict[int, float] = {}
+        self._reopened: dict[int, int] = {}
         self._errors: dict[int, str] = {}
         self._runs: list[RunHeader] = []
         self._end: RunEnd | None = None
@@ -205,6 +214,8 @@ class Fold:
         if "checksum" in row:
             self._checksums[tile] = row["checksum"]
         self._in_flight.pop(tile, None)
+        if state is not TileState.FAILED:
+            self._reopened.pop(tile, None)
         self._pu_spent += row.get("pu_spent", 0.0)
         self._requests += row.get("requests", 0)
         self._rejected += row.get("rejected", 0)
@@ -227,23 +238,41 @@ class Fold:
         elif "settled" in row:
             self._in_flight.clear()
         elif "forgotten" in row:
-            for tile in _tiles_of(row["forgotten"]):
-                if tile < len(self._states):
-                    self._states[tile] = TileState.UNTRIED
-                    self._checksums[tile] = _NO_CHECKSUM
+            self._forget(_tiles_of(row["forgotten"]))
+        elif "reopened" in row:
+            self._reopen(_tiles_of(row["reopened"]), row["areas"])
         else:
-            tiles = _tiles_of(row["out"])
-            self._in_flight.update(dict.fromkeys(tiles, row["pu"] / len(tiles)))
-            for tile in tiles:  # whatever is written of it from now on, its row will tell
-                if tile < len(self._checksums):
-                    self._checksums[tile] = _NO_CHECKSUM
+            self._give_out(_tiles_of(row["out"]), row["pu"])
+
+    def _forget(self, tiles: list[int]) -> None:
+        for tile in tiles:
+            if tile < len(self._states):
+                self._states[tile] = TileState.UNTRIED
+                self._checksums[tile] = _NO_CHECKSUM
+            if tile in self._reopened:
+                self._reopened[tile] = 0
+
+    def _reopen(self, tiles: list[int], level: int) -> None:
+        for tile in tiles:
+            self._reopened[tile] = min(level, self._reopened.get(tile, level))
+            if tile < len(self._states):
+                self._states[tile] = TileState.UNTRIED
+
+    def _give_out(self, tiles: list[int], pu: float) -> None:
+        self._in_flight.update(dict.fromkeys(tiles, pu / len(tiles)))
+        for tile in tiles:  # whatever is written of it from now on, its row will tell
+            if tile < len(self._checksums):
+                self._checksums[tile] = _NO_CHECKSUM
 
     def summary(self) -> LedgerSummary:
         """What the rows say together."""
-        states = np.trim_zeros(np.frombuffer(bytes(self._states), np.uint8), "b")  # rows never say "untried"
+        states, checksums = np.frombuffer(bytes(self._states), np.uint8), np.array(self._checksums, np.int64)
+        told = np.flatnonzero((states != TileState.UNTRIED) | (checksums != _NO_CHECKSUM))
+        count = int(told[-1]) + 1 if told.size else 0
         return LedgerSummary(
-            states=states,
-            checksums=np.array(self._checksums[: states.size], np.int64),
+            states=states[:count],
+            checksums=checksums[:count],
+            reopened=self._reopened,
             in_flight=self._in_flight,
             pu_spent=self._pu_spent,
             requests=self._requests,

@@ -30,8 +30,10 @@ _KEY_CHARS = 16
 
 
 def spool_name(cube: CubeStore, tile: Tile, request: str) -> str:
-    """A file's name that only the same tile of the same cube, bought by the same ``request`` digest, has. Pure."""
-    return f"{spool_prefix(cube.place.name, cube.plan.identity())}{tile.index}-{request}.npz"
+    """A file's name that only the same tile of the same cube and area, bought by the same ``request``, has. Pure."""
+    grown = len(cube.plan.reopened.parts)
+    of_area = f"-{grown}" if grown > 1 else ""
+    return f"{spool_prefix(cube.place.name, cube.plan.identity())}{tile.index}-{request}{of_area}.npz"
 
 
 def spool_prefix(store: str, identity: Mapping[str, Any]) -> str:

@@ -105,6 +105,8 @@ def read_cube_attributes(store: str | os.PathLike[str] | Place) -> dict[str, Any
 def _check_identity(plan: GroupPlan, place: Place) -> None:
     found = read_root_attributes(place)["identity"]
     asked = json.loads(json.dumps(plan.identity()))
+    if plan.has_fixed_array and "area" in found:  # made before areas could grow
+        asked["area"] = plan.area_identity()
     differences = list(_differences(found, asked, ""))
     if differences:
         raise WrongStore(
@@ -179,7 +181,9 @@ class CubeStore:
         return make_layout(self.plan)
 
     def is_durable(self, tile: Tile) -> bool:
-        """Whether the tile's commit mark stands: every pixel of it is stored. Raises StoreError."""
+        """Whether every pixel of the tile is stored: its commit mark stands, and it lacks none. Raises StoreError."""
+        if tile.index in self.plan.reopened.levels:
+            return False
         return self.place.exists(object_key(DATA_MASK, self.layout.mark(tile)))
 
     def write_tile(self, tile: Tile, data: TileData) -> StoredTile:
@@ -188,24 +192,38 @@ class CubeStore:
         ``data.values`` is (band, y, x) in the order of the plan's bands, as the service sent it. What is returned
         is durable; the commit mark is made only when all else is. A durable tile is left as it is.
         Raises StoreError when the place refuses (StoreUnavailable where the same call may succeed later), shapes
-        differ, or a valid value does not fit the stored type; the tile is then not durable.
+        differ, or a valid value does not fit the stored type; the tile is then not durable. Of a tile that is reopened
+        the pixels that stand stay, and ``data`` brings the others; until its row says that it is written it may be
+        written again.
         """
         check_tile_data(tile, data, self.plan.layer.bands)
         with self.place.errors():
             if self.is_durable(tile):
                 return StoredTile(state=TileState.WRITTEN)
-            if not data.data_mask.any():
+            standing = self._standing(tile)
+            valid = data.data_mask if standing is None else data.data_mask | standing
+            if not valid.any():
                 self._remove_leftovers(tile, *(band.name for band in self.plan.layer.bands), DATA_MASK)
                 return StoredTile(state=TileState.EMPTY)
             checksum = 0
             keys: list[str] = []
             for band, values in zip(self.plan.layer.bands, data.values, strict=True):
                 stored = make_stored_values(band, values, data.data_mask)
+                if standing is not None:
+                    stored = np.where(standing, np.asarray(self.arrays[band.name][tile_index(tile)]), stored)
                 keys += self._write_band(tile, band, stored)
                 checksum = add_to_checksum(checksum, stored)
-            mask = data.data_mask.astype(np.uint8)
+            mask = valid.astype(np.uint8)
             self._write_mask(tile, mask, keys)
         return StoredTile(state=TileState.WRITTEN, checksum=add_to_checksum(checksum, mask))
+
+    def _standing(self, tile: Tile) -> NDArray[np.bool_] | None:
+        """(y, x): the valid pixels that stay of a tile that is reopened; None of any other."""
+        kept = self.plan.reopened.standing(tile.index, tile.extent)
+        if kept is None or not kept.any():
+            return None
+        stored: NDArray[np.bool_] = np.asarray(self.arrays[DATA_MASK][tile_index(tile)]) != 0
+        return stored & kept
 
     def _write_band(self, tile: Tile, band: Band, stored: NDArray[np.generic]) -> list[str]:
         """Store a band; returns the keys of the objects it has now."""
@@ -238,7 +256,9 @@ class CubeStore:
         """`is_durable` by tile index, from listings."""
         tiles = self.plan.tile_set
         marks = find_marks(self.place, self.layout, tiles.grid_shape, tiles.step_count, has_time=self.plan.has_time)
-        return marks.ravel()
+        stands = marks.ravel()
+        stands[list(self.plan.reopened.levels)] = False
+        return stands
 
     def write_states(self, states: NDArray[np.uint8]) -> None:
         """Write `TileState` by tile index into ``tile_state``, of the plan's tiles. Only the owner may."""

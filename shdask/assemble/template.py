@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
 from shdask import __version__
+from shdask.assemble.areas import KeptArea, keep_areas
+from shdask.assemble.clear_share import create_clear_share
 from shdask.assemble.conventions import (
     GRID_MAPPING,
     NO_ACQUISITION,
     OUTSIDE_AREA,
+    TOO_CLOUDY,
     axis_attributes,
     band_attributes,
     flag_attributes,
@@ -61,22 +64,32 @@ def create_template(plan: GroupPlan, place: Place) -> None:
     store = place.zarr_store()
     root = zarr.open_group(store, mode="a", zarr_format=3)
     root.update_attributes({"shdask_version": __version__})
-    for band in plan.layer.bands:
-        _create_band(root, plan, band)
-    _create_mask(root, plan)
-    _create_tile_state(root, plan)
-    if plan.timeline is not None:
-        create_time_axis(root, plan.timeline)
-        freeze_timeline(place, plan.timeline)
+    create_arrays(root, plan)
     axes = axis_attributes(plan.grid)
     _create_coordinate(root, "y", plan.grid.y_coords(), ("y",), axes["y"])
     _create_coordinate(root, "x", plan.grid.x_coords(), ("x",), axes["x"])
-    _create_coordinate(root, GRID_MAPPING, np.asarray(0, np.int64), (), grid_mapping(plan.grid))
+    _create_tile_state(root, plan)
+    if plan.clear is not None:
+        create_clear_share(root, plan)
+    if plan.has_fixed_array:
+        keep_areas(place, [KeptArea.of(plan)])
+    if plan.timeline is not None:
+        freeze_timeline(place, plan.timeline)
     with expected_zarr_warnings():
         zarr.consolidate_metadata(store, zarr_format=3)
     place.settle()
-    zarr.open_group(store, mode="r+").update_attributes(_root_attributes(plan))
+    zarr.open_group(store, mode="r+").update_attributes(root_attributes(plan))
     place.settle(["zarr.json"])
+
+
+def create_arrays(root: zarr.Group, plan: GroupPlan) -> None:
+    """Write bands and mask without a pixel, and all coordinates but ``y`` and ``x``."""
+    for band in plan.layer.bands:
+        _create_band(root, plan, band)
+    _create_mask(root, plan)
+    if plan.timeline is not None:
+        create_time_axis(root, plan.timeline)
+    _create_coordinate(root, GRID_MAPPING, np.asarray(0, np.int64), (), grid_mapping(plan.grid))
 
 
 @contextmanager
@@ -84,11 +97,12 @@ def expected_zarr_warnings() -> Iterator[None]:
     """Silence the two warnings that are no news: consolidated metadata is no standard yet, our folder is no group."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", UserWarning)
-        warnings.filterwarnings("ignore", r"Object at \.shdask is not recognized", UserWarning)
+        warnings.filterwarnings("ignore", r"Object at .?\.shdask", UserWarning)
         yield
 
 
-def _root_attributes(plan: GroupPlan) -> dict[str, Any]:
+def root_attributes(plan: GroupPlan) -> dict[str, Any]:
+    """What the root of a cube without a pixel says of it, as JSON types. Pure."""
     layer = plan.layer
     interval = layer.interval
     times: dict[str, str] = {}
@@ -116,9 +130,7 @@ def _root_attributes(plan: GroupPlan) -> dict[str, Any]:
 
 
 def _create_band(root: zarr.Group, plan: GroupPlan, band: Band) -> None:
-    attributes = band_attributes(
-        long_name=band.name, units=None if band.scale is None else "1", others=_coordinates(plan)
-    )
+    attributes = band_attributes(long_name=band.name, units=band.units or None, others=_coordinates(plan))
     if np.dtype(band.dtype).kind == "f":
         attributes |= nan_fill_attribute()
     _create_raster(root, plan, band, attributes)
@@ -181,6 +193,7 @@ def write_tile_states(root: zarr.Group, plan: GroupPlan, states: NDArray[np.uint
     cells = np.full(plan.tile_set.index_count, OUTSIDE_AREA, np.uint8)
     cells[tiles] = states[tiles]
     cells[plan.tile_set.unreached()] = NO_ACQUISITION
+    cells[plan.tile_set.too_cloudy()] = TOO_CLOUDY
     array[...] = cells.reshape(array.shape)
 
 

@@ -17,7 +17,7 @@ import zarr
 from numpy.typing import NDArray
 
 from shdask.assemble.checksum import add_to_checksum
-from shdask.assemble.conventions import NO_ACQUISITION
+from shdask.assemble.conventions import TOO_CLOUDY
 from shdask.assemble.layout import Layout, object_key
 from shdask.assemble.ledger import Ledger, read_ledger
 from shdask.assemble.place import Place, open_place
@@ -95,7 +95,7 @@ class CubeTiles:
             chunk_px=found["chunk_px"],
             sharded=found["sharded"],
         )
-        return cls(layout=layout, cells=cells, indices=np.flatnonzero(cells < NO_ACQUISITION))
+        return cls(layout=layout, cells=cells, indices=np.flatnonzero(cells < TOO_CLOUDY))
 
     @property
     def rows(self) -> NDArray[np.intp]:
@@ -109,11 +109,11 @@ class CubeTiles:
 
     def states(self) -> NDArray[np.uint8]:
         """`TileState` by tile index; what is no tile counts as EMPTY."""
-        return np.where(self.cells < NO_ACQUISITION, self.cells, TileState.EMPTY).ravel()
+        return np.where(self.cells < TOO_CLOUDY, self.cells, TileState.EMPTY).ravel()
 
     def tile(self, index: int) -> Tile:
         """The tile at ``index``. Raises IndexError where there is none."""
-        if not 0 <= index < self.cells.size or self.cells.flat[index] >= NO_ACQUISITION:
+        if not 0 <= index < self.cells.size or self.cells.flat[index] >= TOO_CLOUDY:
             raise IndexError(f"tile {index} is none of the cube's")
         *step, row, column = (int(part) for part in np.unravel_index(index, self.cells.shape))
         extent = self.layout.extent(row, column)
@@ -126,7 +126,7 @@ class CubeTiles:
         *steps, rows, columns = self.cells.shape
         has_time = bool(steps)
         found = find_marks(place, self.layout, (rows, columns), steps[0] if steps else 1, has_time=has_time)
-        return found.ravel() & (self.cells.ravel() < NO_ACQUISITION)
+        return found.ravel() & (self.cells.ravel() < TOO_CLOUDY)
 
 
 def verify_cube(

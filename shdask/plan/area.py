@@ -67,7 +67,7 @@ class Area:
             touched = _boundary(edges, y0, y1)
             rows, starts, stops = (np.concatenate(pair) for pair in zip(spans, touched, strict=True))
             spans = rows, starts, stops
-        return _merge(*spans, columns=self.shape[1])
+        return merge_spans(*spans, columns=self.shape[1])
 
     def row_ranges(self) -> list[tuple[int, int]]:
         """Disjoint [first, after the last) rows outside which there is no pixel of the area, from the north. Pure."""
@@ -148,7 +148,7 @@ def _x_at(edges: Floats, y: Floats) -> Floats:
     return np.clip(x, np.minimum(x0, x1), np.maximum(x0, x1))
 
 
-def _merge(rows: Ints, starts: Ints, stops: Ints, *, columns: int) -> Spans:
+def merge_spans(rows: Ints, starts: Ints, stops: Ints, *, columns: int) -> Spans:
     """The union of runs, clipped to [0, columns): disjoint runs that do not touch, by row and column."""
     starts, stops = np.clip(starts, 0, columns), np.clip(stops, 0, columns)
     keep = starts < stops

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,17 @@ from shdask.errors import PlanError
 from shdask.model import Tile, TimeInterval, Window
 from shdask.plan.area import Area
 from shdask.plan.bundles import choose_bundles
+from shdask.plan.clear import ClearRule, make_clear_rule
 from shdask.plan.cost import Cost, estimate_cost
 from shdask.plan.footprint import METRES_PER_DEGREE, make_footprint, metres_per_px
 from shdask.plan.grid import Grid
+from shdask.plan.grown_area import Reopened
 from shdask.plan.layer import LayerPlan, make_layer
 from shdask.plan.reach import find_reach
-from shdask.plan.spec import CubeSpec, StoreOptions
+from shdask.plan.spec import UTM_ZONES, CubeSpec, StoreOptions
 from shdask.plan.tile_set import TileSet
 from shdask.plan.tiles import find_tiles
+from shdask.plan.zones import make_zone_footprints
 from shdask.request.collections import find_collection
 from shdask.settings import Deployment
 
@@ -50,12 +53,18 @@ class GroupPlan:
     layer: LayerPlan
     area: Area
     area_digest: str
-    """SHA-256 of the area as it was given, with what widens it."""
+    """SHA-256 of the area as it was given, with what widens it, and the UTM zone that owns its pixels."""
     tile_set: TileSet
     store: StoreOptions
     deployment: Deployment
     timeline: Timeline | None = None
     """The steps of the time axis; None where the arrays have none."""
+    clear: ClearRule | None = None
+    """What is bought only where a coarse look finds it clear; the look is a group of its own."""
+    has_fixed_array: bool = False
+    """Whether the array is given by itself, so that the area may grow inside it."""
+    reopened: Reopened = field(default_factory=Reopened)
+    """Tiles that stand in the cube, and of which only what the area has gained is to be bought."""
     max_pu: float | None = None
     notes: tuple[str, ...] = ()
     """What was mended or left out on the way, for the user to read."""
@@ -96,7 +105,7 @@ class GroupPlan:
             row=row,
             column=column,
             extent=extent,
-            windows=(extent,),
+            windows=(self.reopened.missing(int(index), extent),),
         )
 
     def tiles(self) -> Iterator[Tile]:
@@ -113,6 +122,11 @@ class GroupPlan:
         """(y, x) of a window: True where the pixel is in the area; the same pixel is the same in any window. Pure."""
         return self.area.mask(window)
 
+    def bought_mask(self, tile: Tile) -> NDArray[np.bool_]:
+        """(y, x) of the tile: True where its pixels are bought, in the area and not standing in the cube. Pure."""
+        inside, standing = self.area_mask(tile.extent), self.reopened.standing(tile.index, tile.extent)
+        return inside if standing is None else inside & ~standing
+
     def window_pu(self, window: Window) -> float:
         """Projected processing units of all bands of ``window``, at one time. Pure."""
         return self.layer.price(window.shape)
@@ -122,7 +136,7 @@ class GroupPlan:
         return sum(self.window_pu(window) for window in self.tile(index).windows)
 
     def identity(self) -> dict[str, Any]:
-        """What a store must match to be continued: grid, layer, layout and area, as JSON types. Pure."""
+        """What a store must match to be continued: grid, layer, layout, and the area unless it may grow. Pure."""
         grid, layer, store = self.grid, self.layer, self.store
         return {
             "grid": {
@@ -134,8 +148,13 @@ class GroupPlan:
             },
             "layer": layer.identity(),
             "layout": {"chunk_px": store.chunk_px, "tile_px": store.tile_px, "sharded": store.sharded},
-            "area": {"sha256": self.area_digest, "all_touched": self.area.all_touched},
+            **({} if self.has_fixed_array else {"area": self.area_identity()}),
+            **({} if self.clear is None else {"clear": self.clear.identity()}),
         }
+
+    def area_identity(self) -> dict[str, Any]:
+        """What tells the area that was asked for from others, as JSON types. Pure."""
+        return {"sha256": self.area_digest, "all_touched": self.area.all_touched}
 
     def describe(self) -> dict[str, Any]:
         """What built the cube, as JSON types, for its root attributes: identity, service, projection, notes. Pure."""
@@ -157,12 +176,15 @@ class GroupPlan:
         bands = ", ".join(band.name for band in self.layer.bands)
         duration = f"{cost.minutes:.1f} min" if cost.minutes >= 1 else f"{cost.minutes * 60:.0f} s"
         rate = self.deployment.requests_per_minute if cost.binding == "requests" else self.deployment.pu_per_minute
+        is_open = self.clear is not None and self.tile_set.cloudy is None
+        at_most = "at most " if is_open else ""
+        only = f"; only tile-dates at least {self.clear.min_share:.0%} clear are bought" if self.clear else ""
         return [
             f"{self.layer.collection}: {bands}",
             f"{rows} x {columns} px (y, x) of {rx:g} x {ry:g} in {self.grid.crs}",
             *self._time_lines(),
             f"{self.tile_count} tiles of {self.store.tile_px} px",
-            f"{cost.requests} requests, {cost.pu:.2f} PU, {duration} at {rate:g} {cost.binding}/min",
+            f"{at_most}{cost.requests} requests, {cost.pu:.2f} PU, {duration} at {rate:g} {cost.binding}/min{only}",
             f"{cost.nbytes_stored / 1e6:,.1f} MB stored before compression",
             *self.notes,
         ]
@@ -197,47 +219,55 @@ def make_group(
 def make_groups(
     spec: CubeSpec, *, area: AreaOfInterest | None, like: ReferenceGrid | None, deployment: Deployment
 ) -> dict[str, GroupPlan]:
-    """A job's layers, by name, placed on its grid and cut into tiles. Pure: ``area`` and ``like`` are already read.
+    """A job's layers placed on its grid and cut into tiles, by path. Pure: ``area`` and ``like`` are already read.
 
-    Those with a cadence have no time axis yet: see `place_in_time`. Raises PlanError, with the place and the cure,
-    where the job asks for what the service cannot give, and where no pixel lies in the area.
+    The path is ``""`` for one layer, else the layer's name; in UTM zones the zone's EPSG code comes first. Layers with
+    a cadence have no time axis yet: see `place_in_time`. Raises PlanError, with the place and the cure, where the job
+    asks for what the service cannot give, and where no pixel lies in the area.
     """
-    grid, on_grid, notes = make_footprint(spec, area, like)
-    for layer in spec.layers.values():
-        _check_limits(grid, layer, spec.store, deployment)
-    tile_runs = find_tiles(on_grid, spec.store.tile_px)
-    if not tile_runs.count:
-        raise PlanError(
-            f"aoi: no pixel centre of the {grid.shape[0]} x {grid.shape[1]} px array lies in the area; "
-            f"set all_touched = true, take a finer resolution, or check aoi_crs and extent"
-        )
-    digest = _digest(area, spec.buffer)
-    return {
-        name: GroupPlan(
-            grid=grid,
-            layer=make_layer(name, layer, spec.interval_of(name)),
-            area=on_grid,
-            area_digest=digest,
-            tile_set=TileSet(runs=tile_runs),
-            store=spec.store,
-            deployment=deployment,
-            max_pu=spec.service.max_pu,
-            notes=notes,
-        )
-        for name, layer in spec.layers.items()
-    }
+    if spec.crs == UTM_ZONES and area is not None:
+        footprints = make_zone_footprints(spec, area)
+    else:
+        footprints = {"": make_footprint(spec, area, like)}
+    layers = {name: make_layer(name, layer, spec.interval_of(name)) for name, layer in spec.layers.items()}
+    groups: dict[str, GroupPlan] = {}
+    for zone, (grid, on_grid, notes) in footprints.items():
+        for layer in spec.layers.values():
+            _check_limits(grid, layer, spec.store, deployment)
+        tile_runs = find_tiles(on_grid, spec.store.tile_px)
+        if not tile_runs.count:
+            raise PlanError(
+                f"aoi: no pixel centre of the {grid.shape[0]} x {grid.shape[1]} px array lies in the area; "
+                f"set all_touched = true, take a finer resolution, or check aoi_crs and extent"
+            )
+        digest = _digest(area, spec.buffer, zone)
+        for name, planned in layers.items():
+            path = "/".join(part for part in (zone, name if len(layers) > 1 else "") if part)
+            groups[path] = GroupPlan(
+                grid=grid,
+                layer=planned,
+                area=on_grid,
+                area_digest=digest,
+                clear=make_clear_rule(spec.layers[name].clear, grid, spec.store.tile_px, planned.collection),
+                has_fixed_array=spec.extent is not None or spec.like is not None,
+                tile_set=TileSet(runs=tile_runs),
+                store=spec.store,
+                deployment=deployment,
+                max_pu=spec.service.max_pu,
+                notes=notes,
+            )
+    return groups
 
 
 def place_in_time(plan: GroupPlan, timeline: Timeline, *, trim: bool = False) -> GroupPlan:
     """The same plan along ``timeline``, tiles only where its steps' scenes are. Pure.
 
-    ``trim`` leaves out the steps that reach no tile of the area. Raises PlanError where there is no step, or more of
-    them than a cube can hold.
+    ``trim`` leaves out the steps that reach no tile of the area, or of the array where the area may grow. Raises
+    PlanError where there is no step, or more of them than a cube can hold.
     """
     placed = _place(plan, timeline)
     if trim:
-        steps = placed.tile_set.indices() // placed.tile_set.cell_count
-        kept = [timeline.steps[step] for step in np.unique(steps).tolist()]
+        kept = [step for index, step in enumerate(timeline.steps) if _is_met(placed, index)]
         if len(kept) < len(timeline.steps):
             placed = _place(plan, replace(timeline, steps=tuple(kept)))
     return placed
@@ -260,6 +290,15 @@ def _place(plan: GroupPlan, timeline: Timeline) -> GroupPlan:
     whole_tile = (plan.store.tile_px, plan.store.tile_px)
     bundles = choose_bundles(timeline, reach, plan.layer, whole_tile, plan.deployment)
     return replace(plan, timeline=timeline, tile_set=TileSet(runs=runs, reach=reach, bundles=bundles))
+
+
+def _is_met(plan: GroupPlan, step: int) -> bool:
+    """Whether a step reaches the area, or where it may grow."""
+    tiles = plan.tile_set
+    if plan.has_fixed_array or tiles.reach is None:
+        return tiles.reach is None or bool(tiles.reach.mask(step).any())
+    rows, columns = tiles.runs.cells(0, tiles.runs.count)
+    return bool(tiles.reach.cells(step, rows, columns).any())
 
 
 def _check_limits(grid: Grid, layer: Layer, store: StoreOptions, deployment: Deployment) -> None:
@@ -286,8 +325,9 @@ def _check_limits(grid: Grid, layer: Layer, store: StoreOptions, deployment: Dep
         )
 
 
-def _digest(area: AreaOfInterest | None, buffer: float) -> str:
+def _digest(area: AreaOfInterest | None, buffer: float, zone: str) -> str:
     if area is None:
         return hashlib.sha256(b"whole grid").hexdigest()
     wkb = shapely.to_wkb(area.geometry, byte_order=1, output_dimension=2)
-    return hashlib.sha256(b"\0".join((wkb, area.crs.encode(), repr(float(buffer)).encode()))).hexdigest()
+    owner = (zone.encode(),) if zone else ()
+    return hashlib.sha256(b"\0".join((wkb, area.crs.encode(), repr(float(buffer)).encode(), *owner))).hexdigest()

@@ -31,6 +31,8 @@ class TileSet:
     """The area's cells."""
     reach: Reach | None = None
     """Where each step's acquisitions are; None without a time axis."""
+    cloudy: NDArray[np.bool_] | None = None
+    """(step, row, column): True where a coarse look has found too little clear ground for a tile to be bought."""
     bundles: tuple[int, ...] = ()
     """For each step the number of its bundle: tiles of one cell whose steps share it come with one request."""
 
@@ -67,9 +69,25 @@ class TileSet:
         step, cell = divmod(int(index), self.cell_count)
         return step, *divmod(cell, self.grid_shape[1])
 
+    def holds(self, index: int) -> bool:
+        """Whether there is a tile at ``index``. Pure. Raises IndexError outside the array."""
+        step, row, column = self.place(index)
+        cells = np.asarray([row]), np.asarray([column])
+        if not self.runs.holds(row, column) or (self.cloudy is not None and self.cloudy[step, row, column]):
+            return False
+        return self.reach is None or bool(self.reach.cells(step, *cells)[0])
+
     def indices(self) -> NDArray[np.intp]:
         """Index of every tile, ascending. Pure."""
-        return self._select(reached=True)
+        return self._drop_cloudy(self._select(reached=True))
+
+    def too_cloudy(self) -> NDArray[np.intp]:
+        """Index of every cell of the area that is no tile at a step for clouds alone, ascending. Pure."""
+        reached = self._select(reached=True)
+        return np.setdiff1d(reached, self._drop_cloudy(reached), assume_unique=True)
+
+    def _drop_cloudy(self, indices: NDArray[np.intp]) -> NDArray[np.intp]:
+        return indices if self.cloudy is None else indices[~self.cloudy.ravel()[indices]]
 
     def unreached(self) -> NDArray[np.intp]:
         """Index of every cell of the area at every step at which no acquisition reaches it, ascending. Pure."""
