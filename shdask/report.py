@@ -127,7 +127,7 @@ def add_reports(reports: Mapping[str, BuildReport], *, store: str) -> BuildRepor
     """The report of a cube of several groups, by their paths. Pure."""
     sums: dict[str, Any] = {name: sum(getattr(report, name) for report in reports.values()) for name in SUMS}
     failures = {f"{path} {tile}": text for path, report in reports.items() for tile, text in report.failures.items()}
-    notes = tuple(f"{path}: {note}" for path, report in reports.items() for note in report.notes)
+    notes = tuple(f"{path}: {note}" if path else note for path, report in reports.items() for note in report.notes)
     return BuildReport(**sums, store=store, failures=failures, notes=notes, groups=dict(reports))
 
 

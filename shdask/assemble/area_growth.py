@@ -17,7 +17,7 @@ from shdask.assemble.rows import LedgerSummary
 from shdask.assemble.store import CubeStore, known_states
 from shdask.errors import WrongStore
 from shdask.model import TileState
-from shdask.plan.grown_area import Reopened, join_areas, lacking_tiles
+from shdask.plan.grown_area import GrownArea, Reopened, join_areas, lacking_tiles
 from shdask.plan.tiles import find_tiles
 
 
@@ -97,6 +97,14 @@ def refuse_growth(cube: CubeStore, past: LedgerSummary) -> CubeStore:
             f"{cube.place.name} was built for another area than this job's; let shdask build fetch what it lacks first"
         )
     return cube
+
+
+def check_area(cube: CubeStore) -> None:
+    """Raise WrongStore where another build has let the cube's area grow since ``cube`` was opened."""
+    plan = cube.plan
+    parts = len(plan.area.parts) if isinstance(plan.area, GrownArea) else 1
+    if plan.has_fixed_array and len(kept_areas(cube.place, plan.grid.shape)) > parts:
+        raise WrongStore(f"the area of {cube.place.name} has grown meanwhile; open it again")
 
 
 def _levels(cube: CubeStore, past: LedgerSummary, level: int) -> dict[int, int]:
