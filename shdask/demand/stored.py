@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shdask.assemble.area_growth import refuse_growth
+from shdask.assemble.area_growth import check_area, refuse_growth
 from shdask.assemble.grow import as_it_stands, continue_timeline
 from shdask.assemble.lease import Lease
 from shdask.assemble.ledger import Ledger, read_ledger
@@ -49,7 +49,7 @@ def open_for_tiles(plan: GroupPlan, store: Place) -> CubeStore:
     cube = create_or_open(plan, store)
     if plan.timeline is not None and frozen_timeline(cube.place) != plan.timeline:
         with Lease.acquire(cube.place):
-            cube, _ = continue_timeline(cube)
+            cube, _ = continue_timeline(refuse_growth(cube, read_ledger(cube.place)))
     return refuse_growth(cube, read_ledger(cube.place))
 
 
@@ -157,6 +157,7 @@ class StoreOwner:
     def _begin(self) -> None:
         with ExitStack() as stack:
             ledger = stack.enter_context(Ledger.open(self._cube.place))
+            check_area(self._cube)
             cube = as_it_stands(self._cube)  # another process may have appended steps
             recover_rows(cube.plan, cube, ledger)
             self._tally = Tally.begin(cube.plan, cube, ledger, only=())
