@@ -52,8 +52,8 @@ def plan_table(plan: CubePlan) -> Table:
     for note in plan.notes:
         table.add_row("note", escape(note))
     for path, group in plan.groups.items():
-        if path != ROOT:
-            table.add_row(f"[bold]{escape(path)}[/bold]", "")
+        if tuple(plan.groups) != (ROOT,):
+            table.add_row(f"[bold]{escape(path or group.layer.name)}[/bold]", "")
         _add_group(table, group)
     if len(plan.groups) > 1:
         table.add_row("[bold]in all[/bold]", "")

@@ -90,7 +90,7 @@ class BuildReport:
     def summary(self) -> list[tuple[str, str]]:
         """(label, value) rows for people."""
         return [
-            *((path, f"{report.tiles_text()}, {report.pu_spent:.2f} PU") for path, report in self.groups.items()),
+            *((path or "/", f"{one.tiles_text()}, {one.pu_spent:.2f} PU") for path, one in self.groups.items()),
             ("tiles", self.tiles_text()),
             ("requests", f"{self.requests} ({self.rejected} answered 429)"),
             ("PU", f"{self.pu_spent:.2f} spent, {self.pu_projected:.2f} projected{self._unsure_text()}"),
@@ -126,7 +126,9 @@ class BuildReport:
 def add_reports(reports: Mapping[str, BuildReport], *, store: str) -> BuildReport:
     """The report of a cube of several groups, by their paths. Pure."""
     sums: dict[str, Any] = {name: sum(getattr(report, name) for report in reports.values()) for name in SUMS}
-    failures = {f"{path} {tile}": text for path, report in reports.items() for tile, text in report.failures.items()}
+    failures = {
+        f"{path} {tile}".lstrip(): text for path, report in reports.items() for tile, text in report.failures.items()
+    }
     notes = tuple(f"{path}: {note}" if path else note for path, report in reports.items() for note in report.notes)
     return BuildReport(**sums, store=store, failures=failures, notes=notes, groups=dict(reports))
 

@@ -224,6 +224,7 @@ def _check_budget(left: Mapping[str, float], max_pu: float | None) -> None:
 
 
 def _close(root: Place, paths: Sequence[str]) -> None:
-    told = [read_root_attributes(child(root, path)) for path in paths]
-    complete = all(bool(attributes.get("complete")) for attributes in told)
-    close_tree(root, complete=complete, pu_spent=math.fsum(attributes.get("pu_spent", 0.0) for attributes in told))
+    places = [child(root, path) for path in paths]
+    complete = all(bool(read_root_attributes(place).get("complete")) for place in places)
+    # not from attributes: those of a group that is the root are the whole's after this
+    close_tree(root, complete=complete, pu_spent=math.fsum(read_ledger(place).pu_spent for place in places))

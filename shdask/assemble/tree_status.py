@@ -37,8 +37,8 @@ class WholeStatus:
 
     def __str__(self) -> str:
         lines = [str(self.whole)]
-        lines += [f"{path}: {_group_text(one)}" for path, one in self.groups.items()]
-        return "\n".join([*lines, *(f"{path}: not created yet" for path in self.missing)])
+        lines += [f"{path or '/'}: {_group_text(one)}" for path, one in self.groups.items()]
+        return "\n".join([*lines, *(f"{path or '/'}: not created yet" for path in self.missing)])
 
 
 def read_whole_status(store: str | os.PathLike[str] | Place) -> WholeStatus:
@@ -53,7 +53,7 @@ def read_whole_status(store: str | os.PathLike[str] | Place) -> WholeStatus:
     statuses = {
         path: make_status(one, store=root.name, pu_left=pu_left, more_left=is_left) for path, one in found.items()
     }
-    if "" in found:
+    if tuple(found) == ("",) and not missing:
         return WholeStatus(whole=statuses[""], groups={})
     acting = _find_acting(found)
     return WholeStatus(whole=_add(root.name, statuses, acting, missing), groups=statuses, missing=missing)
@@ -68,7 +68,7 @@ def _find_acting(found: Mapping[str, Found]) -> str:
 
 def _add(store: str, groups: Mapping[str, CubeStatus], acting: str, missing: tuple[str, ...]) -> CubeStatus:
     here = groups[acting]
-    errors = {f"{path} {tile}": text for path, one in groups.items() for tile, text in one.errors.items()}
+    errors = {f"{path} {tile}".lstrip(): text for path, one in groups.items() for tile, text in one.errors.items()}
     rows = [one.last_row_s for one in groups.values() if one.last_row_s is not None]
     left = sum(one.untried + one.failed for one in groups.values())
     here_left = here.untried + here.failed

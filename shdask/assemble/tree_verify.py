@@ -34,22 +34,22 @@ class WholeVerifyReport:
 
     def as_dict(self) -> dict[str, object]:
         """The report as JSON-able values: sums, tiles by path and index, and ``groups`` where there are several."""
-        if "" in self.groups:
+        if tuple(self.groups) == ("",):
             return self.groups[""].as_dict()
         groups = self.groups.items()
         return {
             "store": self.store,
             "tiles": sum(one.tiles for one in self.groups.values()),
             "sound": sum(one.sound for one in self.groups.values()),
-            "broken": {f"{path} {tile}": why for path, one in groups for tile, why in one.broken.items()},
-            "missing": [f"{path} {tile}" for path, one in groups for tile in one.missing],
-            "unrecorded": [f"{path} {tile}" for path, one in groups for tile in one.unrecorded],
+            "broken": {f"{path} {tile}".lstrip(): why for path, one in groups for tile, why in one.broken.items()},
+            "missing": [f"{path} {tile}".lstrip() for path, one in groups for tile in one.missing],
+            "unrecorded": [f"{path} {tile}".lstrip() for path, one in groups for tile in one.unrecorded],
             "groups": {path: one.as_dict() for path, one in groups},
         }
 
     def __str__(self) -> str:
         lines = [str(one) for one in self.groups.values()]
-        if "" not in self.groups:
+        if tuple(self.groups) != ("",):
             sound, tiles = (sum(getattr(one, name) for one in self.groups.values()) for name in ("sound", "tiles"))
             lines.append(f"{self.store}: {sound} of {tiles} tiles in {len(lines)} groups read back as they were stored")
         return "\n".join(lines)
