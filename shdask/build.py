@@ -19,18 +19,18 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from shdask.assemble.area_growth import continue_area, widen_area
+from shdask.assemble.area_growth import CubeAreas, continue_area, find_reopened, widen_area
 from shdask.assemble.clear_share import choose_clear, looked_at
 from shdask.assemble.grow import as_it_stands, continue_timeline
 from shdask.assemble.ledger import Ledger
 from shdask.assemble.place import Place
-from shdask.assemble.store import CubeStore, create_or_open
+from shdask.assemble.store import CubeStore, create_or_open, known_states
 from shdask.errors import BudgetExceeded
-from shdask.model import TileEvent
+from shdask.model import TileEvent, TileState
 from shdask.plan.group import GroupPlan
 from shdask.report import BuildReport, Progress
 from shdask.settings import Credentials
-from shdask.tally import Tally, recover_rows
+from shdask.tally import Tally, project_pu, recover_rows
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ def run_build(
     max_pu = plan.max_pu if max_pu is None else max_pu
     cube = create_or_open(plan, store)
     with Ledger.open(cube.place) as ledger:
-        cube, notes = continue_cube(cube, ledger, update=update, grow=only is None)
+        cube, notes = continue_cube(cube, ledger, update=update, grow=only is None, max_pu=max_pu)
         if plan.clear is not None:
             cube = choose_clear(cube)
             seen = looked_at(cube)
@@ -147,11 +147,12 @@ def run_build(
 
 
 def continue_cube(
-    cube: CubeStore, ledger: Ledger, *, update: bool, grow: bool = True
+    cube: CubeStore, ledger: Ledger, *, update: bool, grow: bool = True, max_pu: float | None = None
 ) -> tuple[CubeStore, tuple[str, ...]]:
     """The cube as wide and as long as its plan, where it may ``grow``, and notes on what has changed.
 
-    Rows that an earlier run could not write come first: they are of the cube as it was. Raises as `run_build`.
+    Rows that an earlier run could not write come first: they are of the cube as it was. An area that is dearer than
+    ``max_pu`` leaves no trace, for one that was given cannot be taken back. Raises as `run_build`.
     """
     recover_rows(cube.plan, cube, ledger)
     cube, areas = widen_area(cube, grow=grow)
@@ -160,14 +161,28 @@ def continue_cube(
         cube, notes = continue_timeline(cube, update=update)
     else:
         cube = as_it_stands(cube)
+    if areas.new is not None and cube.plan.clear is None:
+        _check_growth(cube, areas, ledger, max_pu)
     cube, more = continue_area(cube, areas, ledger)
     return cube, (*more, *notes)
 
 
+def _check_growth(cube: CubeStore, areas: CubeAreas, ledger: Ledger, max_pu: float | None) -> None:
+    wide, opened = find_reopened(cube, areas, ledger.past)
+    tiles, states = wide.plan.tile_set.indices(), known_states(wide.plan, wide, ledger)
+    states[list(opened)] = TileState.UNTRIED
+    left = tiles[np.isin(states[tiles], (TileState.UNTRIED, TileState.FAILED))]
+    _check_price(left.size, project_pu(wide.plan, left), max_pu)
+
+
 def _check_budget(tally: Tally, max_pu: float | None) -> None:
-    if max_pu is not None and not tally.pu_projected <= max_pu:  # nothing fits under NaN
+    _check_price(tally.remaining.size, tally.pu_projected, max_pu)
+
+
+def _check_price(tiles: int, pu: float, max_pu: float | None) -> None:
+    if max_pu is not None and not pu <= max_pu:  # nothing fits under NaN
         raise BudgetExceeded(
-            f"{tally.remaining.size} tiles are left to buy for {tally.pu_projected:.2f} PU, and max_pu is {max_pu:g}; "
+            f"{tiles} tiles are left to buy for {pu:.2f} PU, and max_pu is {max_pu:g}; "
             f"nothing was sent. Raise max_pu, or make the area smaller or the resolution coarser"
         )
 

@@ -69,7 +69,7 @@ class Tally:
         self._failures: dict[int, str] = {}
         self._note: Mapping[str, object] = {}
         self._say_next = float("-inf")
-        self.pu_projected = _projected_pu(plan, self.remaining)
+        self.pu_projected = project_pu(plan, self.remaining)
 
     @classmethod
     def begin(
@@ -256,7 +256,8 @@ def recover_rows(plan: GroupPlan, cube: CubeStore, ledger: Ledger) -> None:
         spool.drop(name)
 
 
-def _projected_pu(plan: GroupPlan, todo: NDArray[np.intp]) -> float:
+def project_pu(plan: GroupPlan, todo: NDArray[np.intp]) -> float:
+    """Processing units that the tiles at ``todo`` are projected to cost. Pure."""
     if todo.size == plan.tile_count and not plan.reopened.levels:
         return plan.cost.pu
     return math.fsum(plan.tile_pu(int(index)) for index in todo)
