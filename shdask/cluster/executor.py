@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from distributed import Client
+from distributed.diagnostics.plugin import NannyPlugin, SchedulerPlugin, WorkerPlugin
 from distributed.protocol.serialize import ToPickle
 from numpy.typing import NDArray
 
@@ -29,6 +30,7 @@ from shdask.cluster.run import LOST, DaskRun
 from shdask.cluster.scheduler_plugin import AccountDesk, Sealed, account_key
 from shdask.cluster.worker_plugin import TileWorker
 from shdask.errors import BuildError, SettingsError, ShdaskError
+from shdask.settings import Credentials, Deployment
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +74,7 @@ class OnDemandExecutor:
 def _start_run(
     client: Client, job: BuildJob, tiles: NDArray[np.intp], patience: Patience, release: Callable[[], None]
 ) -> Run:
-    _refuse_plain_network(client.scheduler.address)
+    refuse_plain_network(client.scheduler.address)
     try:
         return _begin_run(client, job, tiles, patience, release)
     except OSError as error:  # a connection that broke, or an answer that did not come
@@ -82,19 +84,8 @@ def _start_run(
 def _begin_run(
     client: Client, job: BuildJob, tiles: NDArray[np.intp], patience: Patience, release: Callable[[], None]
 ) -> Run:
-    _install(client, AccountDesk(), BuildDesk(), PatientNanny())
-    account = account_key(job.plan.deployment, job.credentials)
-    refused = client.sync(
-        client.scheduler.shdask_login,
-        account=account,
-        client_id=job.credentials.client_id,
-        client_secret=ToPickle(Sealed(job.credentials.client_secret)),
-        deployment=asdict(job.plan.deployment),
-        outage=asdict(patience.outage),
-    )
-    if refused is not None:
-        error: ShdaskError = pickle.loads(refused)  # noqa: S301  # our own scheduler's error
-        raise error
+    install(client, BuildDesk(), PatientNanny())
+    account = log_in(client, job.plan.deployment, job.credentials, patience)
     if not client.nthreads():
         logger.warning("the cluster at %s has no workers yet; waiting for the first", client.scheduler.address)
     client.wait_for_workers(1)
@@ -108,7 +99,7 @@ def _begin_run(
             tile_count=job.plan.tile_set.index_count,
             frozen_s=patience.frozen_s,
         )
-        _install(client, plugin)
+        install(client, plugin)
         run.begin()
     except BaseException:
         run.close()
@@ -116,7 +107,29 @@ def _begin_run(
     return run
 
 
-def _install(client: Client, *plugins: AccountDesk | BuildDesk | PatientNanny | TileWorker) -> None:
+def log_in(client: Client, deployment: Deployment, credentials: Credentials, patience: Patience) -> str:
+    """Hand credentials to the scheduler, which proves them; returns what the account is called from now on.
+
+    Raises AuthError when the service refuses them, SettingsError where the cluster lacks our packages.
+    """
+    install(client, AccountDesk())
+    account: str = account_key(deployment, credentials)
+    refused = client.sync(
+        client.scheduler.shdask_login,
+        account=account,
+        client_id=credentials.client_id,
+        client_secret=ToPickle(Sealed(credentials.client_secret)),
+        deployment=asdict(deployment),
+        outage=asdict(patience.outage),
+    )
+    if refused is not None:
+        error: ShdaskError = pickle.loads(refused)  # noqa: S301  # our own scheduler's error
+        raise error
+    return account
+
+
+def install(client: Client, *plugins: SchedulerPlugin | WorkerPlugin | NannyPlugin) -> None:
+    """Put plugins on scheduler, workers or nannies. Raises SettingsError where the cluster lacks our packages."""
     try:
         for plugin in plugins:
             client.register_plugin(plugin)
@@ -129,7 +142,8 @@ def _install(client: Client, *plugins: AccountDesk | BuildDesk | PatientNanny | 
         ) from error
 
 
-def _refuse_plain_network(address: str) -> None:
+def refuse_plain_network(address: str) -> None:
+    """Raise SettingsError where the OAuth secret would cross a network unencrypted on its way to the scheduler."""
     parts = urlsplit(address)
     if parts.scheme in {"tls", "wss", "inproc"}:
         return

@@ -23,6 +23,13 @@ from shdask.plan.group import GroupPlan
 Pixels = tuple[NDArray[np.generic], ...]
 """(y, x) of a tile: each band in its stored type, and last the mask (uint8, 1 = valid)."""
 
+ELSEWHERE = (
+    "a cube that is fetched when it is touched was carried to where it was not opened for: compute it on the cluster "
+    "of the distributed Client that there was at opening, else on threads of the process that opened it "
+    "(scheduler='threads'); or open it again where it shall be computed"
+)
+"""What is said of a task that finds no way to the service, or one with a limiter that others do not share."""
+
 CACHE_NBYTES = 256 << 20
 """What one opened layer keeps in memory of the tiles that were touched last."""
 
@@ -60,9 +67,7 @@ class TilesOnDemand:
         Raises as `TileSource.get`, and BuildError in a process that was forked from the one that opened the layer.
         """
         if os.getpid() != self._process:
-            raise BuildError(
-                "a cube that is fetched when it is touched was carried into a forked process; open it there"
-            )
+            raise BuildError(ELSEWHERE)
         with self._lock:
             if index in self._cache:
                 self._cache.move_to_end(index)
@@ -142,11 +147,7 @@ class _Open:
             for tiles in self._all:
                 if tiles.token == token:
                     return tiles
-        raise BuildError(
-            "this process has no part in a cube that is fetched when it is touched: compute on the threads of the "
-            "process that opened it (scheduler='threads'), or open it again while the distributed Client that "
-            "computes is there"
-        )
+        raise BuildError(ELSEWHERE)
 
 
 OPEN = _Open()

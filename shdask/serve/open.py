@@ -61,7 +61,10 @@ def open_cube(
     that this process opens; a tile that fails raises there. ``max_pu`` (default: the job's) bounds what may be spent
     through this Dataset as long as it lives. With ``store`` what is fetched is kept in that cube, which is made or
     continued, and never fetched again; else 256 MB of the tiles touched last are kept in memory. Where there are very
-    many tiles, give ``bbox`` and ``time`` here rather than selecting later. Dask computes on threads of this process.
+    many tiles, give ``bbox`` and ``time`` here rather than selecting later.
+
+    Where a distributed Client is there at opening, the workers of its cluster fetch, under the one limiter, token and
+    cap that its scheduler keeps; they keep no tiles, and ``store`` is refused. Else only threads of this process do.
 
     Warns IncompleteCubeWarning when tiles of a store are missing. Raises StoreError where there is no cube of ours, no
     such layer or zone, several that fit, or nothing in ``bbox`` or ``time``; PlanError and AuthError as `make_plan`.

@@ -17,7 +17,7 @@ from distributed.scheduler import KilledWorker
 
 import shdask
 from shdask.cluster import run as run_module
-from shdask.cluster.executor import _install
+from shdask.cluster.executor import install
 from shdask.cluster.patience import Patience
 from shdask.cluster.run import DaskRun
 from shdask.cluster.worker_plugin import BatchResult, TileWorker, event_from_row, event_row
@@ -270,4 +270,4 @@ def test_cluster_without_our_packages_is_told_what_to_install(error) -> None:
     """The scheduler sends the error itself, a worker only its text."""
     client = SimpleNamespace(scheduler=SimpleNamespace(address="tcp://there"), register_plugin=Mock(side_effect=error))
     with pytest.raises(SettingsError, match="install shdask"):
-        _install(client, Mock())
+        install(client, Mock())
