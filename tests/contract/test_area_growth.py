@@ -245,5 +245,5 @@ def test_without_an_extent_another_area_is_another_cube(service, tmp_path) -> No
     spec = earth_spec(aoi=mapping(FIRST), aoi_crs="EPSG:32633")
     shdask.build_cube(spec, tmp_path / "cube", executor=shdask.SerialExecutor())
     other = earth_spec(aoi=mapping(FIRST.buffer(-100)), aoi_crs="EPSG:32633")
-    with pytest.raises(WrongStore, match="area.sha256"):
+    with pytest.raises(WrongStore, match=r"area\.sha256"):
         shdask.build_cube(other, tmp_path / "cube", executor=shdask.SerialExecutor())
