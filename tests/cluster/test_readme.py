@@ -15,10 +15,9 @@ from tests.cluster.specs import L_SHAPE
 README = Path(__file__).parents[2] / "README.md"
 
 
-def block(language: str) -> str:
-    """The README's one code block of a language."""
-    (found,) = re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
-    return found
+def block(language: str, number: int = 0) -> str:
+    """One of the README's code blocks of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)[number]
 
 
 @pytest.fixture
@@ -40,6 +39,15 @@ def test_example_runs(earth, client, point_at, folder, capsys) -> None:
     ndvi, crs = capsys.readouterr().out.split()
     assert 0 < float(ndvi) < 1
     assert crs == "EPSG:32633"
+
+
+def test_layers_can_be_planned(earth, point_at, folder) -> None:
+    """The layers of the second block, in place of the first's."""
+    point_at(earth)
+    before, after = re.split(r"\[layers\.s2\].*?(?=\[service\])", block("toml"), flags=re.DOTALL)
+    (folder / "job.toml").write_text(before + block("toml", 1) + after)
+    plan = shdask.make_plan("job.toml")
+    assert {"s2", "s1", "heights", "scout/s2"} == set(plan.groups)
 
 
 def test_commands_are_those_that_exist(folder) -> None:
