@@ -36,7 +36,7 @@ def continue_timeline(cube: CubeStore, *, update: bool = False) -> tuple[CubeSto
     frozen = _frozen(cube.place)
     growth = compare_timelines(frozen, cube.plan.timeline)
     whole = _continued(frozen, cube.plan.timeline, growth, update=update)
-    plan = place_in_time(cube.plan, whole)
+    plan = _placed(cube.plan, whole, growth)
     if len(whole.steps) > len(frozen.steps):
         _append(cube.place, plan, whole, len(frozen.steps))
     grown = replace(cube, plan=plan, arrays=ArrayHandles(cube.place))
@@ -56,8 +56,8 @@ def as_it_will_be(cube: CubeStore, *, update: bool = False) -> CubeStore:
         return cube
     frozen = _frozen(cube.place)
     fresh = cube.plan.timeline
-    whole = _continued(frozen, fresh, compare_timelines(frozen, fresh), update=update)
-    return replace(cube, plan=place_in_time(cube.plan, whole))
+    growth = compare_timelines(frozen, fresh)
+    return replace(cube, plan=_placed(cube.plan, _continued(frozen, fresh, growth, update=update), growth))
 
 
 def _continued(frozen: Timeline, fresh: Timeline, growth: Growth, *, update: bool) -> Timeline:
@@ -65,6 +65,17 @@ def _continued(frozen: Timeline, fresh: Timeline, growth: Growth, *, update: boo
     if fresh.steps[: len(frozen.steps)] == frozen.steps:
         return fresh
     return append_steps(frozen, growth, update=update)
+
+
+def _placed(plan: GroupPlan, whole: Timeline, growth: Growth) -> GroupPlan:
+    """The plan along ``whole``. Pure.
+
+    On days with late scenes dates are bought alone: a request for several tells days apart, not passes, and would let
+    the late ones in.
+    """
+    if plan.timeline is not None and plan.timeline.steps == whole.steps:
+        return plan
+    return place_in_time(plan, whole, apart=frozenset(scene.time.date() for scene in growth.late))
 
 
 def _frozen(place: Place) -> Timeline:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date, timedelta
 from itertools import combinations
 from math import ceil
@@ -30,22 +31,28 @@ TICK = timedelta(milliseconds=1)
 
 
 def choose_bundles(
-    timeline: Timeline, reach: Reach, layer: LayerPlan, shape: tuple[int, int], deployment: Deployment
+    timeline: Timeline,
+    reach: Reach,
+    layer: LayerPlan,
+    shape: tuple[int, int],
+    deployment: Deployment,
+    *,
+    apart: AbstractSet[date] = frozenset(),
 ) -> tuple[int, ...]:
     """For each step the number of its bundle, that of its first step; empty where every tile is bought alone. Pure.
 
     ``shape`` is (rows, columns) of a whole tile. Tiles of one cell whose steps share a bundle come with one ORBIT
     request, which tells scenes apart by UTC days only. So a step is alone where it crosses midnight, where it shares
-    its day with another that reaches a common cell, and where it buys something again. Bundles follow the time, and no
-    cell has more dates in one than `most_dates`, nor many more than are needed for requests to take no longer than
-    processing units, at the deployment's rates.
+    its day with another that reaches a common cell, on the days ``apart``, and where it buys something again.
+    Bundles follow the time, and no cell has more dates in one than `most_dates`, nor many more than are needed for
+    requests to take no longer than processing units, at the deployment's rates.
     """
     most = most_dates(layer, shape, deployment)
     if most == 1 or not layer.can_share_requests:
         return ()
     tiles = sum(int(np.count_nonzero(reach.mask(index))) for index in range(reach.step_count))
     by_pu = tiles * layer.price(shape) / deployment.pu_per_minute
-    are_alone = _find_alone(timeline.steps, reach)
+    are_alone = _find_alone(timeline.steps, reach, apart)
     dates = 1
     numbers, bundles = list(range(reach.step_count)), tiles
     while True:
@@ -84,8 +91,10 @@ def _bundle(steps: Sequence[Step], reach: Reach, are_alone: Iterable[bool], date
     return numbers, bundles + int(np.count_nonzero(counts))
 
 
-def _find_alone(steps: Sequence[Step], reach: Reach) -> list[bool]:
-    are_alone = [bool(step.revision) or _first_day(step) != _last_day(step) for step in steps]
+def _find_alone(steps: Sequence[Step], reach: Reach, apart: AbstractSet[date]) -> list[bool]:
+    are_alone = [
+        bool(step.revision) or _first_day(step) != _last_day(step) or _first_day(step) in apart for step in steps
+    ]
     by_day: dict[date, list[int]] = defaultdict(list)
     for index, step in enumerate(steps):
         for day in {_first_day(step), _last_day(step)}:

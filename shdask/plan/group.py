@@ -33,6 +33,9 @@ from shdask.request.collections import find_collection
 from shdask.settings import Deployment
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+    from datetime import date
+
     from numpy.typing import NDArray
 
     from shdask.inputs import AreaOfInterest, ReferenceGrid
@@ -259,21 +262,23 @@ def make_groups(
     return groups
 
 
-def place_in_time(plan: GroupPlan, timeline: Timeline, *, trim: bool = False) -> GroupPlan:
+def place_in_time(
+    plan: GroupPlan, timeline: Timeline, *, trim: bool = False, apart: AbstractSet[date] = frozenset()
+) -> GroupPlan:
     """The same plan along ``timeline``, tiles only where its steps' scenes are. Pure.
 
-    ``trim`` leaves out the steps that reach no tile of the area, or of the array where the area may grow. Raises
-    PlanError where there is no step, or more of them than a cube can hold.
+    ``trim`` leaves out the steps that reach no tile of the area, or of the array where the area may grow. Dates of
+    the days ``apart`` are bought alone. Raises PlanError where there is no step, or more of them than a cube can hold.
     """
-    placed = _place(plan, timeline)
+    placed = _place(plan, timeline, apart)
     if trim:
         kept = [step for index, step in enumerate(timeline.steps) if _is_met(placed, index)]
         if len(kept) < len(timeline.steps):
-            placed = _place(plan, replace(timeline, steps=tuple(kept)))
+            placed = _place(plan, replace(timeline, steps=tuple(kept)), apart)
     return placed
 
 
-def _place(plan: GroupPlan, timeline: Timeline) -> GroupPlan:
+def _place(plan: GroupPlan, timeline: Timeline, apart: AbstractSet[date]) -> GroupPlan:
     if not timeline.steps:
         raise PlanError(
             f"layers.{plan.layer.name}: the catalogue has no scene of {plan.layer.collection} over the area between "
@@ -288,7 +293,7 @@ def _place(plan: GroupPlan, timeline: Timeline) -> GroupPlan:
         )
     reach = find_reach(timeline, plan.grid, plan.store.tile_px)
     whole_tile = (plan.store.tile_px, plan.store.tile_px)
-    bundles = choose_bundles(timeline, reach, plan.layer, whole_tile, plan.deployment)
+    bundles = choose_bundles(timeline, reach, plan.layer, whole_tile, plan.deployment, apart=apart)
     return replace(plan, timeline=timeline, tile_set=TileSet(runs=runs, reach=reach, bundles=bundles))
 
 

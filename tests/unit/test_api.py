@@ -12,4 +12,4 @@ from shdask.errors import PlanError
 def test_what_is_no_job_is_refused_with_what_is_one(job: object) -> None:
     """Before anything is read."""
     with pytest.raises(PlanError, match=r"is no job; give a CubeSpec, a CubePlan or a job file's path"):
-        shdask.make_plan(job).only  # type: ignore[arg-type]  # what a newcomer tries
+        shdask.make_plan(job)  # type: ignore[arg-type]  # what a newcomer tries

@@ -176,6 +176,14 @@ def test_what_is_bought_again_or_crosses_midnight_is_alone() -> None:
     assert choose_bundles(a_timeline(*steps), everywhere(5), a_layer(), SMALL, rates()) == (0, 1, 0, 3, 0)
 
 
+def test_days_that_are_to_be_apart_are() -> None:
+    """A scene of that day is in the catalogue that the steps do not know."""
+    steps = every_fifth_day(5)
+    apart = frozenset({steps[2].interval.start.date()})
+    bundles = choose_bundles(a_timeline(*steps), everywhere(5), a_layer(), SMALL, rates(), apart=apart)
+    assert bundles == (0, 0, 2, 0, 0)
+
+
 @pytest.mark.parametrize(
     ("fields", "shape", "deployment"),
     [
