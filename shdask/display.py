@@ -144,9 +144,13 @@ def build_on_cluster(
     credentials = Credentials.load()
     words = (*where.options(), *(() if max_pu is None else ("--max-pu", f"{max_pu:g}")), *options)
 
+    said: set[str] = set()
+
     def say_where(client: Client) -> None:
-        if client.dashboard_link:
-            console.print(f"Dask dashboard: {client.dashboard_link}", highlight=False)
+        link = client.dashboard_link
+        if link and link not in said:  # every group begins on the same cluster
+            said.add(link)
+            console.print(f"Dask dashboard: {link}", highlight=False)
 
     with keep_secret_from_children(), open_event_log(events) as log, share_client(where.open) as open_cluster:
         log.started(plan, str(store), max_pu=max_pu, job=job)
