@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,6 +147,22 @@ def test_empty_tiles_are_remembered(make_spec: Make, count: Count, tmp_path: Pat
     later = corner(open_cube(spec, store=tmp_path / "cube.zarr")).compute()
     assert [int(cube["data_mask"].sum()) for cube in (first, again, later)] == [0, 0, 0]
     assert count() == 1
+
+
+def test_a_process_that_ends_leaves_a_tidy_store(service: EmulatorProcess, make_spec: Make, tmp_path: Path):
+    """At once after a touch: the lease is given back, and the tile's state stands in the cube."""
+    spec, store = tmp_path / "spec.json", tmp_path / "cube.zarr"
+    spec.write_text(make_spec().model_dump_json())
+    code = f"""
+import shdask
+spec = shdask.CubeSpec.model_validate_json(open({str(spec)!r}).read())
+shdask.open_cube(spec, store={str(store)!r})["B04"][:1, :1].compute()
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stderr == ""
+    assert xr.open_zarr(store)["tile_state"].to_numpy().tolist() == [[1, 0], [0, 0]]
+    Lease.acquire(open_place(store)).release()
+    assert not read_ledger(store).in_flight
 
 
 # pixels
