@@ -53,11 +53,11 @@ class _Accounts:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._all: weakref.WeakValueDictionary[tuple[Deployment, str], _Account] = weakref.WeakValueDictionary()
+        self._all: weakref.WeakValueDictionary[tuple[Deployment, str, str], _Account] = weakref.WeakValueDictionary()
 
     def open(self, deployment: Deployment, credentials: Credentials) -> _Account:
         """The account of these credentials, which is the same for all who ask while it lives."""
-        key = deployment, credentials.client_id
+        key = deployment, credentials.client_id, credentials.client_secret  # a refused secret finds no other's token
         with self._lock:
             account = self._all.get(key)
             if account is None or account.is_down:
