@@ -69,7 +69,9 @@ def run_cube(
             layer = looks.get(path)
             bought = group
             if layer is not None:
-                bought = follow_layer(group, plan.groups[layer], child(root, layer), update=update, grow=only is None)
+                bought, judged[layer] = follow_layer(
+                    group, plan.groups[layer], child(root, layer), update=update, grow=only is None
+                )
             elif judged and not whole.is_judged:
                 whole = whole.look_again(plan, root, only=only, update=update)
             report = words.build(
@@ -80,9 +82,9 @@ def run_cube(
                 on_event=_with_group(on_event, path),
                 on_progress=whole.progress_of(path, on_progress),
             )
-            whole.reports[path] = replace(report, notes=(*judged.get(path, ()), *report.notes))
+            whole.reports[path] = replace(report, notes=tuple(dict.fromkeys((*judged.get(path, ()), *report.notes))))
             if layer is not None:
-                judged[layer] = judge(plan.groups[layer], child(root, layer), bought, child(root, path))
+                judged[layer] += judge(plan.groups[layer], child(root, layer), bought, child(root, path))
     finally:
         with contextlib.suppress(StoreError):  # what went wrong is being raised, and its groups tell the same
             _close(root, tuple(plan.groups))

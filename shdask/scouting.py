@@ -25,15 +25,17 @@ from shdask.plan.clear import LOOK_BAND, clear_share, count_under, look_window
 from shdask.plan.group import GroupPlan, place_in_time
 
 
-def follow_layer(look: GroupPlan, group: GroupPlan, place: Place, *, update: bool, grow: bool) -> GroupPlan:
+def follow_layer(
+    look: GroupPlan, group: GroupPlan, place: Place, *, update: bool, grow: bool
+) -> tuple[GroupPlan, tuple[str, ...]]:
     """The look along the very steps that the layer's cube at ``place`` has, once those of its plan are appended.
 
-    Raises as `run_build`.
+    Returns as well the notes on what that has changed of the layer. Raises as `run_build`.
     """
     cube = create_or_open(group, place)
     with Ledger.open(place) as ledger:
-        cube, _ = continue_cube(cube, ledger, update=update, grow=grow)
-    return look if cube.plan.timeline is None else place_in_time(look, cube.plan.timeline)
+        cube, notes = continue_cube(cube, ledger, update=update, grow=grow)
+    return (look if cube.plan.timeline is None else place_in_time(look, cube.plan.timeline)), notes
 
 
 def judge(group: GroupPlan, place: Place, look: GroupPlan, look_place: Place) -> tuple[str, ...]:
