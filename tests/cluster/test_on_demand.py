@@ -17,8 +17,6 @@ from shdask.errors import AuthError, BudgetExceeded, BuildError, SettingsError
 
 TOKEN = "POST /auth/realms/main/protocol/openid-connect/token 200"
 PROCESS = "POST /api/v1/process 200"
-WHOLE_PU = 0.44
-"""Of the nine tiles, a little less."""
 
 
 @pytest.fixture
@@ -60,13 +58,13 @@ def test_workers_share_one_token_and_fetch_each_tile_once(service: EmulatorProce
 
 @pytest.mark.usefixtures("on_cluster")
 def test_the_cap_holds_for_all_workers_together(service: EmulatorProcess, spec: shdask.CubeSpec):
-    """What two workers spend at once counts as one."""
-    cube = open_cube(spec, max_pu=WHOLE_PU / 2)
+    """What two workers spend counts as one: after two tiles not even the smallest fits."""
+    cube = open_cube(spec, max_pu=0.17)
     cube.isel(y=slice(0, 128), x=slice(0, 256)).compute()
-    with pytest.raises(BudgetExceeded, match=r"of max_pu 0\.22 are spent or promised; nothing was sent for it"):
+    with pytest.raises(BudgetExceeded, match=r"of max_pu 0\.17 are spent or promised; nothing was sent for it"):
         cube.compute()
-    assert service.stats()["calls"][PROCESS] >= 2
-    assert service.stats()["pu_charged"] <= WHOLE_PU / 2
+    assert service.stats()["calls"][PROCESS] == 2
+    assert service.stats()["pu_charged"] <= 0.17
 
 
 @pytest.mark.usefixtures("on_cluster")
