@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from shapely import box
 
 from shdask.assemble.spool import Spool
 from shdask.assemble.store import create_or_open
@@ -16,6 +17,8 @@ from shdask.errors import BuildError, StoreError, StoreUnavailable, TransportErr
 from shdask.fetch.client import Fetched, Spent
 from shdask.fetch.process import run_here, tile_bodies
 from shdask.model import TileState
+from shdask.plan.area import make_area
+from shdask.plan.grown_area import Reopened
 from shdask.request.digest import request_digest
 from shdask.run_tiles import TileOutcome, TileWork, run_tile, run_tiles
 from tests.unit.assemble.conftest import small_plan
@@ -357,3 +360,18 @@ def test_a_day_without_data_is_empty(dated, shop):
     shop.process = sell_with_a_gap
     states = [outcome.event.state for outcome in run_tiles(dated, CELL)]
     assert states == [TileState.WRITTEN, TileState.EMPTY, TileState.WRITTEN]
+
+
+def test_dates_that_lack_other_pixels_are_bought_apart(shop, tmp_path) -> None:
+    """Each with the request for what it lacks, and a share of its price; what does not stand is not made up."""
+    plan = small_plan(cadence="day")
+    plan = along_days(plan, everywhere(plan, 3), (0, 0, 0))
+    west = make_area(box(500000, 4999300, 500160, 5000000), plan.grid)
+    plan = replace(plan, reopened=Reopened(parts=(west, plan.area), levels={0: 1, 9: 1}))
+    cube = create_or_open(plan, tmp_path / "cube")
+    work = TileWork(plan=plan, cube=cube, client=shop, run_cpu=run_here, spool=Spool(folder=tmp_path / "spool"))
+    outcomes = run_tiles(work, [0, 9, 18])
+    assert shop.days == [["2024-06-03", "2024-06-08"], []]
+    assert [outcome.event.pu_spent for outcome in outcomes] == [0.5, 0.5, 1.0]
+    columns = cube.arrays["data_mask"][:, 0, :32].tolist()
+    assert columns == [[0] * 16 + [1] * 16, [0] * 16 + [1] * 16, [1] * 32]

@@ -16,6 +16,7 @@ from shdask.assemble.rows import (
     forgotten_line,
     given_out_line,
     read_rows,
+    reopened_line,
     settled_line,
 )
 from shdask.model import TileEvent, TileState
@@ -115,3 +116,25 @@ def test_rows_are_the_same_however_their_bytes_are_cut(events: list[TileEvent], 
 def last_states(events: Sequence[TileEvent]) -> dict[int, int]:
     last = {event.tile: int(event.state) for event in events}
     return {tile: last.get(tile, 0) for tile in range(max(last, default=-1) + 1)}
+
+
+def test_a_reopened_tile_is_untried_and_keeps_its_checksum():
+    """What stands is what stood; also of the last tile that has a row."""
+    summary = fold(written(0), written(1, checksum=9), reopened_line([1], 2))
+    assert (summary.states.tolist(), summary.checksums.tolist(), summary.reopened) == ([1, 0], [7, 9], {1: 2})
+
+
+def test_a_row_that_says_written_or_empty_closes_a_tile():
+    """One that says failed does not."""
+    ends = [event_line(TileEvent(tile=tile, state=TileState(tile))) for tile in (1, 2, 3)]
+    assert fold(reopened_line([1, 2, 3], 1), *ends).reopened == {3: 1}
+
+
+def test_a_tile_reopened_twice_has_what_it_had_first():
+    """It was never closed between."""
+    assert fold(reopened_line([4], 1), reopened_line([4, 5], 2)).reopened == {4: 1, 5: 2}
+
+
+def test_nothing_stands_of_a_reopened_tile_that_is_forgotten():
+    """It is bought as a whole, and a tile that was not reopened stays so."""
+    assert fold(written(0), reopened_line([0], 1), forgotten_line([0, 1])).reopened == {0: 0}

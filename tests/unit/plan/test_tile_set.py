@@ -196,3 +196,14 @@ def test_steps_of_a_bundle_come_together_though_others_lie_between() -> None:
     ordered = tiles.in_order(tiles.indices())
     assert list(tiles.bundle(ordered)) == [[0, 4], [1], [2], [3]]
     assert tiles.bundle_count() == 4
+
+
+@given(cases(), st.data())
+def test_tiles_found_too_cloudy_are_told_apart(case: Case, data: st.DataObject) -> None:
+    """They are no tiles; with them and what no step reaches the area's cells are complete."""
+    cloudy = data.draw(arrays(np.bool_, case.table.shape))
+    tiles = replace(case.tiles, cloudy=cloudy)
+    np.testing.assert_array_equal(tiles.indices(), np.flatnonzero(case.table & case.cells & ~cloudy))
+    np.testing.assert_array_equal(tiles.too_cloudy(), np.flatnonzero(case.table & case.cells & cloudy))
+    np.testing.assert_array_equal(tiles.unreached(), case.tiles.unreached())
+    assert tiles.count == tiles.indices().size == sum(tiles.counts_by_size())
