@@ -222,8 +222,8 @@ def test_an_area_that_is_too_dear_leaves_no_trace(service, grown) -> None:
     """The cube is still the one it was, and complete."""
     with pytest.raises(BudgetExceeded, match="4 tiles are left"):
         build(L_SHAPE, grown, max_pu=0.1)
-    assert service.requests() == []
-    assert build(FIRST, grown).complete
+    report = build(FIRST, grown)
+    assert (report.complete, report.tiles, service.requests()) == (True, 3, [])
 
 
 def test_status_tells_what_a_growth_has_left(service, grown) -> None:
