@@ -26,7 +26,7 @@ from shdask.assemble.place import Place, open_place
 from shdask.assemble.rows import LedgerSummary
 from shdask.assemble.template import DATA_MASK, create_template, make_layout, write_tile_states
 from shdask.assemble.write import check_tile_data, is_all_fill, make_stored_values
-from shdask.errors import WrongStore
+from shdask.errors import StoreError, WrongStore
 from shdask.model import Band, Tile, TileData, TileState, Window
 from shdask.plan.group import GroupPlan
 
@@ -68,6 +68,12 @@ def _holds_whole_cube(place: Place) -> bool:
     attributes = read_root_attributes(place)
     if "shdask_version" not in attributes:
         raise WrongStore(f"{place.name} is a Zarr store that shdask did not make; choose a new path for the cube")
+    groups = attributes.get("groups", [""])
+    if "" not in groups:
+        raise WrongStore(
+            f"{place.name} holds another cube: the groups {', '.join(groups)} there, and a single one in this plan. "
+            f"Choose a new path, or plan the cube that is there"
+        )
     return "identity" in attributes
 
 
@@ -157,6 +163,12 @@ class ArrayHandles:
         return ArrayHandles, (self._place,)
 
 
+class BrokenTile(StoreError):
+    """What stands of a tile cannot be read, so that it cannot be made wider; others can."""
+
+    stops_build = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTile:
     """What stands in the cube of a tile that was handed to it."""
@@ -210,7 +222,7 @@ class CubeStore:
             for band, values in zip(self.plan.layer.bands, data.values, strict=True):
                 stored = make_stored_values(band, values, data.data_mask)
                 if standing is not None:
-                    stored = np.where(standing, np.asarray(self.arrays[band.name][tile_index(tile)]), stored)
+                    stored = np.where(standing, self._read_standing(tile, band.name), stored)
                 keys += self._write_band(tile, band, stored)
                 checksum = add_to_checksum(checksum, stored)
             mask = valid.astype(np.uint8)
@@ -222,15 +234,28 @@ class CubeStore:
         kept = self.plan.reopened.standing(tile.index, tile.extent)
         if kept is None or not kept.any():
             return None
-        stored: NDArray[np.bool_] = np.asarray(self.arrays[DATA_MASK][tile_index(tile)]) != 0
+        stored: NDArray[np.bool_] = self._read_standing(tile, DATA_MASK) != 0
         return stored & kept
+
+    def _read_standing(self, tile: Tile, array: str) -> NDArray[Any]:
+        """(y, x) of an array. Raises StoreError; BrokenTile where what stands cannot be decoded."""
+        try:
+            with self.place.errors():
+                return np.asarray(self.arrays[array][tile_index(tile)])
+        except StoreError:
+            raise
+        except Exception as error:  # whatever a codec says of bytes that it cannot decode
+            raise BrokenTile(
+                f"tile {tile.index} cannot grow: what stands of {array} there is broken "
+                f"({type(error).__name__}: {error}); run shdask verify {self.place.name} --repair"
+            ) from error
 
     def _write_band(self, tile: Tile, band: Band, stored: NDArray[np.generic]) -> list[str]:
         """Store a band; returns the keys of the objects it has now."""
         if is_all_fill(band, stored):
             self._remove_leftovers(tile, band.name)
             return []
-        self.arrays[band.name][tile_index(tile)] = stored
+        self._put(tile, band.name, tile.extent, stored)
         return self._keys(tile, band.name)
 
     def _write_mask(self, tile: Tile, mask: NDArray[np.uint8], keys: list[str]) -> None:
@@ -238,10 +263,24 @@ class CubeStore:
         mark = object_key(DATA_MASK, self.layout.mark(tile))
         *steps, last = self.layout.steps(tile)
         for step in steps:
-            self.arrays[DATA_MASK][tile_index(tile, step)] = mask[step.within(tile.extent).slices]
+            self._put(tile, DATA_MASK, step, mask[step.within(tile.extent).slices])
         self.place.settle([*keys, *(key for key in self._keys(tile, DATA_MASK) if key != mark)])
-        self.arrays[DATA_MASK][tile_index(tile, last)] = mask[last.within(tile.extent).slices]
+        self._put(tile, DATA_MASK, last, mask[last.within(tile.extent).slices])
         self.place.settle([mark])
+
+    def _put(self, tile: Tile, array: str, window: Window, values: NDArray[np.generic]) -> None:
+        """Store (y, x) of ``window``, whatever stands there: zarr decodes a shard before it writes all of it."""
+        where = tile_index(tile, window)
+        try:
+            with self.place.errors():
+                self.arrays[array][where] = values
+        except StoreError:
+            raise
+        except Exception:
+            if self.plan.reopened.levels.get(tile.index):  # some of it is kept
+                raise
+            self._remove_leftovers(tile, array)
+            self.arrays[array][where] = values
 
     def _keys(self, tile: Tile, array: str) -> list[str]:
         return [object_key(array, position) for position in self.layout.objects(tile)]

@@ -203,17 +203,25 @@ def _read_checksum(place: Place, arrays: Sequence[zarr.Array[Any]], tiles: CubeT
 
 
 def forget(store: str | os.PathLike[str] | Place, tiles: Sequence[int]) -> None:
-    """Take away the commit marks of ``tiles``, by index, so that the next build fetches them, and only them, again.
+    """Take away ``tiles``, by index, so that the next build fetches them, and only them, again; commit marks go first.
 
     Raises StoreError where there is no cube of ours, or while another process builds it; IndexError for no tile.
     """
     place = open_place(store)
-    found = CubeTiles.of(place, read_cube_attributes(place))
+    attributes = read_cube_attributes(place)
+    found = CubeTiles.of(place, attributes)
     marks = [object_key(DATA_MASK, found.layout.mark(found.tile(tile))) for tile in tiles]
+    # zarr reads what stands where a tile ends at the array's edge, and what stands may be no shard any more
+    others = [
+        object_key(name, position)
+        for name in (*attributes["bands"], DATA_MASK)
+        for tile in tiles
+        for position in found.layout.objects(found.tile(tile))
+    ]
     with Ledger.open(place) as ledger:
         ledger.forget(tiles)
-        for mark in marks:
-            place.remove(mark)
+        for key in (*marks, *others):
+            place.remove(key)
         if marks:
             with place.errors():
                 root = zarr.open_group(place.zarr_store(), mode="r+")
