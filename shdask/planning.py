@@ -54,7 +54,11 @@ def make_plan(spec: Plannable) -> CubePlan:
     )
     groups = make_groups(spec, area=area, like=like, deployment=deployment)
     for group in groups.values():
-        _check_scripts(group.layer)
+        try:
+            _check_scripts(group.layer)
+        except PlanError as error:
+            place = f"layers.{group.layer.name}."
+            raise PlanError("\n".join(place + line for line in str(error).splitlines())) from error
     placed = _place_in_time(make_cube_plan(groups, max_pu=spec.service.max_pu))
     return make_cube_plan(add_scouts(placed.groups, spec), max_pu=placed.max_pu, notes=placed.notes)
 

@@ -55,8 +55,6 @@ class Encode(Table):
             )
         if is_float and (self.scale is not None or self.offset):
             raise ValueError("float32 is sent as it is; leave out scale and offset, or take an integer dtype")
-        if is_float and not self.db:
-            raise ValueError("float32 without db is no encoding; leave encode out")
         return self
 
     def check(self, band: BandInfo, unit: str) -> None:
@@ -66,6 +64,8 @@ class Encode(Table):
                 f"{band.name} holds class codes, which are sent as they are; name the bands to encode instead, as in "
                 f"encode.VV = {{...}}"
             )
+        if self.dtype == "float32" and not self.db and band.dtype == "float32" and band.encoding is None:
+            raise ValueError("float32 without db is no encoding; leave encode out")
         if self.db and not band.is_power:
             raise ValueError(
                 f"decibels are made of backscatter, and {band.name} is none ({unit}); leave out db, or name the bands "

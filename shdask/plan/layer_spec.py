@@ -112,7 +112,7 @@ class Layer(SourceTable):
         has_script = info.data.get("evalscript") is not None
         if has_script and bands:
             raise ValueError("bands and evalscript exclude each other; what a script returns is named in its outputs")
-        if not has_script and not bands and not isinstance(bands, str):
+        if not has_script and not bands:
             raise ValueError(f"is {'missing' if bands is None else 'empty'}; write bands = {EXAMPLES['bands']}")
         return bands or ()
 

@@ -77,7 +77,7 @@ def read_declared(script: str, *, deadline_s: float = DEADLINE_S, max_nbytes: in
     than ``max_nbytes`` of memory (watched on Linux only), or returns what the documentation does not know.
     """
     if not _VERSION.match(script):
-        raise PlanError("the evalscript's first line must be //VERSION=3; older versions are not understood")
+        raise PlanError("evalscript: the first line must be //VERSION=3; older versions are not understood")
     if importlib.util.find_spec("py_mini_racer") is None:
         return None
     told = _run(script, deadline_s, max_nbytes)

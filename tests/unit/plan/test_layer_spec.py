@@ -59,6 +59,7 @@ GOOD: list[dict[str, Any]] = [
     {**DEM, "encode": {"dtype": "int16", "scale": 0.5}},
     {**LANDSAT, "units": "REFLECTANCE"},
     {**OWN, "cadence": "day", "encode": {"dtype": "uint8", "scale": 40}},
+    {**OWN, "encode": {"dtype": "float32"}},
     {**SCRIPT, "mosaicking": "ORBIT", "cadence": "P10D"},
     {**SCRIPT, "clear": {"min": 1}, "cadence": "day"},
     FUSION,
@@ -132,6 +133,7 @@ def test_a_layer_written_out_is_read_back(fields: dict[str, Any]) -> None:
         # bands and units
         (without(S2, "bands"), 'bands: is missing; write bands = ["B02", "B03"]'),
         ({**S2, "bands": []}, 'bands: is empty; write bands = ["B02", "B03"]'),
+        ({**S2, "bands": ""}, 'bands: is empty; write bands = ["B02", "B03"]'),
         ({**S2, "bands": ["scene_ids"]}, "bands: 'scene_ids' is a name the cube itself uses; leave it out"),
         ({**OWN, "bands": ["a b"]}, "bands: 'a b' cannot be a band's name; use letters, digits and underscores"),
         ({**S2, "bands": ["SCL"], "units": "REFLECTANCE"}, "units: none of these bands can be had as REFLECTANCE; use"),
