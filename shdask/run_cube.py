@@ -160,8 +160,12 @@ class _Whole:
         only: Mapping[str, Sequence[int]] | None,
         update: bool,
         max_pu: float | None,
+        spent: float = 0.0,
     ) -> _Whole:
-        """Create or open every group. Raises BudgetExceeded where what is left of all does not fit the cap."""
+        """Create or open every group.
+
+        Raises BudgetExceeded where what is left of all does not fit what the cap leaves once ``spent`` is taken off.
+        """
         left: dict[str, tuple[int, float]] = {}
         for path, group in plan.groups.items():
             cube, areas = widen_area(create_or_open(group, child(root, path)), grow=only is None)
@@ -169,19 +173,22 @@ class _Whole:
             cube, _ = find_reopened(cube, areas, read_ledger(cube.place))
             cube = choose_clear(cube)
             left[path] = cube.plan.tile_count, _pu_left(cube, None if only is None else only.get(path, ()))
-        _check_budget({path: pu for path, (_, pu) in left.items()}, max_pu)
+        _check_budget({path: pu for path, (_, pu) in left.items()}, max_pu, spent)
         return cls(left=left, max_pu=max_pu)
 
     def look_again(
         self, plan: CubePlan, root: Place, *, only: Mapping[str, Sequence[int]] | None, update: bool
     ) -> _Whole:
         """The same once it is known how clear tiles are. Raises BudgetExceeded as `look` does."""
-        now = _Whole.look(plan, root, only=only, update=update, max_pu=self.left_of_cap())
-        return replace(now, max_pu=self.max_pu, reports=self.reports, is_judged=True)
+        now = _Whole.look(plan, root, only=only, update=update, max_pu=self.max_pu, spent=self._spent())
+        return replace(now, reports=self.reports, is_judged=True)
 
     def left_of_cap(self) -> float | None:
         """What the next group may spend."""
-        return None if self.max_pu is None else self.max_pu - sum(one.pu_spent for one in self.reports.values())
+        return None if self.max_pu is None else self.max_pu - self._spent()
+
+    def _spent(self) -> float:
+        return math.fsum(one.pu_spent for one in self.reports.values())
 
     def progress_of(
         self, path: str, on_progress: Callable[[Progress], None] | None
@@ -213,14 +220,15 @@ def _pu_left(cube: CubeStore, only: Sequence[int] | None) -> float:
     return math.fsum(plan.tile_pu(int(tile)) for tile in left)
 
 
-def _check_budget(left: Mapping[str, float], max_pu: float | None) -> None:
-    """Before anything is sent for the first group, what is left of all must fit."""
+def _check_budget(left: Mapping[str, float], max_pu: float | None, spent: float) -> None:
+    """Before anything is sent for the first group, and again once looks are judged, what is left of all must fit."""
     pu = math.fsum(left.values())
-    if max_pu is None or pu <= max_pu:
+    if max_pu is None or pu <= max_pu - spent:
         return
-    shown = ", ".join(f"{path} {price:.2f}" for path, price in left.items())
+    shown = ", ".join(f"{path or '/'} {price:.2f}" for path, price in left.items())
+    sent = f", of which the look took {spent:.2f}; nothing more was sent" if spent else "; nothing was sent"
     raise BudgetExceeded(
-        f"{pu:.2f} PU are left to buy ({shown}), and max_pu is {max_pu:g}; nothing was sent. "
+        f"{pu:.2f} PU are left to buy ({shown}), and max_pu is {max_pu:g}{sent}. "
         f"Raise max_pu, or make the area smaller or the resolution coarser"
     )
 

@@ -218,6 +218,15 @@ def test_a_tile_that_fails_to_grow_is_tried_again(service, grown) -> None:
     assert (report.complete, report.requests, len(bounds_asked(service))) == (True, 1, 1)
 
 
+def test_a_broken_tile_fails_to_grow_alone(service, grown) -> None:
+    """It says what to do, and the others grow."""
+    shard = grown / "B02" / "c" / "2" / "0"
+    shard.write_bytes(shard.read_bytes()[:50])
+    report = build(L_SHAPE, grown)
+    assert (list(report.failures), report.failed, report.written) == ([6], 1, 3)
+    assert "verify" in report.failures[6]
+
+
 def test_an_area_that_is_too_dear_leaves_no_trace(service, grown) -> None:
     """The cube is still the one it was, and complete."""
     with pytest.raises(BudgetExceeded, match="4 tiles are left"):

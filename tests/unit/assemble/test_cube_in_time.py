@@ -159,6 +159,17 @@ def test_only_the_forgotten_date_is_fetched_again(cube, pixels):
     assert array(cube, "tile_state")[2, 1, 0] == TileState.UNTRIED
 
 
+def test_what_a_failing_disk_left_is_written_over(make_small_plan, pixels, tmp_path):
+    """A tile without its mark is stored anew, though its shard can be read no more."""
+    cube = create_or_open(along_days(make_small_plan(sharded=True), REACHED), tmp_path / "cube")
+    whole(cube, pixels)
+    before = array(cube, "B04")[...]
+    cube.place.remove("data_mask/c/2/1/0")
+    cube.place.write("B04/c/2/1/0", b"shard" * 9)
+    write(cube, pixels, 21)
+    np.testing.assert_array_equal(array(cube, "B04")[...], before)
+
+
 @pytest.mark.parametrize("index", [2, 9, 11, 26, 27])
 def test_what_is_no_tile_cannot_be_forgotten(cube, index):
     """Outside the area, not reached, or beyond the last date."""
