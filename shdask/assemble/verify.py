@@ -218,15 +218,21 @@ def forget(store: str | os.PathLike[str] | Place, tiles: Sequence[int]) -> None:
         for tile in tiles
         for position in found.layout.objects(found.tile(tile))
     ]
+    if not marks:
+        return
     with Ledger.open(place) as ledger:
-        ledger.forget(tiles)
-        for key in (*marks, *others):
+        with place.errors():
+            root = zarr.open_group(place.zarr_store(), mode="r+")
+            root.update_attributes({"complete": False})
+        # cut short, it must not leave a mark of which no checksum tells, nor let what is gone be kept as it grows
+        ledger.forget([tile for tile in tiles if tile in ledger.past.reopened])
+        for key in marks:
             place.remove(key)
-        if marks:
-            with place.errors():
-                root = zarr.open_group(place.zarr_store(), mode="r+")
-                root.update_attributes({"complete": False})
-                states = zarr.open_array(place.zarr_store(), path=TILE_STATE, mode="r+")
-                cells = np.asarray(states[...])
-                cells.flat[list(tiles)] = TileState.UNTRIED
-                states[...] = cells
+        ledger.forget(tiles)
+        for key in others:
+            place.remove(key)
+        with place.errors():
+            states = zarr.open_array(place.zarr_store(), path=TILE_STATE, mode="r+")
+            cells = np.asarray(states[...])
+            cells.flat[list(tiles)] = TileState.UNTRIED
+            states[...] = cells

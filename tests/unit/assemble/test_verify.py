@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from zarr.storage import _local
 
+from shdask.assemble.disk import DiskPlace
 from shdask.assemble.ledger import Ledger, read_ledger
 from shdask.assemble.status import read_status
 from shdask.assemble.store import CubeStore, create_or_open, known_states, read_root_attributes
@@ -114,6 +116,17 @@ def test_a_forgotten_tile_that_is_bought_again_is_sound(cube, pixels):
     with Ledger.open(cube.place) as ledger:
         ledger.append([record(cube, 0, pixels.of(cube.plan.tile(0)))])
     assert verify_cube(cube.place).whole
+
+
+@pytest.mark.parametrize("cut", [(DiskPlace, "remove"), (Ledger, "forget")])
+def test_a_forgetting_cut_short_does_not_hide_what_is_broken(cube, monkeypatch, cut):
+    """Killed before marks are removed, or before their rows are forgotten, it leaves the tile to be found again."""
+    flip(cube, "B04/c/0/0")
+    found = verify_cube(cube.place)
+    monkeypatch.setattr(*cut, Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        forget(cube.place, list(found.broken))
+    assert (verify_cube(cube.place).whole, read_root_attributes(cube.place)["complete"]) == (False, False)
 
 
 @pytest.mark.parametrize("index", [-1, 2, 9])
