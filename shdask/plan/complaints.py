@@ -25,8 +25,10 @@ EVERY = "*"
 SECRETS = frozenset({"client_id", "client_secret", "sh_client_id", "sh_client_secret"})
 EXAMPLES = {
     "bands": '["B02", "B03"]',
+    "clear": "{min = 0.2}",
     "collection": '"sentinel-2-l2a"',
     "crs": '"EPSG:32633"',
+    "encode": '{dtype = "int16", scale = 0.01}',
     "extent": "[left, bottom, right, top]",
     "origin": "[0, 0]",
     "time": '["2024-06-01", "2024-06-30"], the first and the last day',
@@ -34,6 +36,8 @@ EXAMPLES = {
 """What values look like whose form is not plain from their key."""
 PLAIN = {
     "date_from_datetime_inexact": "must be a whole day",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
     "too_long": "has too many values",
     "tuple_type": "must be a list",
 }
@@ -81,7 +85,7 @@ def unknown_key(name: str, known: Iterable[str]) -> str:
 def _line(detail: ErrorDetails, model: type[BaseModel], where: str, table: str) -> str:
     place, holder = _place(detail["loc"], model)
     text = _text(detail, holder, model)
-    if detail["type"] in {"dict_type", "model_type"} and place[0] == "layers":
+    if detail["type"] in {"dict_type", "model_type"} and place[0] == "layers" and len(place) <= 2:  # noqa: PLR2004  # a name
         place, text = ["layers"], 'must hold layers by name: [layers.s2] in a job file, {"s2": Layer(...)} in Python'
     if table and (not place or (holder is model and not _is_table(model, place[0]))):
         place = [table, *place]

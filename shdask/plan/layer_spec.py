@@ -280,6 +280,8 @@ class Layer(SourceTable):
             raise PlanError(f"evalscript: {path} cannot be read ({error.strerror}); check the path") from error
         except UnicodeDecodeError as error:
             raise PlanError(f"evalscript: {path} is not UTF-8; save it as UTF-8") from error
+        except ValueError as error:
+            raise PlanError(f"evalscript: {self.evalscript!r} is no path ({error}); check it") from error
         if not is_script(text):
             raise PlanError(f"evalscript: {path} does not begin with //VERSION=3, as a script of the service does")
         return self.model_copy(update={"evalscript": text})

@@ -87,13 +87,15 @@ def open_cube_tree(
 ) -> xr.DataTree:
     """All groups of ``cube``, each as `open_cube` gives it, at their paths in one DataTree; ``max_pu`` is shared.
 
-    ``time`` applies to the groups that have a time axis. Raises and warns as `open_cube` does.
+    ``time`` applies to the groups that have a time axis. The coarse look of a cube's only layer is left out, for a
+    DataTree has one grid from its root down: `open_cube` takes its path as ``layer``. Raises and warns as `open_cube`.
     """
     import rioxarray  # noqa: F401  # brings ds.rio
     import xarray as xr
 
     found = _find_cube(cube, max_pu=max_pu, store=store)
-    times = {path: time if found.has_time(path) else None for path in found.paths()}
+    paths = ("",) if "" in found.paths() else found.paths()
+    times = {path: time if found.has_time(path) else None for path in paths}
     groups = {path: found.open(path, masked=masked, bbox=None, time=times[path]) for path in times}
     return xr.DataTree.from_dict({f"/{path}": group for path, group in groups.items()})
 

@@ -69,6 +69,14 @@ def cubes(one_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactor
     return folder / "clear", folder / "all"
 
 
+def test_a_layer_that_was_looked_at_opens_as_a_tree(cubes) -> None:
+    """Without its look, whose grid is another; that one is opened by its path."""
+    tree = shdask.open_cube_tree(cubes[0])
+    assert tree.groups == ("/",)
+    assert tree.sizes == shdask.open_cube(cubes[0]).sizes
+    assert list(shdask.open_cube(cubes[0], layer="scout/s2").data_vars) == ["SCL", "data_mask"]
+
+
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)])
 def test_shares_are_those_of_all_pixels(cubes, row, column) -> None:
     """As near as every hundredth pixel can tell."""

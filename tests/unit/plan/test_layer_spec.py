@@ -276,6 +276,12 @@ def test_a_script_that_cannot_be_read_is_named(
         spec.with_scripts()
 
 
+def test_a_script_whose_path_is_none_is_refused() -> None:
+    """As any other that cannot be read."""
+    with pytest.raises(PlanError, match=r"^evalscript: 'a\\x00b' is no path"):
+        Layer(**{**SCRIPT, "evalscript": "a\0b"}).with_script(None)
+
+
 def test_a_job_with_scripts_keeps_the_rest(tmp_path: Path, job: dict[str, Any]) -> None:
     """Other layers, and everything else."""
     (tmp_path / "ndvi.js").write_text("//VERSION=3\n")

@@ -168,6 +168,8 @@ def test_an_area_may_be_left_to_the_raster(tmp_path: Path) -> None:
         ("[cube]", "store = 1\n[cube]", "job.toml: this is not TOML"),
         ('["B02", "SCL"]', '"B02"', """layers.s2.bands: must be a list (given: 'B02'); write bands = ["B02", "B03"]"""),
         ('["B02", "SCL"]', "[]", "job.toml: layers.s2.bands: is empty; write bands = "),
+        ("bands =", "clear = 0.2\nbands =", "layers.s2.clear: must be a table (given: 0.2); write clear = {min = 0.2}"),
+        ("bands =", "encode = 16\nbands =", "job.toml: layers.s2.encode: must be a table (given: 16); write encode ="),
         ('["B02", "SCL"]', '["B02", "dataMask"]', "layers.s2.bands: 'dataMask' is a name the cube itself uses"),
         ('["2024-06-01", "2024-06-30"]', '"2024-06"', "cube.time: must be a list (given: '2024-06'); write time = ["),
         ('["2024-06-01", "2024-06-30"]', "[2024-06-01]", "job.toml: cube.time[1]: is missing; write time = ["),
