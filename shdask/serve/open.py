@@ -125,8 +125,8 @@ def _find_cube(
 def _pick_group(cube: StoredCube | PlannedCube, layer: str | None, zone: str | int | None) -> str:
     """The path of the one group that fits. Raises WrongStore that names those there are."""
     paths = cube.paths()
-    if layer in paths:
-        return str(layer)
+    if layer in paths and zone in {None, _zone(layer)} | _number(layer):
+        return layer
     fitting = [path for path in paths if not path.startswith(SCOUT) and zone in {None, _zone(path)} | _number(path)]
     if not fitting:
         there = ", ".join(sorted({found for path in paths if (found := _zone(path)) is not None})) or "none"

@@ -23,6 +23,7 @@ from shdask.assemble.export import ledger_table
 from shdask.assemble.ledger import Ledger
 from shdask.assemble.tree_status import read_whole_status
 from shdask.emulator.launch import EmulatorProcess
+from shdask.errors import WrongStore
 from shdask.fetch.process import window_body
 from shdask.model import TileEvent, TileState
 from shdask.plan.group import GroupPlan
@@ -97,6 +98,12 @@ def test_a_plan_shows_each_group_and_the_sum(run, job) -> None:
     assert "s2 grid" in words
     assert "(day), 2024-06-0" in words
     assert words.index("dem grid") < words.index("in all tiles")
+
+
+def test_a_layer_is_in_no_zone_where_there_are_none(job) -> None:
+    """One that is asked for is not passed over."""
+    with pytest.raises(WrongStore, match="the plan has no zone 32632; its zones are none"):
+        shdask.open_cube(job, layer="dem", zone=32632)
 
 
 def test_a_plan_of_one_layer_tells_no_groups(run, write_job) -> None:
