@@ -17,7 +17,6 @@ import shdask
 from shdask.cluster.local import open_local_client
 from shdask.emulator.launch import EmulatorProcess, start_emulator
 from shdask.plan.cube import CubePlan, make_cube_plan
-from shdask.plan.group import place_in_time
 
 RATE = 600
 PU_RATE = 1000

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from shdask.plan.layer_spec import Layer
     from shdask.plan.source_spec import SourceTable
 
-DAYS_PER_SAMPLE = 5
-"""How often Sentinel-2 passes: an estimate for scripts that read every scene of a time."""
+DAYS_PER_SAMPLE = 2.5
+"""How often Sentinel-2 passes where its orbits overlap: an estimate for scripts that read every scene of a time."""
 UNITS: Mapping[str, str] = MappingProxyType(
     {
         "REFLECTANCE": "1",

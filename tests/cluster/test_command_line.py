@@ -184,7 +184,9 @@ def test_interrupted_build_drains_and_goes_on(slow_earth, undisturbed, tmp_path,
     assert (code, second) == (130, 0), err + text
     assert "the same command continues" in err
     assert 0 < report["skipped"] < report["tiles"]
-    assert slow_earth.stats()["pu_charged"] == pytest.approx(shdask.make_plan(tmp_path / "job.toml").only.cost.pu, rel=1e-6)
+    assert slow_earth.stats()["pu_charged"] == pytest.approx(
+        shdask.make_plan(tmp_path / "job.toml").only.cost.pu, rel=1e-6
+    )
     xr.testing.assert_equal(shdask.open_cube(tmp_path / "cube").load(), undisturbed)
 
 
