@@ -9,6 +9,14 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+_OLD_PHRASES = {413: "Request Entity Too Large", 422: "Unprocessable Entity"}
+"""As the service has them; Python 3.13 took on newer ones."""
+
+
+def phrase_of(status: int) -> str:
+    """The reason phrase of an HTTP status, the same with every Python. Pure."""
+    return _OLD_PHRASES.get(status) or HTTPStatus(status).phrase
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
@@ -32,7 +40,7 @@ class Refusal(Exception):
         """The answer's JSON: ``error`` with status, reason, message, code and, where known, places. Pure."""
         error: dict[str, Any] = {
             "status": self.status,
-            "reason": HTTPStatus(self.status).phrase,
+            "reason": phrase_of(self.status),
             "message": self.message,
             "code": self.code,
         }

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shdask.emulator.faults.rules import RetryAfter, Strike
-from shdask.emulator.refusal import Refusal, bad_payload, too_many_requests, used_up
+from shdask.emulator.refusal import Refusal, bad_payload, phrase_of, too_many_requests, used_up
 
 CHANGED = 64
 """One byte in so many is changed in a garbled body."""
@@ -53,7 +53,7 @@ def make_answer(strike: Strike, posix_s: float) -> Answer | None:
     if refusal is None:
         return None
     if fault.page == "html":
-        return _page(refusal.status, f"{refusal.status} {HTTPStatus(refusal.status).phrase}")
+        return _page(refusal.status, f"{refusal.status} {phrase_of(refusal.status)}")
     retry_after = _retry_after(strike, posix_s) if fault.kind == "429" else None
     headers = () if retry_after is None else ((b"retry-after", retry_after.encode()),)
     return _json(refusal.status, _error_body(strike, refusal), headers)
