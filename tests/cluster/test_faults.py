@@ -90,7 +90,7 @@ def test_every_fault_is_outlived_to_the_pixel(build, service, undisturbed, tmp_p
     report = build({"kind": kind, "every": 3, "times": 4, **WITH.get(kind, {})})
     charged = service.stats()["pu_charged"]
     assert (report.complete, report.failed) == (True, 0)
-    xr.testing.assert_equal(shdask.open_cube(tmp_path / "cube").load(), undisturbed)
+    xr.testing.assert_equal(shdask.open_cube(tmp_path / "cube").load(scheduler="threads"), undisturbed)
     assert report.requests >= report.tiles
     assert report.pu_spent <= charged + 1e-6 or kind in CHARGED
     assert charged <= report.pu_spent + report.pu_unknown + 1e-6
@@ -120,7 +120,7 @@ def test_eight_faults_at_once_change_no_pixel(build, service, undisturbed, tmp_p
     report = build(*({"kind": kind, "probability": 0.1} for kind in kinds))
     again = build()
     assert (again.complete, report.written + again.written) == (True, report.tiles)
-    xr.testing.assert_equal(shdask.open_cube(tmp_path / "cube").load(), undisturbed)
+    xr.testing.assert_equal(shdask.open_cube(tmp_path / "cube").load(scheduler="threads"), undisturbed)
 
 
 def test_used_up_month_parks_the_build(build, service, undisturbed, tmp_path) -> None:
@@ -130,7 +130,7 @@ def test_used_up_month_parks_the_build(build, service, undisturbed, tmp_path) ->
     assert (caught.value.exit_code, caught.value.resume_at[-13:]) == (4, "-01T00:00:00Z")
     report = build()
     assert (report.complete, report.skipped > 0) == (True, True)
-    xr.testing.assert_equal(shdask.open_cube(tmp_path / "cube").load(), undisturbed)
+    xr.testing.assert_equal(shdask.open_cube(tmp_path / "cube").load(scheduler="threads"), undisturbed)
 
 
 def test_bad_request_fails_the_build_on_its_first_answer(build, service) -> None:
@@ -155,7 +155,7 @@ def test_dead_service_stops_the_build_and_not_each_tile(build, service, undistur
     assert sent(service) <= 4 + 2 * 32 + 10
     report = build(patience=patience)
     assert (report.complete, report.failed) == (True, 0)
-    xr.testing.assert_equal(shdask.open_cube(tmp_path / "cube").load(), undisturbed)
+    xr.testing.assert_equal(shdask.open_cube(tmp_path / "cube").load(scheduler="threads"), undisturbed)
 
 
 def test_token_server_in_trouble_is_waited_for(build, service, undisturbed, tmp_path) -> None:
