@@ -1,6 +1,6 @@
-"""The whole story of a build: one tile from request to shard, and one plan from first tile to finished cube.
+"""The whole story of a build: one plan from its first tile to the finished cube.
 
-Refuses to know where tiles run (an Executor does), how HTTP is spoken, or how Zarr is laid out.
+Refuses to know where tiles run (an Executor does), what becomes of one of them, or how Zarr is laid out.
 """
 
 from __future__ import annotations

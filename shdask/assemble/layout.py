@@ -50,9 +50,9 @@ class Layout:
         """(rows, columns) of objects of one array at one step."""
         return -(-self.shape[0] // self.object_px), -(-self.shape[1] // self.object_px)
 
-    def objects(self, tile: Tile) -> list[Position]:
-        """Every object of one array that the tile owns. Pure."""
-        side, extent = self.object_px, tile.extent
+    def objects(self, tile: Tile, window: Window | None = None) -> list[Position]:
+        """Every object of one array that the tile owns, or those of it that a ``window`` touches. Pure."""
+        side, extent = self.object_px, window or tile.extent
         rows = range(extent.y0 // side, -(-extent.y1 // side))
         columns = range(extent.x0 // side, -(-extent.x1 // side))
         return [_at(tile.step, row, column) for row in rows for column in columns]

@@ -279,7 +279,8 @@ class CubeStore:
         except Exception:
             if self.plan.reopened.levels.get(tile.index):  # some of it is kept
                 raise
-            self._remove_leftovers(tile, array)
+            for position in self.layout.objects(tile, window):  # others may hold what an earlier step has written
+                self.place.remove(object_key(array, position))
             self.arrays[array][where] = values
 
     def _keys(self, tile: Tile, array: str) -> list[str]:

@@ -177,10 +177,10 @@ class TileWorker(WorkerPlugin):
                 self._stopped.set()
             elif not flight.sent and self._stopped.is_set():
                 outcomes = [outcome for outcome in outcomes if outcome.event.state is not TileState.FAILED]
-        worker = str(self._worker.address)
-        outcomes = [replace(outcome, event=replace(outcome.event, worker=worker)) for outcome in outcomes]
-        for outcome in outcomes:
-            self._tell(outcome.event)
+            worker = str(self._worker.address)
+            outcomes = [replace(outcome, event=replace(outcome.event, worker=worker)) for outcome in outcomes]
+            for outcome in outcomes:  # before it lands: a worker that ends waits for its flights
+                self._tell(outcome.event)
         return outcomes
 
     def _tell(self, event: TileEvent) -> None:

@@ -91,3 +91,10 @@ def test_mask_steps_hold_every_pixel_once_and_the_mark_alone_and_last(layout: La
     assert steps[-1].y0 == max(mark_row * layout.object_px, tile.extent.y0)
     assert steps[-1].x0 == max(mark_column * layout.object_px, tile.extent.x0)
     assert (steps[-1].y1, steps[-1].x1) == (tile.extent.y1, tile.extent.x1)
+
+
+def test_objects_of_each_step_of_the_mask_are_its_own():
+    """What is in the way of a later step is removed without what an earlier one has written."""
+    tile = tile_at(0, 1)
+    steps = [UNSHARDED.objects(tile, window) for window in UNSHARDED.steps(tile)]
+    assert steps == [[(0, 2), (0, 3)], [(1, 2)], [(1, 3)]]

@@ -233,6 +233,29 @@ def test_part_that_ends_lets_sent_tiles_be_written(part, worker, desk, monkeypat
     assert desk.told == [("asked", 7)]
 
 
+def test_part_that_ends_waits_for_what_is_still_being_told(part, worker, desk, monkeypatch) -> None:
+    """A tile that is written when its worker ends, and of which nobody has heard, would be counted as done before."""
+    telling, go_on = threading.Event(), threading.Event()
+
+    def log_event(_topic: str, row: dict[str, Any]) -> None:
+        telling.set()
+        go_on.wait(10)
+        desk.told.append(("stream", row["tile"]))
+
+    worker.log_event = log_event
+    tile_that(lambda _work, _index: setattr(part._flights.mine, "sent", True), monkeypatch)
+    task = threading.Thread(target=part.run_batch, args=[[7]], daemon=True)
+    task.start()
+    telling.wait(10)
+    ending = threading.Thread(target=end, args=[part, worker], daemon=True)
+    ending.start()
+    ending.join(0.3)
+    assert ending.is_alive()
+    go_on.set()
+    ending.join(10)
+    assert (ending.is_alive(), desk.told) == (False, [("stream", 7)])
+
+
 # Tiles that come with one request
 
 
