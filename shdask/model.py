@@ -127,6 +127,10 @@ class TileEvent:
     """Projected price of the requests whose answer never came: they may have been charged as well."""
     nbytes: int = 0
     """Bytes received."""
+    answers: int = 0
+    """Pictures that came whole and whose time was taken."""
+    answers_s: float = 0.0
+    """From sending their requests until they were there, of all together."""
     seconds: float = 0.0
     """From the first request until the tile was durable."""
     finished: float = 0.0

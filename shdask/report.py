@@ -17,7 +17,8 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C and SIGTERM."""
 SUMS = (
     "tiles", "written", "empty", "failed", "skipped", "requests", "rejected", "pu_spent", "pu_projected", "nbytes",
-    "seconds", "pu_unknown", "unrecorded", "pu_unrecorded",
+    "seconds", "pu_unknown", "unrecorded", "pu_unrecorded", "nbytes_projected", "answers", "answers_s",
+    "seconds_projected",
 )  # fmt: skip  # a list
 """Of a report's figures, those that add up over groups."""
 
@@ -54,6 +55,14 @@ class BuildReport:
     """Tiles that were in flight when an earlier run was killed: what they cost stands in no row."""
     pu_unrecorded: float = 0.0
     """What those may have cost, in processing units: as projected, so rather more than less."""
+    nbytes_projected: int = 0
+    """Of the tiles that came in this run, before compression."""
+    seconds_projected: float = 0.0
+    """What was left to do was to take, at the account's rates."""
+    answers: int = 0
+    """Pictures whose time was taken."""
+    answers_s: float = 0.0
+    """From sending their requests until they were there, of all together."""
     failures: Mapping[Any, str] = field(default_factory=dict, repr=False)
     """Tile index -> the last error's text; in a cube of several groups, the group's path and the index."""
     notes: tuple[str, ...] = ()
@@ -65,6 +74,11 @@ class BuildReport:
     def complete(self) -> bool:
         """Whether every tile of the plan is written or known to be empty."""
         return self.written + self.empty + self.skipped == self.tiles
+
+    @property
+    def latency_s(self) -> float | None:
+        """Mean seconds until a picture was there; None where none was timed."""
+        return self.answers_s / self.answers if self.answers else None
 
     def raise_for_failures(self) -> None:
         """Raise BuildError naming the failed tiles, if there are any."""
@@ -94,7 +108,8 @@ class BuildReport:
             ("tiles", self.tiles_text()),
             ("requests", f"{self.requests} ({self.rejected} answered 429)"),
             ("PU", f"{self.pu_spent:.2f} spent, {self.pu_projected:.2f} projected{self._unsure_text()}"),
-            ("received", f"{self.nbytes / 1e6:.1f} MB in {self.seconds:.1f} s"),
+            ("time", f"{_duration(self.seconds)}, {_duration(self.seconds_projected)} projected{self._latency_text()}"),
+            ("received", f"{self.nbytes / 1e6:.1f} MB of {self.nbytes_projected / 1e6:.1f} MB before compression"),
             *(("note", note) for note in self.notes),
             ("cube", self.store),
         ]
@@ -103,6 +118,9 @@ class BuildReport:
         """How many tiles there are, and how many in which state."""
         states = f"{self.written} written, {self.empty} empty, {self.skipped} done before, {self.failed} failed"
         return f"{self.tiles}: {states}"
+
+    def _latency_text(self) -> str:
+        return "" if self.latency_s is None else f"; {self.latency_s:.2f} s an answer"
 
     def _unsure_text(self) -> str:
         text = ""
@@ -121,6 +139,10 @@ class BuildReport:
             f"<tr><th>{html.escape(label)}</th><td>{html.escape(value)}</td></tr>" for label, value in self.summary()
         )
         return f"<table>{rows}</table>"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"  # noqa: PLR2004  # a minute
 
 
 def add_reports(reports: Mapping[str, BuildReport], *, store: str) -> BuildReport:

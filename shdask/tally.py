@@ -21,6 +21,8 @@ from shdask.assemble.spool import Spool, spool_prefix
 from shdask.assemble.store import CubeStore, known_states
 from shdask.errors import BuildError, ShdaskError, StoreError
 from shdask.fetch.retry import RetryPolicy, call_with_retries
+from shdask.learned import Learned
+from shdask.meter import RunMeter, project_s
 from shdask.model import TileEvent, TileState
 from shdask.plan.group import GroupPlan
 from shdask.report import INTERRUPTED, BuildReport, Progress
@@ -67,6 +69,7 @@ class Tally:
         self._requests = self._rejected = self._nbytes = 0
         self._pu_unknown = 0.0
         self._failures: dict[int, str] = {}
+        self._meter = RunMeter(plan)
         self._note: Mapping[str, object] = {}
         self._say_next = float("-inf")
         self.pu_projected = project_pu(plan, self.remaining)
@@ -138,6 +141,7 @@ class Tally:
             raise
         for event in events:
             _log_tile(event)
+            self._meter.add(event)
             self._requests += event.requests
             self._rejected += event.rejected
             self.pu_spent += event.pu_spent
@@ -188,6 +192,8 @@ class Tally:
 
     def report(self) -> BuildReport:
         """The report of this run."""
+        seconds = time.monotonic() - self._started
+        figures = self._meter.figures(seconds)
         return BuildReport(
             tiles=self._count_of_tiles,
             written=self._counts[TileState.WRITTEN],
@@ -200,7 +206,11 @@ class Tally:
             pu_unknown=self._pu_unknown,
             pu_projected=self.pu_projected,
             nbytes=self._nbytes,
-            seconds=time.monotonic() - self._started,
+            nbytes_projected=figures.nbytes_projected,
+            answers=figures.answers,
+            answers_s=figures.answers_s,
+            seconds=seconds,
+            seconds_projected=project_s(self._plan, self.pu_projected),
             store=self._cube.place.name,
             unrecorded=len(self._ledger.past.in_flight),
             pu_unrecorded=math.fsum(self._ledger.past.in_flight.values()),
@@ -233,8 +243,10 @@ class Tally:
             }
             raise
         finally:
+            figures = self._meter.figures(time.monotonic() - self._started)
+            Learned.of_this_user().add(figures)
             with contextlib.suppress(StoreError):  # the next line tells the same trouble, or another owns the cube
-                self._ledger.end_run(**end)
+                self._ledger.end_run(**end, figures=figures)
             self.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,23 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if skipped - allowed and exitstatus == 0:
         reporter.write_line(f"skipped without leave: {', '.join(sorted(skipped - allowed))}", red=True)
         session.exitstatus = 1
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _learn_nothing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test's run changes what a plan of another one says, nor anything in the user's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHDASK_LEARN", "0")
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture
+def learning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file from which plans of one test learn of its own runs; it is not there yet."""
+    monkeypatch.delenv("SHDASK_LEARN")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state" / "shdask" / "learned.json"
 
 
 @pytest.fixture(scope="session")

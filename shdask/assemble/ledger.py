@@ -34,6 +34,7 @@ from shdask.assemble.rows import (
     settled_line,
 )
 from shdask.model import TileEvent, TileState
+from shdask.plan.measured import RunFigures
 
 
 def read_ledger(store: str | os.PathLike[str] | Place) -> LedgerSummary:
@@ -90,9 +91,17 @@ class Ledger:
         )
         self._write(run_line(run))
 
-    def end_run(self, *, exit_code: int, error: str | None = None, resume_at: str | None = None) -> None:
-        """Append the row that says how the run ended; see `RunEnd`."""
-        self._write(end_line(RunEnd(at=time.time(), exit_code=exit_code, error=error, resume_at=resume_at)))
+    def end_run(
+        self,
+        *,
+        exit_code: int,
+        error: str | None = None,
+        resume_at: str | None = None,
+        figures: RunFigures | None = None,
+    ) -> None:
+        """Append the row that says how the run ended, and what it has shown; see `RunEnd`."""
+        end = RunEnd(at=time.time(), exit_code=exit_code, error=error, resume_at=resume_at, figures=figures)
+        self._write(end_line(end))
 
     def recover(self, lines: bytes) -> None:
         """Make durable rows of an earlier run that it could not write, and count them among the past."""

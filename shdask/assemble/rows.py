@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shdask.model import TileEvent, TileState
+from shdask.plan.measured import RunFigures
 
 _DEFAULTS = {item.name: item.default for item in fields(TileEvent)}
 _STATES = {state.name.lower(): state for state in TileState}
@@ -53,6 +54,8 @@ class RunEnd:
     """``ErrorClass: message``."""
     resume_at: str | None = None
     """When the account may buy again, ISO 8601 in UTC, where its quota is used up."""
+    figures: RunFigures | None = None
+    """What it has shown; None in ledgers of older releases."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -121,6 +124,11 @@ def event_line(event: TileEvent) -> bytes:
     row = {name: getattr(event, name) for name in _DEFAULTS}
     row = {name: value for name, value in row.items() if value != _DEFAULTS[name]}
     return _line({**row, "state": event.state.name.lower()})
+
+
+def _end_of(told: dict[str, Any]) -> RunEnd:
+    figures = told.get("figures")
+    return RunEnd(**{**told, "figures": None if figures is None else RunFigures(**figures)})
 
 
 def _line(row: dict[str, Any]) -> bytes:
@@ -234,7 +242,7 @@ class Fold:
             self._end = None
             self._pace.clear()
         elif "end" in row:
-            self._end = RunEnd(**row["end"])
+            self._end = _end_of(row["end"])
         elif "settled" in row:
             self._in_flight.clear()
         elif "forgotten" in row:

@@ -64,7 +64,8 @@ class CubeStatus:
     last_row_s: float | None
     """Seconds since the last tile was recorded."""
     ended: dict[str, Any] | None
-    """How the last run ended: ``at``, ``exit_code``, ``error``, ``resume_at``; None where it goes on or was killed."""
+    """How the last run ended: ``at``, ``exit_code``, ``error``, ``resume_at``, and ``figures``, what it has shown (see
+    `RunFigures`); None where it goes on or was killed."""
     errors: dict[Any, str]
     """Tile index -> last error, of the tiles that failed last; of several groups, path and index."""
     spooled: int
@@ -229,6 +230,8 @@ def _lines(status: CubeStatus) -> list[tuple[str, str]]:
         lines.append(("last tile", f"{_ago(status.last_row_s)} ago"))
     if status.ended is not None and status.ended["error"]:
         lines.append(("stopped", f"{status.ended['error']} (exit code {status.ended['exit_code']})"))
+    if status.ended is not None and status.ended["figures"]:
+        lines.append(("last run", _figures_text(status.ended["figures"])))
     if status.spooled:
         lines.append(("spooled", f"{status.spooled}, paid for, in {status.spool}"))
     lines += [("", f"{_tiles_text(tiles)}: {text}") for text, tiles in _by_text(status.errors).items()]
@@ -248,6 +251,11 @@ def _run_lines(status: CubeStatus) -> list[tuple[str, str]]:
     if status.eta_s is not None:
         lines.append(("ends in", f"{_ago(status.eta_s[0])} to {_ago(status.eta_s[1])}, at the last tiles' pace"))
     return lines
+
+
+def _figures_text(run: dict[str, Any]) -> str:
+    price = f"{run['pu_spent']:.2f} PU, {run['pu_projected']:.2f} projected"
+    return f"{price}; {run['seconds'] / 60:.1f} min, {run['seconds_projected'] / 60:.1f} projected"
 
 
 def _ago(seconds: float) -> str:

@@ -42,11 +42,13 @@ class LayerInput:
     price_factor: float = 1.0
     samples: int = 1
     """Estimated scenes that a script reads of each pixel."""
+    learned_ratio: float = 1.0
+    """What such an estimate turned out to be worth in earlier runs; 1 where there were none."""
 
     @property
     def priced_bands(self) -> float:
         """What it counts in the price of a request."""
-        return max(len(self.bands), 1) * self.samples * self.price_factor
+        return max(len(self.bands), 1) * self.samples * self.price_factor * self.learned_ratio
 
     def describe(self) -> dict[str, Any]:
         """What of it decides pixels, as JSON types. Pure."""

@@ -1,0 +1,58 @@
+"""What a run measures while it goes on, beside what its plan foresaw.
+
+Refuses to know where the figures go.
+"""
+
+from __future__ import annotations
+
+from shdask.model import TileEvent, TileState
+from shdask.plan.group import GroupPlan
+from shdask.plan.measured import RunFigures, kind_of
+
+
+class RunMeter:
+    """Adds up the events of a run. Lives in the owner process only."""
+
+    def __init__(self, plan: GroupPlan) -> None:
+        self._plan = plan
+        self._pu_spent = self._pu_projected = 0.0
+        self._nbytes = self._nbytes_projected = 0
+        self._requests = self._answers = 0
+        self._answers_s = 0.0
+
+    def add(self, event: TileEvent) -> None:
+        """Count an attempt of a tile; what a failed one brought is no whole tile, and says nothing of its price."""
+        self._requests += event.requests
+        self._answers += event.answers
+        self._answers_s += event.answers_s
+        if event.skipped or event.state is TileState.FAILED or not event.pu_spent:
+            return
+        windows = self._plan.tile(event.tile).windows
+        pixels = sum(window.pixel_count for window in windows)
+        self._pu_spent += event.pu_spent
+        self._pu_projected += sum(map(self._plan.window_pu, windows))
+        self._nbytes += event.nbytes
+        self._nbytes_projected += pixels * self._plan.layer.sent_nbytes_per_px
+
+    def figures(self, seconds: float) -> RunFigures:
+        """What the run has shown, which took so long. Pure."""
+        plan = self._plan
+        return RunFigures(
+            kind=kind_of(plan.layer, plan.deployment),
+            pu_spent=self._pu_spent,
+            pu_projected=self._pu_projected,
+            pu_formula=self._pu_projected / plan.layer.leading.learned_ratio,
+            nbytes=self._nbytes,
+            nbytes_projected=self._nbytes_projected,
+            requests=self._requests,
+            answers=self._answers,
+            answers_s=self._answers_s,
+            seconds=seconds,
+            seconds_projected=project_s(plan, self._pu_projected),
+        )
+
+
+def project_s(plan: GroupPlan, pu: float) -> float:
+    """Seconds that tiles of ``plan`` of so many processing units take at the account's rates. Pure."""
+    cost = plan.cost
+    return cost.minutes * 60 * pu / cost.pu if cost.pu else 0.0
