@@ -13,6 +13,7 @@ import shapely
 
 from shdask.errors import PlanError
 from shdask.fetch.auth import ClientCredentials
+from shdask.fetch.budget import Budget
 from shdask.fetch.catalog import fetch_acquisitions
 from shdask.fetch.client import RequestsTransport, ServiceClient, Spent
 from shdask.fetch.limiter import LimiterState, LocalRateGate
@@ -29,13 +30,19 @@ DEGREES_OFF = 1e-4
 
 
 @contextmanager
-def open_service(deployment: Deployment, credentials: Credentials, *, connections: int = 1) -> Iterator[ServiceClient]:
-    """A client of this process alone, logged in. Raises AuthError when the credentials are refused."""
+def open_service(
+    deployment: Deployment, credentials: Credentials, *, connections: int = 1, budget: Budget | None = None
+) -> Iterator[ServiceClient]:
+    """A client of this process alone, logged in, with no cap but ``budget``.
+
+    Raises AuthError when the credentials are refused.
+    """
     transport = RequestsTransport(pool_size=connections)
     try:
         tokens = ClientCredentials(transport, deployment, credentials)
         tokens.token()
-        yield ServiceClient(deployment, transport, LocalRateGate(LimiterState.for_deployment(deployment)), tokens)
+        gate = LocalRateGate(LimiterState.for_deployment(deployment))
+        yield ServiceClient(deployment, transport, gate, tokens, budget=budget)
     finally:
         transport.close()
 

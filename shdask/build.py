@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 DRAIN_S = 25.0
 """How long an interrupted build waits for the tiles in flight."""
 POLL_S = 0.2
+DEARER = 1.01
+"""Answers that are so much dearer than projected are worth a word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,11 @@ class BuildJob:
     credentials: Credentials
     give_out: Callable[[Sequence[int]], None] = lambda _tiles: None
     """Called in the owner's thread with the tiles that may be sent from now on, before they are."""
+    max_pu: float | None = None
+    """What requests may cost together: each is reserved before it is sent. None without a cap."""
+    count_charged: Callable[[float], None] = lambda _pu: None
+    """Called once, at the end, with what was reserved and not given back: more than the events say where workers were
+    lost."""
 
 
 class Run(Protocol):
@@ -111,9 +118,13 @@ def run_build(
     report's notes name with its price in any case. ``job`` (a path) and ``options`` (words of a command
     line) are kept in the ledger, so that `status` can say how to go on.
 
+    Every request is reserved under ``max_pu`` before it is sent, on whatever worker. Where answers turn out up to r
+    times as dear as projected, the cap can be passed by (r - 1) x the price of what is in flight when the first comes.
+
     Raises:
         StoreError: the store belongs to another cube, or another process owns it.
-        BudgetExceeded: what is left to buy is projected above ``max_pu``, or the cap was reached on the way.
+        BudgetExceeded: what is left to buy is projected above ``max_pu``, and nothing was sent; or the next request
+            would have passed it on the way. It says what the rest costs; what was paid for is kept.
         AuthError, QuotaExhausted, RequestRejected: the first tile that met it stopped the build.
         ServiceDown: the service has brought nothing for too long; BuildError: the cluster is lost. The same call
             continues.
@@ -136,7 +147,14 @@ def run_build(
             _check_budget(tally, max_pu)
             todo = cube.plan.tile_set.in_order(tally.remaining)
             if todo.size:
-                work = BuildJob(plan=cube.plan, cube=cube, credentials=credentials, give_out=tally.give_out)
+                work = BuildJob(
+                    plan=cube.plan,
+                    cube=cube,
+                    credentials=credentials,
+                    give_out=tally.give_out,
+                    max_pu=max_pu,
+                    count_charged=tally.count_charged,
+                )
                 with executor.start(work, todo) as run:
                     try:
                         _record_until_finished(run, tally, max_pu, listeners)
@@ -215,7 +233,7 @@ def _record_until_finished(run: Run, tally: Tally, max_pu: float | None, listene
                 record(run.waiting_for)
                 if interrupted():
                     raise KeyboardInterrupt  # noqa: TRY301  # one way out for both kinds of interrupt
-                if max_pu is not None and not over_budget and tally.pu_spent >= max_pu:
+                if max_pu is not None and not over_budget and tally.pu_charged >= max_pu:
                     over_budget = True
                     run.stop()
         except KeyboardInterrupt:
@@ -224,13 +242,22 @@ def _record_until_finished(run: Run, tally: Tally, max_pu: float | None, listene
             while not run.finished and time.monotonic() < deadline:
                 record(lambda: "the tiles in flight, and then stops")
             raise
+    is_refused = isinstance(run.fatal, BudgetExceeded)
+    if max_pu is not None and (is_refused or (run.fatal is None and over_budget and tally.remaining.size)):
+        raise BudgetExceeded(_stopped_text(tally, max_pu, run.fatal)) from run.fatal
     if run.fatal is not None:
         raise run.fatal
-    if over_budget and tally.remaining.size:
-        raise BudgetExceeded(
-            f"stopped at {tally.pu_spent:.2f} PU spent of max_pu {max_pu:g} with {tally.remaining.size} tiles left; "
-            f"what was paid for is kept. Run it again with a higher max_pu to go on"
-        )
+
+
+def _stopped_text(tally: Tally, max_pu: float, refusal: Exception | None) -> str:
+    """That the cap stopped a run, and what the rest costs."""
+    rest, dearer = tally.pu_left, tally.dearness
+    rather = f" ({rest * dearer:.2f} at {dearer:.3g} times the projection, as so far)" if dearer > DEARER else ""
+    why = f"; {refusal}" if refusal is not None else ""
+    return (
+        f"stopped at {tally.pu_charged:.2f} PU spent of max_pu {max_pu:g} with {tally.remaining.size} tiles left, "
+        f"which cost {rest:.2f} PU{rather}; what was paid for is kept{why}. Run it again with a higher max_pu to go on"
+    )
 
 
 @contextmanager

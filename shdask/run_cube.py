@@ -188,7 +188,8 @@ class _Whole:
         return None if self.max_pu is None else self.max_pu - self._spent()
 
     def _spent(self) -> float:
-        return math.fsum(one.pu_spent for one in self.reports.values())
+        """With what may have been charged: the cap holds for that as well."""
+        return math.fsum(one.pu_spent + one.pu_unknown for one in self.reports.values())
 
     def progress_of(
         self, path: str, on_progress: Callable[[Progress], None] | None

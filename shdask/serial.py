@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from shdask.account import open_service
 from shdask.build import BuildJob, Run
-from shdask.errors import ShdaskError
+from shdask.errors import BudgetExceeded, ShdaskError
+from shdask.fetch.budget import make_local_budget
 from shdask.fetch.process import run_here
 from shdask.model import TileEvent
 from shdask.run_tiles import TileOutcome, TileWork, run_tiles
@@ -29,7 +30,8 @@ class SerialExecutor:
     def start(self, job: BuildJob, tiles: NDArray[np.intp]) -> Run:
         """Log in, and begin with the first tile. Raises AuthError when the credentials are refused."""
         with ExitStack() as stack:
-            client = stack.enter_context(open_service(job.plan.deployment, job.credentials))
+            budget = make_local_budget(job.max_pu)
+            client = stack.enter_context(open_service(job.plan.deployment, job.credentials, budget=budget))
             work = TileWork(plan=job.plan, cube=job.cube, client=client, run_cpu=run_here)
             return _SerialRun(work, tiles, stack.pop_all().close, job.give_out)
 
@@ -72,7 +74,7 @@ class _SerialRun:
         if self.fatal is not None:
             self.stop()
         self._start_next()
-        return [outcome.event for outcome in outcomes]
+        return [outcome.event for outcome in outcomes if not is_left_untried(outcome)]
 
     @property
     def finished(self) -> bool:
@@ -91,6 +93,13 @@ class _SerialRun:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._release()
+
+
+def is_left_untried(outcome: TileOutcome) -> bool:
+    """Whether a cap let nothing be sent for a tile, so that it is what it was before. Pure."""
+    event = outcome.event
+    is_sent = bool(event.requests or event.pu_spent or event.pu_unknown)
+    return isinstance(outcome.fatal, BudgetExceeded) and not is_sent
 
 
 def _run_tiles_into(future: Future[list[TileOutcome]], work: TileWork, indices: Sequence[int]) -> None:

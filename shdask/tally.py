@@ -20,6 +20,7 @@ from shdask.assemble.rows import event_line
 from shdask.assemble.spool import Spool, spool_prefix
 from shdask.assemble.store import CubeStore, known_states
 from shdask.errors import BuildError, ShdaskError, StoreError
+from shdask.fetch.budget import SLACK
 from shdask.fetch.retry import RetryPolicy, call_with_retries
 from shdask.learned import Learned
 from shdask.meter import RunMeter, project_s
@@ -67,7 +68,7 @@ class Tally:
         self._tried = self.remaining.size
         self._done_here = 0
         self._requests = self._rejected = self._nbytes = 0
-        self._pu_unknown = 0.0
+        self._pu_unknown = self._pu_lost = 0.0
         self._failures: dict[int, str] = {}
         self._meter = RunMeter(plan)
         self._note: Mapping[str, object] = {}
@@ -104,6 +105,27 @@ class Tally:
         """Make durable that these tiles may be sent from now on; executors call it before they submit a batch."""
         pu = math.fsum(map(self._plan.tile_pu, tiles))
         call_with_retries(lambda: self._ledger.give_out(tiles, pu_projected=pu), STORE_RETRIES)
+
+    @property
+    def pu_charged(self) -> float:
+        """What this run has spent, with the price of answers that never came."""
+        return self.pu_spent + self._pu_unknown
+
+    @property
+    def pu_left(self) -> float:
+        """What the remaining tiles are projected to cost."""
+        return project_pu(self._plan, self.remaining)
+
+    @property
+    def dearness(self) -> float:
+        """What was spent on the tiles that were done in this run, as a multiple of their projection; 1 without any."""
+        figures = self._meter.figures(time.monotonic() - self._started)
+        return figures.pu_spent / figures.pu_projected if figures.pu_projected else 1.0
+
+    def count_charged(self, pu: float) -> None:
+        """Take over what the cap's keeper counted: the rows lack the requests that were lost with their worker."""
+        lost = pu - self.pu_charged
+        self._pu_lost = lost if lost > SLACK * pu else 0.0
 
     def settle(self) -> None:
         """Say that nothing is in flight any more, once the run has ended by itself."""
@@ -203,7 +225,7 @@ class Tally:
             requests=self._requests,
             rejected=self._rejected,
             pu_spent=self.pu_spent,
-            pu_unknown=self._pu_unknown,
+            pu_unknown=self._pu_unknown + self._pu_lost,
             pu_projected=self.pu_projected,
             nbytes=self._nbytes,
             nbytes_projected=figures.nbytes_projected,

@@ -1,4 +1,4 @@
-"""The scheduler's desk of running builds: whose tile is whose, which worker is frozen, and whether the owner lives.
+"""The scheduler's desk of running builds: whose tile is whose, what may be spent, who is frozen, if the owner lives.
 
 Refuses to know plans, stores and accounts; it sees numbers of tiles, addresses of workers and the names of clients.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import pickle
 import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from shdask.cluster.holds import Holds
+from shdask.errors import BudgetExceeded, BuildError
+from shdask.fetch.budget import BudgetState
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +47,7 @@ class _Build:
     client: str
     holds: Holds
     frozen_s: float
+    budget: BudgetState | None
     events: int = 0
 
 
@@ -65,6 +69,8 @@ class BuildDesk(SchedulerPlugin):
             shdask_take=self.take,
             shdask_give_back=self.give_back,
             shdask_leave=self.leave,
+            shdask_reserve_pu=self.reserve,
+            shdask_settle_pu=self.settle,
         )
 
     async def close(self) -> None:
@@ -73,20 +79,32 @@ class BuildDesk(SchedulerPlugin):
         for task in self._tasks:
             task.cancel()
 
-    async def open_build(self, build: str, client: str, tile_count: int, frozen_s: float) -> None:
-        """Know a build from now on, until `close_build` or the end of ``client``.
+    async def open_build(
+        self, build: str, client: str, tile_count: int, frozen_s: float, max_pu: float | None = None
+    ) -> None:
+        """Know a build from now on, until `close_build` or the end of ``client``; it spends no more than ``max_pu``.
 
         Its workers that were not heard of for ``frozen_s`` seconds are taken for frozen: restarted by their nannies,
         else removed, so that their tiles go elsewhere.
         """
-        self._builds[build] = _Build(client=client, holds=Holds(tile_count=tile_count), frozen_s=frozen_s)
+        budget = None if max_pu is None else BudgetState(max_pu=max_pu)
+        self._builds[build] = _Build(
+            client=client, holds=Holds(tile_count=tile_count), frozen_s=frozen_s, budget=budget
+        )
         if self._watch is None or self._watch.done():
             self._watch = self._begin(self._watch_workers())
 
-    async def close_build(self, build: str) -> None:
-        """Forget everything of a build. Again: does nothing."""
-        if self._builds.pop(build, None) is not None:
-            self._forget_events(build)
+    async def close_build(self, build: str) -> float | None:
+        """Forget everything of a build. Again: does nothing.
+
+        Returns what it has spent or may have: what is promised yet, and what was to workers that are lost, counts.
+        None without a cap.
+        """
+        known = self._builds.pop(build, None)
+        if known is None:
+            return None
+        self._forget_events(build)
+        return None if known.budget is None else known.budget.spent + known.budget.reserved
 
     async def take(self, build: str, worker: str, tiles: Sequence[int]) -> dict[str, Any] | None:
         """`Holds.take` with the number of workers that share the rate; None where the build is over."""
@@ -106,6 +124,25 @@ class BuildDesk(SchedulerPlugin):
         if build in self._builds:
             self._builds[build].holds.keep_only(worker, tiles)
 
+    async def reserve(self, build: str, worker: str, pu: float) -> int | bytes | None:
+        """`Budget.reserve` of a build that has a cap: the promise, None for "ask again", or a pickled ShdaskError."""
+        known = self._builds.get(build)
+        if known is None or known.budget is None:
+            return pickle.dumps(BuildError("the build has ended without this tile"))
+        try:
+            promise = known.budget.reserve(pu, worker)
+        except BudgetExceeded as error:
+            return pickle.dumps(error)
+        if worker not in self._scheduler.workers:  # it leaves, and may end without another word
+            known.budget.lose(worker)
+        return promise
+
+    async def settle(self, build: str, promise: int, spent: float) -> None:
+        """`Budget.settle` of a build that has a cap."""
+        known = self._builds.get(build)
+        if known is not None and known.budget is not None:
+            known.budget.settle(promise, spent)
+
     def log_event(self, topic: str, msg: Any) -> None:
         """Remember of which tiles the owner was told."""
         if not self._builds or not topic.startswith("shdask-"):
@@ -120,8 +157,13 @@ class BuildDesk(SchedulerPlugin):
             self._forget_events(build)
 
     def remove_worker(self, scheduler: Scheduler, worker: str, *, stimulus_id: str, **_: Any) -> None:  # noqa: ARG002  # distributed's signature
-        """Free the tiles of a dead worker; one that leaves may end those it has in flight."""
+        """Free the tiles of a dead worker; one that leaves may end those it has in flight.
+
+        What it had sent counts as spent, until it says otherwise.
+        """
         for build in self._builds.values():
+            if build.budget is not None:
+                build.budget.lose(worker)
             if is_dead(stimulus_id):
                 build.holds.drop(worker)
             else:

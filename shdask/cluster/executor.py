@@ -89,8 +89,15 @@ def _begin_run(
     if not client.nthreads():
         logger.warning("the cluster at %s has no workers yet; waiting for the first", client.scheduler.address)
     client.wait_for_workers(1)
-    plugin = TileWorker(build=secrets.token_hex(4), account=account, plan=job.plan, cube=job.cube, patience=patience)
-    run = DaskRun(client, plugin, tiles, give_out=job.give_out, release=release)
+    plugin = TileWorker(
+        build=secrets.token_hex(4),
+        account=account,
+        plan=job.plan,
+        cube=job.cube,
+        patience=patience,
+        is_capped=job.max_pu is not None,
+    )
+    run = DaskRun(client, plugin, tiles, give_out=job.give_out, count_charged=job.count_charged, release=release)
     try:
         client.sync(
             client.scheduler.shdask_open_build,
@@ -98,6 +105,7 @@ def _begin_run(
             client=client.id,
             tile_count=job.plan.tile_set.index_count,
             frozen_s=patience.frozen_s,
+            max_pu=job.max_pu,
         )
         install(client, plugin)
         run.begin()

@@ -53,6 +53,7 @@ class DaskRun:
         *,
         give_out: Callable[[Sequence[int]], None],
         release: Callable[[], None],
+        count_charged: Callable[[float], None] = lambda _pu: None,
     ) -> None:
         self.fatal: Exception | None = None
         self._client = client
@@ -61,6 +62,7 @@ class DaskRun:
         self._queue = TileQueue(tiles, rate, plugin.plan.tile_set.bundle_numbers(tiles))
         self._give_out = give_out
         self._release = release
+        self._count_charged = count_charged
         self._inbox: queue.SimpleQueue[TileEvent | Future] = queue.SimpleQueue()
         self._in_flight: dict[Future, list[int]] = {}
         self._heard = np.zeros(plugin.plan.tile_set.index_count)
@@ -232,9 +234,13 @@ class DaskRun:
             _tell(lambda: self._client.cancel(list(self._in_flight)))
             _tell(lambda: self._client.unsubscribe_topic(self._plugin.name))
             _tell(lambda: self._client.unregister_worker_plugin(self._plugin.name))
-            close = self._client.scheduler.shdask_close_build
-            _tell(lambda: self._client.sync(close, build=self._plugin.build))
+            _tell(self._close_build)
         self._release()
+
+    def _close_build(self) -> None:
+        charged = self._client.sync(self._client.scheduler.shdask_close_build, build=self._plugin.build)
+        if charged is not None:
+            self._count_charged(charged)
 
 
 def _tell(call: Callable[[], object]) -> None:

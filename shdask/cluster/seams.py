@@ -1,6 +1,6 @@
-"""A worker's RateGate and TokenSource: the two seams of fetching, with the scheduler behind them.
+"""A worker's RateGate, TokenSource and Budget: the seams of fetching, with the scheduler behind them.
 
-Refuses to know credentials, tiles and builds.
+Refuses to know credentials, tiles and what a build is.
 """
 
 from __future__ import annotations
@@ -142,6 +142,29 @@ class SchedulerGate:
         with self._changed:
             self._permits.clear()
             self._rejections += 1
+
+
+class SchedulerBudget:
+    """The Budget of a build on a worker: the scheduler's, which all its workers share."""
+
+    def __init__(self, worker: Worker, build: str) -> None:
+        self._worker = worker
+        self._build = build
+
+    def reserve(self, pu: float) -> int | None:
+        """As `Budget.reserve`; raises BuildError as well, where the build is over."""
+        words: dict[str, Any] = {"build": self._build, "worker": str(self._worker.address), "pu": pu}
+        answer: int | bytes | None = ask_scheduler(self._worker, "shdask_reserve_pu", **words)
+        if isinstance(answer, bytes):
+            error: ShdaskError = pickle.loads(answer)  # noqa: S301  # our own scheduler's error
+            raise error
+        return answer
+
+    def settle(self, promise: int, spent: float) -> None:
+        """As `Budget.settle`. A scheduler that cannot be reached counts the promise as spent."""
+        with contextlib.suppress(TransportError):  # what the request met says more
+            words: dict[str, Any] = {"build": self._build, "promise": promise, "spent": spent}
+            ask_scheduler(self._worker, "shdask_settle_pu", **words)
 
 
 class SchedulerTokens:

@@ -23,13 +23,15 @@ from shdask.cluster.batches import MAX_FETCH_THREADS, fetch_threads
 from shdask.cluster.build_desk import plugin_name
 from shdask.cluster.flights import Flights
 from shdask.cluster.patience import Patience
-from shdask.cluster.seams import SchedulerGate, SchedulerTokens, ask_scheduler
+from shdask.cluster.seams import SchedulerBudget, SchedulerGate, SchedulerTokens, ask_scheduler
 from shdask.errors import BuildError, ShdaskError, StoreError, TransportError
+from shdask.fetch.budget import Budget, Uncapped
 from shdask.fetch.client import RequestsTransport, ServiceClient
 from shdask.fetch.limiter import RateGate
 from shdask.model import TileEvent, TileState
 from shdask.plan.group import GroupPlan
 from shdask.run_tiles import TileOutcome, TileWork, run_tiles
+from shdask.serial import is_left_untried
 
 T = TypeVar("T")
 
@@ -52,12 +54,23 @@ class BatchResult:
 class TileWorker(WorkerPlugin):
     """Holds what one build needs on one worker: plan, cube, HTTP pool, and the two thread pools."""
 
-    def __init__(self, *, build: str, account: str, plan: GroupPlan, cube: CubeStore, patience: Patience) -> None:
+    def __init__(
+        self,
+        *,
+        build: str,
+        account: str,
+        plan: GroupPlan,
+        cube: CubeStore,
+        patience: Patience,
+        is_capped: bool = False,
+    ) -> None:
         self.name = plugin_name(build)
         self.build = build
         self.account = account
         self.plan = plan
         self.patience = patience
+        self.is_capped = is_capped
+        """Whether the scheduler keeps a cap of this build, which is asked before every request."""
         self._cube = cube
 
     def setup(self, worker: Worker) -> None:
@@ -71,6 +84,9 @@ class TileWorker(WorkerPlugin):
         self._transport = RequestsTransport(pool_size=MAX_FETCH_THREADS)
         self._fetch_pool = ThreadPoolExecutor(MAX_FETCH_THREADS, thread_name_prefix="shdask-fetch")
         self._cpu_pool = ThreadPoolExecutor(CPU_COUNT, thread_name_prefix="shdask-decode")
+        self._refused: ShdaskError | None = None
+        """What a cap said that let no request of a bundle be sent."""
+        budget = SchedulerBudget(worker, self.build) if self.is_capped else Uncapped()
         client = ServiceClient(
             self.plan.deployment,
             self._transport,
@@ -78,6 +94,7 @@ class TileWorker(WorkerPlugin):
             SchedulerTokens(worker, self.account),
             self.patience.retries,
             timeouts=self.patience.timeouts,
+            budget=_FlightBudget(budget, self._flights),
             sleep=self._pause,
         )
         self._work = TileWork(
@@ -122,7 +139,7 @@ class TileWorker(WorkerPlugin):
             self._give_back([index for index, future in taken.items() if _is_untold(index, future)])
         return BatchResult(
             events=tuple(outcome.event for outcome in told),
-            fatal=next((outcome.fatal for outcome in told if outcome.fatal is not None), None),
+            fatal=next((outcome.fatal for outcome in told if outcome.fatal is not None), self._refused),
             worker=str(self._worker.address),
         )
 
@@ -173,8 +190,12 @@ class TileWorker(WorkerPlugin):
             except BaseException:
                 self._stopped.set()
                 raise
-            if any(outcome.fatal is not None for outcome in outcomes):
+            fatal = next((outcome.fatal for outcome in outcomes if outcome.fatal is not None), None)
+            if fatal is not None:
                 self._stopped.set()
+                if any(is_left_untried(outcome) for outcome in outcomes):
+                    self._refused = fatal
+                    outcomes = [outcome for outcome in outcomes if not is_left_untried(outcome)]
             elif not flight.sent and self._stopped.is_set():
                 outcomes = [outcome for outcome in outcomes if outcome.event.state is not TileState.FAILED]
             worker = str(self._worker.address)
@@ -222,9 +243,6 @@ class _FlightGate:
         with self._flights.waiting():
             waited_s = self._inner.acquire(pu)
         self._pause(0.0)
-        flight = self._flights.mine
-        if flight is not None:
-            flight.sent = True
         return waited_s
 
     def answered(self) -> None:
@@ -238,6 +256,26 @@ class _FlightGate:
     def rejected(self, retry_after_s: float | None) -> None:
         """As the inner gate."""
         self._inner.rejected(retry_after_s)
+
+
+class _FlightBudget:
+    """A Budget that tells a flight when something is sent for it."""
+
+    def __init__(self, inner: Budget, flights: Flights) -> None:
+        self._inner = inner
+        self._flights = flights
+
+    def reserve(self, pu: float) -> int | None:
+        """A promise of the inner budget: what has one is sent."""
+        promise = self._inner.reserve(pu)
+        flight = self._flights.mine
+        if promise is not None and flight is not None:
+            flight.sent = True
+        return promise
+
+    def settle(self, promise: int, spent: float) -> None:
+        """As the inner budget."""
+        self._inner.settle(promise, spent)
 
 
 def event_row(event: TileEvent) -> dict[str, object]:

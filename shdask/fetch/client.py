@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from shdask.errors import (
@@ -22,6 +22,7 @@ from shdask.errors import (
 )
 from shdask.fetch.answers import service_error
 from shdask.fetch.auth import AccessToken, TokenSource
+from shdask.fetch.budget import Budget, Uncapped
 from shdask.fetch.limiter import RateGate
 from shdask.fetch.retry import RetryPolicy, call_with_retries
 from shdask.fetch.transport import HttpAnswer, RequestsTransport, Timeouts, Transport
@@ -36,6 +37,8 @@ T = TypeVar("T")
 
 MAX_CHARGED = 3
 """A request is not tried again once it was charged so often: what is lost stays a small factor of its price."""
+PROMISE_S = 1.0
+"""Whoever must wait for what others were promised asks again so often."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,6 +55,19 @@ class Spent:
     """Price of the attempts whose answer never came: they may have been charged as well."""
     nbytes: int = 0
     """Received in bodies."""
+    answers: int = field(default=0, compare=False)
+    """Whole 2xx answers, and how long they took from sending to the last byte; two that cost the same are equal."""
+    answers_s: float = field(default=0.0, compare=False)
+
+    def add(self, other: Spent) -> None:
+        """Counts ``other`` as well."""
+        self.requests += other.requests
+        self.rejected += other.rejected
+        self.pu += other.pu
+        self.pu_unknown += other.pu_unknown
+        self.nbytes += other.nbytes
+        self.answers += other.answers
+        self.answers_s += other.answers_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +79,7 @@ class Fetched(Generic[T]):
 
 
 class ServiceClient:
-    """Sends requests of one account to one deployment. Thread-safe."""
+    """Sends requests of one account to one deployment, as long as they fit into a budget. Thread-safe."""
 
     def __init__(
         self,
@@ -74,6 +90,7 @@ class ServiceClient:
         policy: RetryPolicy | None = None,
         *,
         timeouts: Timeouts | None = None,
+        budget: Budget | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
@@ -83,6 +100,7 @@ class ServiceClient:
         self._tokens = tokens
         self._policy = policy or RetryPolicy()
         self._timeouts = timeouts or Timeouts()
+        self._budget = budget or Uncapped()
         self._clock = clock
         self._sleep = sleep
 
@@ -99,9 +117,12 @@ class ServiceClient:
 
         ``pu`` is the projected price of one attempt, in processing units. ``decode`` raises DecodeError for an
         answer that is not the picture; it is then bought again, few times. Nothing is charged more than three
-        times. What is spent is added to ``spent`` as it happens, also where this raises.
+        times. What is spent is added to ``spent`` with every attempt, also where this raises. Every attempt is
+        reserved in the budget before it is sent, and settled from its answer: one without an answer counts as
+        charged, one that was refused as not.
 
         Raises:
+            BudgetExceeded: the next attempt does not fit into the budget, and was not sent.
             RequestRejected, AuthError, QuotaExhausted, ServiceDown: asking again cannot help.
             RateLimited, ServiceUnavailable, TransportError, DecodeError: asking again did not help.
 
@@ -163,15 +184,15 @@ class ServiceClient:
         refused: AccessToken | None = None
         charged = 0
 
-        def attempt() -> T:
+        def attempt(cost: Spent) -> T:
             nonlocal refused, charged
             token: AccessToken | None = None
             if with_token:
                 token = self._tokens.token() if refused is None else self._tokens.renew(refused)
             refused = None
-            spent.requests += 1
+            cost.requests += 1
             bearer = {} if token is None else {"Authorization": f"Bearer {token.value}"}
-            answer = self._send(method, url, headers={**bearer, **headers}, payload=payload, pu=pu, spent=spent)
+            answer = self._send(method, url, headers={**bearer, **headers}, payload=payload, pu=pu, spent=cost)
             charged += answer.is_success
             error = self._error_of(answer)
             if isinstance(error, RateLimited):
@@ -183,8 +204,12 @@ class ServiceClient:
             return read(answer)
 
         def permitted() -> T:
-            self._gate.acquire(pu)
-            return self._told(attempt)
+            promise, cost = self._reserve(pu), Spent()
+            try:
+                return self._told(lambda: attempt(cost))
+            finally:
+                spent.add(cost)
+                self._budget.settle(promise, cost.pu + cost.pu_unknown)
 
         return call_with_retries(
             permitted,
@@ -195,9 +220,19 @@ class ServiceClient:
             is_enough=lambda: charged >= MAX_CHARGED,
         )
 
+    def _reserve(self, pu: float) -> int:
+        """A permit to send, and the budget's promise of the price; the permit comes first, for it may take long."""
+        while True:
+            self._gate.acquire(pu)
+            promise = self._budget.reserve(pu)
+            if promise is not None:
+                return promise
+            self._sleep(PROMISE_S)
+
     def _send(
         self, method: str, url: str, *, headers: Mapping[str, str], payload: bytes | None, pu: float, spent: Spent
     ) -> HttpAnswer:
+        sent = self._clock()
         try:
             answer = self._transport.send(method, url, headers=headers, body=payload, timeouts=self._timeouts)
         except TransportError as error:
@@ -205,6 +240,9 @@ class ServiceClient:
                 spent.pu_unknown += pu
             raise
         _count(answer, pu, spent)
+        if answer.is_success and answer.cut is None:
+            spent.answers += 1
+            spent.answers_s += self._clock() - sent
         return answer
 
     def _told(self, attempt: Callable[[], T]) -> T:

@@ -13,6 +13,7 @@ import pytest
 
 from shdask.errors import (
     AuthError,
+    BudgetExceeded,
     DecodeError,
     QuotaExhausted,
     RateLimited,
@@ -38,6 +39,22 @@ class Diary:
     entries: list[object] = field(default_factory=list)
     health: list[str] = field(default_factory=list)
     tokens: int = 1
+    promises: list[int | None] = field(default_factory=list)
+    """What the budget answers next; a promise where nothing is said."""
+    refusal: BudgetExceeded | None = None
+    account: list[float] = field(default_factory=list)
+    """What was reserved, and below nothing what it was settled with."""
+
+    def reserve(self, pu: float) -> int | None:
+        """A promise, or what was said."""
+        self.account.append(pu)
+        if self.refusal is not None:
+            raise self.refusal
+        return self.promises.pop(0) if self.promises else 1
+
+    def settle(self, promise: int, spent: float) -> None:  # noqa: ARG002  # the seam's signature
+        """Heard what a promise has come to."""
+        self.account.append(-spent)
 
     def acquire(self, pu: float) -> float:
         """A permit at once."""
@@ -87,6 +104,7 @@ def make_client(deploy: Any, diary: Diary, clock: Any) -> Iterator[Callable[...,
             diary,
             RetryPolicy(max_retries=3),
             timeouts=Timeouts(connect_s=1, read_s=0.4, total_s=0.4),
+            budget=diary,
             clock=clock,
             sleep=clock.sleep,
         )
@@ -325,3 +343,56 @@ def test_a_refused_request_shows_that_the_service_works(make_client: Any, serve:
     with pytest.raises(RequestRejected):
         make_client(serve(reply(status=400))).process(BODY, 1.0, bytes.decode)
     assert diary.health == ["answered"]
+
+
+@pytest.mark.parametrize(
+    ("faults", "account"),
+    [
+        ([], [2.0, -2.5]),
+        ([{"status": 503}], [2.0, 0.0, 2.0, -2.5]),
+        ([{"status": 429}], [2.0, 0.0, 2.0, -2.5]),
+        ([{"status": 401}], [2.0, 0.0, 2.0, -2.5]),
+        ([{"reset": True}], [2.0, -2.0, 2.0, -2.5]),
+        ([{"headers": {PU_HEADER: "3"}, "body": bytes(99), "sent_nbytes": 1}], [2.0, -3.0, 2.0, -2.5]),
+    ],
+    ids=["answered", "503", "429", "401", "reset", "cut"],
+)
+def test_every_attempt_is_reserved_and_settled(
+    make_client: Any, serve: Any, reply: Any, diary: Diary, faults: list[dict[str, Any]], account: list[float]
+):
+    """From the answer's header; at its price where none came; with nothing where it was refused."""
+    server = serve(*(reply(**fault) for fault in faults), reply(headers={PU_HEADER: "2.5"}, body=b"ok"))
+    make_client(server).process(BODY, 2.0, bytes.decode)
+    assert diary.account == account
+
+
+def test_an_unreadable_answer_is_settled_too(make_client: Any, serve: Any, reply: Any, diary: Diary):
+    """It was charged."""
+    page = reply(headers={PU_HEADER: "3"}, body=b"<html>")
+    with pytest.raises(DecodeError):
+        make_client(serve(page)).process(BODY, 2.0, refuse)
+    assert diary.account == [2.0, -3.0] * 3
+
+
+def test_what_passes_the_budget_is_not_sent(make_client: Any, serve: Any, reply: Any, diary: Diary):
+    """Nor is a token asked for; the error says why."""
+    server, diary.refusal = serve(reply()), BudgetExceeded("the next request costs 2 PU")
+    with pytest.raises(BudgetExceeded, match="costs 2 PU"):
+        make_client(server).process(BODY, 2.0, bytes.decode)
+    assert (server.seen, diary.entries, diary.account) == ([], [("permit", 2.0)], [2.0])
+
+
+def test_what_others_were_promised_is_waited_for(make_client: Any, serve: Any, reply: Any, diary: Diary, clock: Any):
+    """A second at a time, and each time with a permit of that moment."""
+    diary.promises = [None, None, 7]
+    make_client(serve(reply(body=b"ok"))).process(BODY, 2.0, bytes.decode)
+    assert clock.slept == [1.0, 1.0]
+    assert diary.entries == [("permit", 2.0)] * 3 + ["token"]
+
+
+def test_a_refused_login_gives_its_promise_back(make_client: Any, serve: Any, reply: Any, diary: Diary):
+    """Nothing was sent."""
+    diary.token = Mock(side_effect=AuthError("refused"))  # type: ignore[method-assign]  # the script of this test
+    with pytest.raises(AuthError):
+        make_client(serve(reply())).process(BODY, 2.0, bytes.decode)
+    assert diary.account == [2.0, 0.0]
