@@ -29,6 +29,24 @@ def test_a_whole_report_sums_its_groups() -> None:
     assert whole.groups["s1"] is radar
 
 
+def test_a_report_tells_what_was_projected_beside_what_was_measured() -> None:
+    """Price, time and bytes; an answer's seconds are a mean."""
+    report = a_report(
+        pu_spent=1.5, pu_projected=1.0, seconds=90.0, seconds_projected=30.0, nbytes=4_000_000,
+        nbytes_projected=10_000_000, answers=4, answers_s=2.0,
+    )  # fmt: skip  # one row
+    told = dict(report.summary())
+    assert told["PU"] == "1.50 spent, 1.00 projected"
+    assert told["time"] == "1.5 min, 30.0 s projected; 0.50 s an answer"
+    assert told["received"] == "4.0 MB of 10.0 MB before compression"
+
+
+def test_a_whole_report_has_the_mean_answer_of_all_groups() -> None:
+    """Not the mean of their means."""
+    whole = add_reports({"a": a_report(answers=1, answers_s=5.0), "b": a_report(answers=4, answers_s=5.0)}, store="c")
+    assert whole.latency_s == 2.0
+
+
 def test_a_whole_report_is_complete_when_all_groups_are() -> None:
     """One failed tile of one group is enough to miss it."""
     done, failed = a_report(tiles=2, written=2), a_report(tiles=1, failed=1)

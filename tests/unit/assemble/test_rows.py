@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from shdask.assemble.rows import (
     Fold,
     LedgerSummary,
+    RunEnd,
+    end_line,
     event_line,
     forgotten_line,
     given_out_line,
@@ -20,6 +22,7 @@ from shdask.assemble.rows import (
     settled_line,
 )
 from shdask.model import TileEvent, TileState
+from tests.unit.figures import RUN
 
 OLD_ROW = b'{"tile":2,"state":"written","requests":2,"pu_spent":1.5,"finished":100.0}\n'
 """As the first release wrote it."""
@@ -78,6 +81,17 @@ def test_a_run_that_ended_leaves_nothing_in_flight():
 def test_what_is_given_out_again_has_no_checksum_until_its_row():
     """A kill after its shard and before its row must not make it look broken."""
     assert fold(written(0), given_out_line([0], 1.0)).checksums.tolist() == [-1]
+
+
+def test_the_last_row_of_a_run_tells_what_it_has_shown():
+    """Price and time, predicted and measured."""
+    end = RunEnd(at=1.0, exit_code=0, figures=RUN)
+    assert fold(end_line(end)).end == end
+
+
+def test_the_last_row_of_an_older_release_has_no_figures():
+    """And is readable."""
+    assert fold(b'{"end":{"at":1.0,"exit_code":5,"error":"x"}}\n').end == RunEnd(at=1.0, exit_code=5, error="x")
 
 
 def test_a_forgotten_tile_is_untried():

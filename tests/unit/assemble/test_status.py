@@ -23,6 +23,7 @@ from shdask.assemble.status import read_status
 from shdask.assemble.store import CubeStore, create_or_open
 from shdask.errors import WrongStore
 from shdask.model import TileEvent, TileState
+from tests.unit.figures import RUN
 
 from .conftest import TILES
 
@@ -125,6 +126,14 @@ def test_a_quota_that_is_used_up_says_until_when(cube) -> None:
     found = read_status(cube.place)
     assert found.next == "the account's quota is used up until 2026-12-01T00:00:00Z; then go on"
     assert found.ended["resume_at"] == "2026-12-01T00:00:00Z"
+
+
+def test_what_the_last_run_was_to_cost_and_did_is_told(cube) -> None:
+    """In PU and in minutes, for people and for machines."""
+    build(cube, event(0), exit_code=0, figures=RUN)
+    told = [line for line in lines(cube) if line.startswith("last run")]
+    assert told == ["last run  3.00 PU, 2.00 projected; 0.5 min, 0.3 projected"]
+    assert read_status(cube.place).as_dict()["ended"]["figures"]["answers_s"] == 4.0
 
 
 def test_how_the_last_run_ended_is_told(cube) -> None:
