@@ -1,4 +1,4 @@
-"""The service's routes: token and Process.
+"""The service's routes: token and Process, and where the others come from.
 
 Refuses to render and to listen: it turns HTTP into the other modules' words and back.
 """
@@ -6,10 +6,8 @@ Refuses to render and to listen: it turns HTTP into the other modules' words and
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -23,12 +21,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from shdask.emulator.account.limits import Limited, Limits, make_token_bucket
+from shdask.emulator.account.limits import Limits, make_token_bucket
 from shdask.emulator.account.oauth import OAuthError, TokenIssuer, TooManyTokens
 from shdask.emulator.account.routes import AccountRoutes
+from shdask.emulator.async_process.delivery import Courier
+from shdask.emulator.async_process.jobs import Jobs
+from shdask.emulator.async_process.quote import Quotes
+from shdask.emulator.async_process.routes import ASYNC_PATHS, AsyncRoutes
+from shdask.emulator.async_process.till import Till
 from shdask.emulator.catalog.routes import CATALOG_PREFIXES, CatalogRoutes
 from shdask.emulator.config import EmulatorConfig
-from shdask.emulator.evalscript.setup import ScriptSetup
 from shdask.emulator.faults.routes import FaultRoutes
 from shdask.emulator.faults.rules import FaultBook
 from shdask.emulator.faults.text import read_faults
@@ -40,11 +42,14 @@ from shdask.emulator.inspection.record import make_recorder
 from shdask.emulator.inspection.routes import OwnRoutes
 from shdask.emulator.inspection.watch import Watch
 from shdask.emulator.process.body import read_body
-from shdask.emulator.process.job import RenderJob, check_bands, make_job, pair_inputs, price_job
+from shdask.emulator.process.job import itemize, make_job
 from shdask.emulator.process.payload import collect, read_payload
+from shdask.emulator.process.price import price_pu
 from shdask.emulator.process.reply import CROSS_ORIGIN, choose_reply
 from shdask.emulator.refusal import Refusal, wrong_method
 from shdask.emulator.render.pool import RendererPool
+from shdask.emulator.render.survey import Surveyor
+from shdask.emulator.responses import answer_json, turn_away
 from shdask.emulator.sources import make_sources
 
 TOKEN_PATHS = (
@@ -53,7 +58,6 @@ TOKEN_PATHS = (
     "/auth/realms/CDSE/protocol/openid-connect/token",
 )
 PROCESS_PATHS = ("/api/v1/process", "/process/v1")
-KNOWN_SCRIPTS = 256
 
 logger = logging.getLogger(__name__)
 
@@ -77,29 +81,39 @@ class Emulator:
         self._journal = Journal(config.recorded_requests, config.recorded_nbytes)
         self._faults = FaultBook(read_faults(config.faults), seed=config.fault_seed, now=timer())
         self._sources = make_sources(config)
-        self._setups: OrderedDict[str, ScriptSetup] = OrderedDict()
-        self.pool = RendererPool(config)
+        self.pool = RendererPool(config, config.renderers)
+        self._surveyor = Surveyor(self.pool, self._sources)
+        quotes = Quotes(config=config, sources=self._sources, surveyor=self._surveyor, clock=clock)
+        self._quotes = quotes
+        self.jobs = Jobs(
+            config=config,
+            quotes=quotes,
+            pool=RendererPool(config, config.async_renderers),
+            courier=Courier(config),
+            till=Till(taken=config.async_pu_taken, limits=self._limits, journal=self._journal, timer=timer),
+            clock=clock,
+        )
 
     async def token(self, request: Request) -> Response:
         """POST: a token for client credentials in a form."""
         form = dict(parse_qsl((await request.body()).decode(errors="replace"), keep_blank_values=True))
         try:
-            return _json(self._issuer.issue(form, self._clock()))
+            return answer_json(self._issuer.issue(form, self._clock()))
         except OAuthError as error:
-            return _json(error.body, error.status)
+            return answer_json(error.body, error.status)
         except TooManyTokens as error:
-            return _turned_away(self._limits.advice.too_many(error.wait_s))
+            return turn_away(self._limits.advice.too_many(error.wait_s))
 
     async def process(self, request: Request) -> Response:
         """POST: images and metadata, or one of the service's errors; sleeps the configured latency before either."""
         try:
             response = await self._answer(request)
         except Refusal as refusal:
-            response = _json(refusal.body(), refusal.status)
+            response = answer_json(refusal.body(), refusal.status)
         except Exception:
             logger.exception("the emulator failed to answer")
             failure = Refusal(500, "RENDERER_EXCEPTION", "The emulator failed; its own log says how.")
-            response = _json(failure.body(), failure.status)
+            response = answer_json(failure.body(), failure.status)
         if self._config.latency_s:
             await asyncio.sleep(self._config.latency_s)
         return response
@@ -109,7 +123,7 @@ class Emulator:
             return Response(headers=CROSS_ORIGIN)
         self._issuer.check(request.headers.get("authorization"), self._clock())
         if limited := self._limits.admit(self._timer()):
-            return _turned_away(limited)
+            return turn_away(limited)
         try:
             return await self._sell(request)
         except Exception:
@@ -126,16 +140,10 @@ class Emulator:
         body = read_body(payload)
         reply = choose_reply(body.output.responses, headers.get("accept", "*/*"), self._config.several_without_tar)
         job = make_job(body, self._sources, reply, now, self._config)
-        setup = await self._describe(job)
-        for data, item in pair_inputs(job, setup):
-            check_bands(item, self._sources[data.collection])
-        samples: tuple[int, ...] = (1,) * len(setup.inputs)
-        if setup.varies:
-            surveyed = await self.pool.survey(job)
-            setup, samples = surveyed.setup, surveyed.samples
-        pu = price_job(job, setup, samples)
+        surveyed = await self._surveyor.survey(job)
+        pu = price_pu(itemize(job, surveyed.setup, surveyed.samples))
         if limited := self._limits.charge(pu, self._timer()):
-            return _turned_away(limited)
+            return turn_away(limited)
         try:
             content = await self.pool.render(job)
         except BaseException:
@@ -150,13 +158,6 @@ class Emulator:
         del response.headers["content-length"]
         return response
 
-    async def _describe(self, job: RenderJob) -> ScriptSetup:
-        if job.script not in self._setups:
-            self._setups[job.script] = await self.pool.describe(job.script)
-            if len(self._setups) > KNOWN_SCRIPTS:
-                self._setups.popitem(last=False)
-        return self._setups[job.script]
-
     def catalog_routes(self) -> list[Route]:
         """The routes of the Catalog."""
         return CatalogRoutes(
@@ -165,6 +166,19 @@ class Emulator:
             issuer=self._issuer,
             limits=self._limits,
             journal=self._journal,
+            clock=self._clock,
+            timer=self._timer,
+        ).routes()
+
+    def async_routes(self) -> list[Route]:
+        """The routes of asynchronous jobs."""
+        return AsyncRoutes(
+            config=self._config,
+            issuer=self._issuer,
+            limits=self._limits,
+            faults=self._faults,
+            quotes=self._quotes,
+            jobs=self.jobs,
             clock=self._clock,
             timer=self._timer,
         ).routes()
@@ -180,24 +194,32 @@ class Emulator:
             self._limits.refill(self._timer())
             self._issuer.refill(self._clock())
             self._faults.restart(self._timer())
+            self.jobs.reset()
 
         describe = partial(
-            make_description, token_paths=TOKEN_PATHS, process_paths=PROCESS_PATHS, catalog_paths=CATALOG_PREFIXES
+            make_description,
+            token_paths=TOKEN_PATHS,
+            process_paths=PROCESS_PATHS,
+            async_paths=ASYNC_PATHS,
+            catalog_paths=CATALOG_PREFIXES,
         )
         own = OwnRoutes(
-            journal=self._journal, issuer=self._issuer, faults=self._faults, refill=refill, describe=describe
+            journal=self._journal, issuer=self._issuer, counts=self._counts, refill=refill, describe=describe
         )
         faults = FaultRoutes(self._faults, timer=self._timer)
         return own.routes() + faults.routes() + Inspection(journal=self._journal, totals=self._totals).routes()
 
-    def _totals(self) -> dict[str, Any]:
-        buckets = describe_buckets(self._limits, self._timer())
+    def _counts(self) -> dict[str, Any]:
         return {
             **self._journal.stats(),
             "tokens_issued": self._issuer.issued,
             "faults": self._faults.counts(),
-            "buckets": buckets,
+            "jobs": self.jobs.counts(),
         }
+
+    def _totals(self) -> dict[str, Any]:
+        buckets = describe_buckets(self._limits, self._timer())
+        return {**self._counts(), "buckets": buckets, "job_list": self.jobs.told()}
 
     def watch(self, app: Any) -> Any:
         """``app`` with faults played on its calls, and every exchange kept and, where asked for, recorded."""
@@ -216,11 +238,13 @@ def make_app(config: EmulatorConfig, *, timer: Callable[[], float] = time.monoto
         try:
             yield
         finally:
+            await emulator.jobs.close()
             emulator.pool.close()
 
     routes = [
         *(Route(path, emulator.token, methods=["POST"]) for path in TOKEN_PATHS),
         *(Route(path, emulator.process, methods=["POST", "OPTIONS"]) for path in PROCESS_PATHS),
+        *emulator.async_routes(),
         *emulator.catalog_routes(),
         *emulator.account_routes(),
         *emulator.own_routes(),
@@ -234,18 +258,8 @@ async def _refuse_route(request: Request, _: Exception) -> Response:
     found = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
     if not found:
         refusal = Refusal(404, "COMMON_NOT_FOUND", "HTTP 404 Not Found")
-        return _json(refusal.body(), refusal.status)
+        return answer_json(refusal.body(), refusal.status)
     refusal = wrong_method()
-    response = _json(refusal.body(), refusal.status)
+    response = answer_json(refusal.body(), refusal.status)
     response.headers["Allow"] = ", ".join(sorted({method for route in found for method in route.methods}))
-    return response
-
-
-def _json(body: Any, status: int = 200) -> Response:
-    return Response(json.dumps(body), status_code=status, media_type="application/json")
-
-
-def _turned_away(limited: Limited) -> Response:
-    response = _json(limited.body, limited.status)
-    response.headers.update(limited.headers)
     return response

@@ -101,6 +101,37 @@ class EmulatorConfig:
     them alone. The service's way is not documented."""
     compression: Literal["deflate", "zstd", "lzw", "none"] = "deflate"
     """Compression of the TIFFs; the pixels are the same."""
+    s3_endpoint: str | None = None
+    """URL of the S3 that asynchronous jobs deliver to, with the keys of their requests; without it there are none."""
+    s3_region: str = "eu-central-1"
+    """The deployment's own, for requests that name none."""
+    s3_roles: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
+    """IAM role ARN -> access key and secret access key of whoever takes it on; other roles cannot be taken on."""
+    async_renderers: int = 1
+    """Further child processes, started with the first job, that render jobs; other jobs wait for them."""
+    async_concurrency: int | None = None
+    """Jobs that may be waiting or running before another gets 429; None does not limit. The number is not
+    documented."""
+    async_retry_after_s: float | None = None
+    """What ``Retry-After`` says with that 429, in the unit above; None leaves it out. Not documented."""
+    async_queue_s: float = 0.0
+    """Every job waits so long before it begins."""
+    async_discount: bool = False
+    """Jobs from 10,000 pixels on cost two thirds, as the page "Processing Unit" has it; those of the API say that they
+    cost what Process costs."""
+    async_floor: Literal["after", "before"] = "after"
+    """10 PU is the least after that discount, or before it; not documented."""
+    async_pu_taken: Literal["submit", "done"] = "submit"
+    """Units are taken when a job is accepted, whatever becomes of it, or when it has delivered; not documented. One
+    whose evalscript is in a bucket is priced, and at the earliest charged, when it begins."""
+    async_pu_buckets: Literal["month", "all"] = "month"
+    """A job takes units of the month alone, or of every policy, so that one dearer than a minute's worth is never
+    accepted; not documented."""
+    async_error_body: Literal["message", "wrapped"] = "message"
+    """``error.json`` is ``{"message": ...}``, as has been observed, or the ``{"error": {...}}`` of other errors."""
+    async_copies_request: bool = True
+    """The request, without keys, is put beside the outputs as ``request.json`` when the job is accepted, and again with
+    its cost; that there is such a copy is documented, its name and form are not."""
     recorded_requests: int = 256
     """How many of the latest Process bodies and exchanges are kept for tests and for the inspection page."""
     recorded_nbytes: int = 64 * 2**20

@@ -41,9 +41,14 @@ class EmulatorProcess:
         }
 
     def stats(self) -> dict[str, Any]:
-        """Counts since the start or the last reset: calls by "METHOD path status", pu_charged, rate_limited, more."""
+        """Counts since the start or the last reset: calls by "METHOD path status", pu_charged, jobs by state, more."""
         counts: dict[str, Any] = self._call("GET", "/emulator/stats")
         return counts
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """The latest asynchronous jobs, oldest first: id, state, price, size, where to, faults; no keys."""
+        jobs: list[dict[str, Any]] = self._call("GET", "/emulator/jobs")
+        return jobs
 
     def requests(self) -> list[Any]:
         """The latest Process bodies, oldest first."""

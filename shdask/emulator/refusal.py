@@ -76,6 +76,16 @@ def too_many_requests() -> Refusal:
     return Refusal(429, "RATE_LIMIT_EXCEEDED", "You have exceeded your rate limit")
 
 
+def too_many_jobs() -> Refusal:
+    """A 429 for an account that has as many asynchronous jobs as it may. Pure; the code is not documented."""
+    return Refusal(429, "RATE_LIMIT_EXCEEDED", "Maximum number of concurrent async requests reached.")
+
+
+def not_found(what: str) -> Refusal:
+    """A 404 for what is not there, or not any more. Pure."""
+    return Refusal(404, "COMMON_NOT_FOUND", f"{what} not found.")
+
+
 def not_emulated(what: str) -> Refusal:
     """A 400 for a feature of the service that this emulator does not have. Pure."""
     return Refusal(400, "COMMON_EXCEPTION", f"This emulator does not serve {what}.")

@@ -36,13 +36,17 @@ class Advice:
                 "RATE_LIMIT_TOKEN_COUNT_EXCEEDS_CAPACITY",
                 "The request needs more than your rate limit can ever hold",
             )
-            return Limited(status=TOO_MANY, body=self._body(refusal), retry_after=None)
-        body = self._body(too_many_requests())
-        return Limited(status=TOO_MANY, body=body, retry_after=math.ceil(wait_s * self.units_per_s))
+            return self.turn_away(refusal, None)
+        return self.turn_away(too_many_requests(), wait_s)
 
-    def _body(self, refusal: Refusal) -> Mapping[str, Any]:
+    def turn_away(self, refusal: Refusal, wait_s: float | None) -> Limited:
+        """A 429 in these words, that tells to wait so long, or does not say. Pure."""
         body: Mapping[str, Any] = refusal.body()
-        return body if self.wrapped else body["error"]
+        return Limited(
+            status=refusal.status,
+            body=body if self.wrapped else body["error"],
+            retry_after=None if wait_s is None else math.ceil(wait_s * self.units_per_s),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,8 @@ class Costs:
     failed_takes_request: bool = True
     pu_taken: Literal["before", "after"] = "before"
     month_status: Literal[403, 429] = 403
+    jobs_monthly: bool = True
+    """Asynchronous jobs take units of the month alone."""
 
 
 class Limits:
@@ -95,6 +101,7 @@ class Limits:
                 failed_takes_request=config.failed_takes_request,
                 pu_taken=config.pu_taken,
                 month_status=config.month_status,
+                jobs_monthly=config.async_pu_buckets == "month",
             ),
             advice=Advice(
                 units_per_s=UNITS_PER_S[config.retry_after_unit], wrapped=config.rate_limit_body == "wrapped"
@@ -117,12 +124,25 @@ class Limits:
         gets its request back, or does not, as the account is configured.
         """
         if limited := self._turn_away(self._pu, pu, now):
-            if not self._costs.rejected_takes_request:
-                _give_back(self._requests, 1.0, now)
-            return limited
+            return self.reject(limited, now)
         if self._costs.pu_taken == "before":
             _take(self._pu, pu, now)
         return None
+
+    def check_job(self, pu: float, now: float) -> Limited | None:
+        """Whether an admitted asynchronous job may be accepted; takes nothing of its ``pu`` yet."""
+        limited = self._turn_away(self._job_buckets(), pu, now)
+        return None if limited is None else self.reject(limited, now)
+
+    def take_job(self, pu: float, now: float) -> None:
+        """Take the units of an asynchronous job, or all there are where that is fewer."""
+        _take(self._job_buckets(), pu, now)
+
+    def reject(self, limited: Limited, now: float) -> Limited:
+        """An admitted call is turned away after all: its request comes back, or not, as the account is configured."""
+        if not self._costs.rejected_takes_request:
+            _give_back(self._requests, 1.0, now)
+        return limited
 
     def settle(self, pu: float, now: float) -> None:
         """A charged call succeeded: take its units where that is done afterwards."""
@@ -147,6 +167,9 @@ class Limits:
     def buckets(self) -> dict[Kind, Sequence[Bucket]]:
         """The buckets of either kind, for those who want to look."""
         return {"REQUESTS": self._requests, "PROCESSING_UNITS": self._pu}
+
+    def _job_buckets(self) -> list[Bucket]:
+        return [bucket for bucket in self._pu if bucket.policy.monthly or not self._costs.jobs_monthly]
 
     def _turn_away(self, buckets: Sequence[Bucket], amount: float, now: float) -> Limited | None:
         short = [bucket for bucket in buckets if bucket.wait_s(amount, now)]

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Any, Literal
 
-Service = Literal["process", "token", "catalog", "async", "account", "any"]
+Service = Literal["process", "token", "catalog", "async", "account", "any", "job"]
 Page = Literal["json", "html"]
 RetryAfter = Literal["ms", "s", "absent", "negative", "huge", "word", "date", "fraction", "absurd"]
 
@@ -27,6 +27,8 @@ class Kind:
     """The field of Fault that tells it more closely."""
     spoils: bool = False
     """It is made of the real answer, so that the work was done and charged in any case."""
+    job: bool = False
+    """It befalls an asynchronous job that was accepted, not a call."""
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -57,13 +59,18 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "drip": Kind(says="the body trickles", parameter="nbytes_per_s", spoils=True),
         "delay": Kind(says="the answer comes late", parameter="delay_s", spoils=True),
         "hang": Kind(says="no answer ever; the connection is held until the client leaves"),
+        "slow": Kind(says="a job runs so much longer", parameter="delay_s", job=True),
+        "fail": Kind(says="a job fails, and leaves an error.json", job=True),
+        "vanish": Kind(says="a job ends and leaves nothing", job=True),
+        "early": Kind(says="a job still runs so long after its files are there", parameter="delay_s", job=True),
+        "late": Kind(says="a job's files are there only so long after it ended", parameter="delay_s", job=True),
     }
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A rule: this happens to those calls. Calls count from 1, per rule, since it was set."""
+    """A rule: this happens to those calls, or jobs. They count from 1, per rule, since it was set."""
 
     kind: str
     """One of KINDS."""
@@ -175,19 +182,27 @@ class FaultBook:
 
     def strike(self, service: str, body: bytes, now: float) -> Strike | None:
         """Count this call with every rule it falls under; the first rule that hits it, or None."""
-        hit: _Tally | None = None
-        for tally in self._tallies:
-            fault = tally.fault
-            if fault.service not in {"any", service} or (fault.contains or "").encode() not in body:
-                continue
+        hit = self._count({"any", service}, body, now)[:1]
+        return self._strike(hit[0], service) if hit else None
+
+    def strike_job(self, body: bytes, now: float) -> tuple[Strike, ...]:
+        """Count this job with every rule it falls under; all the rules that hit it."""
+        return tuple(self._strike(tally, "job") for tally in self._count({"job"}, body, now))
+
+    def _count(self, services: Container[str], body: bytes, now: float) -> list[_Tally]:
+        counted = [
+            tally
+            for tally in self._tallies
+            if tally.fault.service in services and (tally.fault.contains or "").encode() in body
+        ]
+        for tally in counted:
             tally.calls += 1
-            if hit is None and tally.hits(self._seed, now):
-                hit = tally
-        if hit is None:
-            return None
-        hit.struck += 1
-        self._counts[hit.fault.kind] += 1
-        return Strike(fault=hit.fault, service=service, luck=hit.luck(self._seed))
+        return [tally for tally in counted if tally.hits(self._seed, now)]
+
+    def _strike(self, tally: _Tally, service: str) -> Strike:
+        tally.struck += 1
+        self._counts[tally.fault.kind] += 1
+        return Strike(fault=tally.fault, service=service, luck=tally.luck(self._seed))
 
     def rules(self) -> list[dict[str, Any]]:
         """The rules as JSON, each with the ``calls`` it counted and how often it ``struck``."""

@@ -53,6 +53,12 @@ class _Rule(BaseModel):
     nbytes_per_s: float = Field(default=4096.0, gt=0)
     delay_s: float = Field(default=1.0, ge=0)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_of_its_service(cls, rule: Any) -> Any:
+        kind = KINDS.get(str(rule.get("kind"))) if isinstance(rule, dict) else None
+        return {"service": "job", **rule} if kind is not None and kind.job else rule
+
     @model_validator(mode="after")
     def _fits_its_kind(self) -> _Rule:
         kind = KINDS[self.kind]
@@ -62,6 +68,10 @@ class _Rule(BaseModel):
             raise ValueError(f"the last call, {self.last}, comes before the first, {self.first}")
         if kind.spoils and "charged" in self.model_fields_set and not self.charged:
             raise ValueError(f"{self.kind} is made of the real answer, which is charged")
+        if kind.job and self.model_fields_set & {"charged"}:
+            raise ValueError(f"{self.kind} befalls a job, which was charged for by itself")
+        if kind.job != (self.service == "job"):
+            raise ValueError(f"{self.kind} {'befalls jobs alone' if kind.job else 'befalls no job'}")
         return self
 
 

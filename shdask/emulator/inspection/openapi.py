@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from shdask.emulator.async_process.body import ASYNC_SIZES, AsyncBody
 from shdask.emulator.catalog.query import SearchBody
 from shdask.emulator.faults.rules import KINDS
 from shdask.emulator.inspection.routes import OWN_PREFIX
@@ -35,6 +36,7 @@ OTHERS = {
     OWN_PREFIX: "page",
     OWN_PREFIX + "stats": "stats",
     OWN_PREFIX + "requests": "requests",
+    OWN_PREFIX + "jobs": "jobs",
     OWN_PREFIX + "reset": "reset",
     OWN_PREFIX + "revoke-tokens": "revokeTokens",
     OWN_PREFIX + "faults": "faults",
@@ -49,7 +51,11 @@ METHODS = ("get", "post", "delete", "options")
 
 
 def make_description(
-    *, token_paths: Sequence[str], process_paths: Sequence[str], catalog_paths: Sequence[str]
+    *,
+    token_paths: Sequence[str],
+    process_paths: Sequence[str],
+    async_paths: Sequence[str],
+    catalog_paths: Sequence[str],
 ) -> dict[str, Any]:
     """The document, as JSON. Reads a file of the package; the first path of several has the plain operation ids."""
     told = json.loads(files("shdask.emulator.inspection").joinpath("openapi.json").read_text("utf-8"))
@@ -57,6 +63,9 @@ def make_description(
     items = {name: _complete(item, errors) for name, item in told.pop("items").items()}
     paths = {path: _number(items["token"], index) for index, path in enumerate(token_paths)}
     paths |= {path: _number(items["process"], index) for index, path in enumerate(process_paths)}
+    for index, path in enumerate(async_paths):
+        paths[path] = _number(items["asyncSubmit"], index)
+        paths[path + "/{requestId}"] = _number(items["asyncStatus"], index)
     paths |= {
         root + path: _number(items[name], index)
         for index, root in enumerate(catalog_paths)
@@ -91,7 +100,7 @@ def _number(item: Mapping[str, Any], index: int) -> dict[str, Any]:
 
 def _describe_bodies() -> dict[str, Any]:
     _, described = models_json_schema(
-        [(ProcessBody, "validation"), (SearchBody, "validation")],
+        [(ProcessBody, "validation"), (AsyncBody, "validation"), (SearchBody, "validation")],
         by_alias=True,
         ref_template="#/components/schemas/{model}",
     )
@@ -106,6 +115,10 @@ def _describe_bodies() -> dict[str, Any]:
     schemas["TimeRange"]["properties"] = {"from": end, "to": end}
     side = {"type": "integer", "minimum": 1, "maximum": MAX_PX, "default": DEFAULT_PX}
     schemas["Output"]["properties"] |= {"width": side, "height": side}
+    schemas["AsyncBody"]["required"] = ["input", "output"]
+    schemas["AsyncBody"]["oneOf"] = [{"required": ["evalscript"]}, {"required": ["evalscriptReference"]}]
+    side = {"type": "integer", "minimum": 1, "maximum": ASYNC_SIZES.max_px}
+    schemas["AsyncOutput"]["properties"] |= {"width": side, "height": side}
     return schemas
 
 

@@ -13,7 +13,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from shdask.emulator.account.oauth import TokenIssuer
-from shdask.emulator.faults.rules import FaultBook
 from shdask.emulator.inspection.journal import Journal
 
 OWN_PREFIX = "/emulator/"
@@ -27,14 +26,17 @@ class OwnRoutes:
         *,
         journal: Journal,
         issuer: TokenIssuer,
-        faults: FaultBook,
+        counts: Callable[[], Mapping[str, Any]],
         refill: Callable[[], None],
         describe: Callable[[], Mapping[str, Any]],
     ) -> None:
-        """``refill`` fills the buckets, and starts the faults from their first call; ``describe`` gives OpenAPI's."""
+        """``counts`` are the stats; ``refill`` fills the buckets, and starts the faults from their first call.
+
+        ``describe`` gives OpenAPI's.
+        """
         self._journal = journal
         self._issuer = issuer
-        self._faults = faults
+        self._counts = counts
         self._refill = refill
         self._describe = describe
 
@@ -56,8 +58,7 @@ class OwnRoutes:
     async def stats(self, request: Request) -> Response:
         """GET: counts since the start or the last reset."""
         del request
-        counts = {**self._journal.stats(), "tokens_issued": self._issuer.issued, "faults": self._faults.counts()}
-        return JSONResponse(counts)
+        return JSONResponse(self._counts())
 
     async def requests(self, request: Request) -> Response:
         """GET: the latest Process bodies, oldest first."""

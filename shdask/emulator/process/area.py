@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import shapely
@@ -31,7 +32,20 @@ GEOMETRY = "input->bounds->geometry"
 Bbox = tuple[float, float, float, float]
 
 
-def read_area(body: ProcessBody) -> tuple[Lattice, BaseGeometry | None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeRule:
+    """How large a picture may be."""
+
+    max_px: int = MAX_PX
+    """Of either side."""
+    default_px: int | None = DEFAULT_PX
+    """Of a side that is not told; None demands that it is."""
+
+
+PROCESS_SIZES = SizeRule()
+
+
+def read_area(body: ProcessBody, sizes: SizeRule = PROCESS_SIZES) -> tuple[Lattice, BaseGeometry | None]:
     """The pixels asked for, and the geometry in the lattice's CRS outside of which there is no data.
 
     Pure; raises Refusal (400) where the service would refuse.
@@ -49,7 +63,7 @@ def read_area(body: ProcessBody) -> tuple[Lattice, BaseGeometry | None]:
         raise bad_payload("The bounds have no area.", "input->bounds")
     if max(map(abs, bbox)) > FARTHEST:
         raise bad_payload("The bounds lie outside of the CRS.", "input->bounds")
-    width, height = _read_size(body.output, bbox)
+    width, height = _read_size(body.output, bbox, sizes)
     if min((bbox[2] - bbox[0]) / width, (bbox[3] - bbox[1]) / height) < SMALLEST_PX:
         raise bad_payload("The bounds are too small for their pixels.", "input->bounds")
     return make_lattice(bounds.properties.crs, bbox, width, height), geometry
@@ -105,30 +119,36 @@ def _is_position(value: Any) -> bool:
     return all(type(part) in {int, float} and -FARTHEST <= part <= FARTHEST for part in value)
 
 
-def _read_size(output: Output, bbox: Bbox) -> tuple[int, int]:
+def _read_size(output: Output, bbox: Bbox, sizes: SizeRule) -> tuple[int, int]:
     by_size = output.width is not None or output.height is not None
     by_resolution = output.resx is not None or output.resy is not None
     if by_size and by_resolution:
         raise bad_payload("Only width and height or resx and resy can be set at the same time.", "output")
     if not by_resolution:
-        size = (output.width or DEFAULT_PX, output.height or DEFAULT_PX)
-        for name, value in zip(("width", "height"), size, strict=True):
-            if value > MAX_PX:
-                raise bad_payload(f"`{name} = {value}` is larger than allowed {MAX_PX}.\n", f"output->{name}")
-        return size
+        return _check_side("width", output.width, sizes), _check_side("height", output.height, sizes)
     if output.resx is None or output.resy is None:
         raise bad_payload("Both resx and resy must be set.", "output")
-    return _count(bbox[2] - bbox[0], output.resx, ("width", "resx")), _count(
-        bbox[3] - bbox[1], output.resy, ("height", "resy")
+    return (
+        _count(bbox[2] - bbox[0], output.resx, ("width", "resx"), sizes.max_px),
+        _count(bbox[3] - bbox[1], output.resy, ("height", "resy"), sizes.max_px),
     )
 
 
-def _count(length: float, resolution: float, names: tuple[str, str]) -> int:
+def _check_side(name: str, told: int | None, sizes: SizeRule) -> int:
+    value = sizes.default_px if told is None else told
+    if value is None:
+        raise bad_payload("Either width and height or resx and resy must be set.", f"output->{name}")
+    if value > sizes.max_px:
+        raise bad_payload(f"`{name} = {value}` is larger than allowed {sizes.max_px}.\n", f"output->{name}")
+    return value
+
+
+def _count(length: float, resolution: float, names: tuple[str, str], max_px: int) -> int:
     if length / resolution > 1e15:  # noqa: PLR2004  # beyond, floats are no counts
         raise bad_payload(f"`{names[1]}` is too small for the bounds.\n", f"output->{names[1]}")
     # how the service rounds is not documented; half up is assumed
     count = max(1, math.floor(length / resolution + 0.5))
-    if count > MAX_PX:
-        message = f"`{names[0]} = {count}`, calculated from {names[1]}, is larger than allowed {MAX_PX}.\n"
+    if count > max_px:
+        message = f"`{names[0]} = {count}`, calculated from {names[1]}, is larger than allowed {max_px}.\n"
         raise bad_payload(message, f"output->{names[1]}")
     return count

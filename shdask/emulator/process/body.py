@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -46,17 +46,19 @@ def _read_crs(value: object) -> object:
 Integer = Annotated[int, BeforeValidator(_read_integer)]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """Part of a body: strict, and deaf to what it does not know."""
+
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class BoundsProperties(_Part):
+class BoundsProperties(Part):
     """``input.bounds.properties``; the CRS as pyproj reads it, x first."""
 
     crs: Annotated[str, BeforeValidator(_read_crs)] = "EPSG:4326"
 
 
-class Bounds(_Part):
+class Bounds(Part):
     """``input.bounds``."""
 
     bbox: list[float] | None = Field(default=None, min_length=4, max_length=4)
@@ -64,28 +66,28 @@ class Bounds(_Part):
     properties: BoundsProperties = BoundsProperties()
 
 
-class Input(_Part):
+class Input(Part):
     """``input``."""
 
     bounds: Bounds
     data: list[DataItem] = Field(min_length=1)
 
 
-class Format(_Part):
+class Format(Part):
     """``output.responses[].format``."""
 
     type: str = "image/png"
     quality: Integer = Field(default=90, ge=0, le=100)
 
 
-class Response(_Part):
+class Response(Part):
     """``output.responses[]``."""
 
     identifier: str = "default"
     format: Format = Format()
 
 
-class Output(_Part):
+class Output(Part):
     """``output``."""
 
     width: Integer | None = Field(default=None, ge=1)
@@ -95,7 +97,7 @@ class Output(_Part):
     responses: list[Response] = Field(default=[Response()], min_length=1)
 
 
-class ProcessBody(_Part):
+class ProcessBody(Part):
     """A whole Process request."""
 
     input: Input
@@ -103,12 +105,30 @@ class ProcessBody(_Part):
     output: Output = Output()
 
 
+Body = TypeVar("Body", bound=ProcessBody)
+
+
 def read_body(raw: bytes) -> ProcessBody:
     """The request in these bytes. Pure; raises Refusal (400) that names each offending place."""
+    body = validate(raw, ProcessBody)
+    check_script(body.evalscript)
+    return body
+
+
+def check_script(script: str | None) -> None:
+    """Accept an evalscript that may be run; raises Refusal (400) for none and for other versions. Pure."""
+    if not script or not script.strip():
+        raise Refusal(400, "COMMON_EXCEPTION", "Missing or empty evalscript.")
+    if not VERSION_3.match(script):
+        raise not_emulated("evalscripts of other versions than 3: the first line must be //VERSION=3")
+
+
+def validate(raw: bytes, model: type[Body]) -> Body:
+    """The body of this kind in these bytes. Pure; raises Refusal (400) that names each offending place."""
     if not raw.strip():
         raise Refusal(400, "COMMON_BAD_PAYLOAD", "Request body should be non-empty.")
     try:
-        body = ProcessBody.model_validate(_parse(raw))
+        return model.model_validate(_parse(raw))
     except ValidationError as error:
         violations = tuple(
             Violation(parameter="->".join(str(part) for part in item["loc"]) or "body", violation=explain(item))
@@ -116,11 +136,6 @@ def read_body(raw: bytes) -> ProcessBody:
         )
         message = f"Invalid request: {violations[0].parameter}: {violations[0].violation}"
         raise Refusal(400, "COMMON_BAD_PAYLOAD", message, violations) from None
-    if not body.evalscript or not body.evalscript.strip():
-        raise Refusal(400, "COMMON_EXCEPTION", "Missing or empty evalscript.")
-    if not VERSION_3.match(body.evalscript):
-        raise not_emulated("evalscripts of other versions than 3: the first line must be //VERSION=3")
-    return body
 
 
 def explain(error: ErrorDetails) -> str:

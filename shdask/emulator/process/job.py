@@ -14,7 +14,7 @@ import shapely
 from shdask.emulator.config import EmulatorConfig
 from shdask.emulator.evalscript.setup import ScriptInput, ScriptSetup
 from shdask.emulator.lattice import Lattice
-from shdask.emulator.process.area import check_resolution, read_area
+from shdask.emulator.process.area import PROCESS_SIZES, SizeRule, check_resolution, read_area
 from shdask.emulator.process.body import ProcessBody
 from shdask.emulator.process.choices import Choices
 from shdask.emulator.process.options import DataItem, check_use, kind_of, read_choices
@@ -24,7 +24,6 @@ from shdask.emulator.process.price import (
     LOCAL,
     Priced,
     PricedInput,
-    price_pu,
     processing_factor,
 )
 from shdask.emulator.process.reply import Reply
@@ -62,14 +61,20 @@ class RenderJob:
 
 
 def make_job(
-    body: ProcessBody, sources: Mapping[str, Source], reply: Reply, now: datetime, config: EmulatorConfig
+    body: ProcessBody,
+    sources: Mapping[str, Source],
+    reply: Reply,
+    now: datetime,
+    config: EmulatorConfig,
+    *,
+    sizes: SizeRule = PROCESS_SIZES,
 ) -> RenderJob:
     """What to render for a request, whose answer has the form ``reply``.
 
     Pure; raises Refusal where the service would refuse.
     """
     found = [find_source(sources, item.type, config) for item in body.input.data]
-    lattice, geometry = read_area(body)
+    lattice, geometry = read_area(body, sizes)
     for source in found:
         check_resolution(lattice, source)
     return RenderJob(
@@ -138,29 +143,27 @@ def check_bands(item: ScriptInput, source: Source) -> tuple[float, ...]:
     return tuple(divisors)
 
 
-def price_job(job: RenderJob, setup: ScriptSetup, samples: Sequence[int]) -> float:
-    """Processing units of a job; raises Refusal (400) where setup() lacks an output. Pure.
+def itemize(job: RenderJob, setup: ScriptSetup, samples: Sequence[int]) -> Priced:
+    """What a job costs by; raises Refusal (400) where setup() lacks an output. Pure.
 
     ``samples`` counts the samples of a pixel, per input of setup(). How outputs of several types are priced is not
     documented; here the dearest format counts for all.
     """
     images = [(setup.output(image.identifier), image.format) for image in job.reply.images]
     float32 = any(output.sample_type == "FLOAT32" and kind == "image/tiff" for output, kind in images)
-    return price_pu(
-        Priced(
-            width_px=job.lattice.width,
-            height_px=job.lattice.height,
-            inputs=tuple(
-                PricedInput(
-                    bands=item.priced_bands,
-                    samples=count,
-                    factor=processing_factor(data.choices),
-                    weight=data.weight,
-                )
-                for (data, item), count in zip(pair_inputs(job, setup), samples, strict=True)
-            ),
-            format_factor=FLOAT32_FACTOR if float32 else 1.0,
-        )
+    return Priced(
+        width_px=job.lattice.width,
+        height_px=job.lattice.height,
+        inputs=tuple(
+            PricedInput(
+                bands=item.priced_bands,
+                samples=count,
+                factor=processing_factor(data.choices),
+                weight=data.weight,
+            )
+            for (data, item), count in zip(pair_inputs(job, setup), samples, strict=True)
+        ),
+        format_factor=FLOAT32_FACTOR if float32 else 1.0,
     )
 
 

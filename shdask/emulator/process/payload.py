@@ -32,8 +32,12 @@ async def collect(chunks: AsyncIterator[bytes], max_nbytes: int) -> bytes:
     return b"".join(pieces)
 
 
-def read_payload(raw: bytes, content_type: str, content_encoding: str, max_nbytes: int = MAX_NBYTES) -> bytes:
+def read_payload(
+    raw: bytes, content_type: str, content_encoding: str, max_nbytes: int = MAX_NBYTES, *, forms: bool = True
+) -> bytes:
     """The JSON of a request with these headers; of a form, ``request`` with ``evalscript`` put into it.
+
+    ``forms``: they are taken at all.
 
     Pure; raises Refusal: 415 for other types and encodings, 413 for a body that unpacks to more than ``max_nbytes``,
     400 for one that cannot be read.
@@ -46,7 +50,7 @@ def read_payload(raw: bytes, content_type: str, content_encoding: str, max_nbyte
     kind = content_type.partition(";")[0].strip().lower()
     if not raw or kind == "application/json":
         return raw
-    if kind == "multipart/form-data":
+    if kind == "multipart/form-data" and forms:
         return _join(raw, content_type)
     raise _unsupported(kind)
 

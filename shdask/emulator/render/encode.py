@@ -9,6 +9,7 @@ import io
 import tarfile
 import warnings
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -23,8 +24,15 @@ from shdask.emulator.refusal import Refusal, not_emulated
 from shdask.emulator.render.mosaic import transform_of
 
 STRIP_ROWS = 128
-PNG_BANDS = (1, 3, 4)
-JPEG_BANDS = (1, 3)
+PICTURES: Mapping[str, tuple[str, tuple[int, ...], tuple[str, ...], str]] = MappingProxyType(
+    {
+        "image/png": ("PNG", (1, 3, 4), ("uint8", "uint16"), "1, 3 or 4 bands of UINT8 or UINT16"),
+        "image/jpeg": ("JPEG", (1, 3), ("uint8",), "1 or 3 bands of UINT8"),
+    }
+)
+"""Media type -> GDAL's name, counts of bands, sample types, and both in words."""
+LEAST_QUALITY = 1
+"""Of a JPEG, as GDAL counts."""
 
 
 def encode_image(
@@ -70,27 +78,36 @@ def encode_tiff(image: NDArray[Any], lattice: Lattice, compression: str, nodata:
 
     Raises Refusal (400) for a nodata value that its type cannot hold; touches memory only.
     """
-    if nodata is not None and not _fits(nodata, image.dtype):
-        raise not_emulated(f"the nodataValue {nodata} in an image of {image.dtype.name}")
+    return _write(image, profile_tiff(image.shape[0], image.dtype, lattice, compression, nodata))
+
+
+def profile_tiff(
+    bands: int, dtype: np.dtype[Any], lattice: Lattice, compression: str, nodata: float | None
+) -> dict[str, Any]:
+    """How rasterio is to create a striped GeoTIFF of these bands in the lattice's CRS.
+
+    Pure; raises Refusal (400) for a nodata value that its type cannot hold.
+    """
+    if nodata is not None and not _fits(nodata, dtype):
+        raise not_emulated(f"the nodataValue {nodata} in an image of {dtype.name}")
     options: dict[str, Any] = {"compress": compression} if compression != "none" else {}
     if compression == "deflate":
         options["zlevel"] = 1
     if compression == "zstd":
         options["zstd_level"] = 1
-    profile = {
+    return {
         "driver": "GTiff",
-        "count": image.shape[0],
-        "height": image.shape[1],
-        "width": image.shape[2],
-        "dtype": image.dtype.name,
+        "count": bands,
+        "height": lattice.height,
+        "width": lattice.width,
+        "dtype": dtype.name,
         "crs": lattice.crs,
         "transform": transform_of(lattice),
         "interleave": "pixel",  # as the service's: clients read (y, x, band)
-        "blockysize": min(STRIP_ROWS, image.shape[1]),
+        "blockysize": min(STRIP_ROWS, lattice.height),
         "nodata": nodata,
         **options,
     }
-    return _write(image, profile)
 
 
 def _fits(value: float, dtype: np.dtype[Any]) -> bool:
@@ -102,19 +119,22 @@ def _fits(value: float, dtype: np.dtype[Any]) -> bool:
 
 def encode_png(image: NDArray[Any]) -> bytes:
     """A PNG of ``image`` (band, y, x), 8 or 16 bit; raises Refusal (400) for other types and band counts."""
-    if image.shape[0] not in PNG_BANDS or image.dtype not in (np.uint8, np.uint16):
-        message = f"PNG holds 1, 3 or 4 bands of UINT8 or UINT16, not {image.shape[0]} of {image.dtype.name}."
-        raise Refusal(400, "COMMON_BAD_PAYLOAD", message)
+    check_picture("image/png", image.shape[0], image.dtype)
     return _write(image, _plain_profile("PNG", image))
 
 
 def encode_jpeg(image: NDArray[Any], quality: int) -> bytes:
     """A JPEG of ``image`` (band, y, x), 8 bit; raises Refusal (400) for other types and band counts."""
-    if image.shape[0] not in JPEG_BANDS or image.dtype != np.uint8:
-        message = f"JPEG holds 1 or 3 bands of UINT8, not {image.shape[0]} of {image.dtype.name}."
+    check_picture("image/jpeg", image.shape[0], image.dtype)
+    return _write(image, {**_plain_profile("JPEG", image), "quality": max(LEAST_QUALITY, quality)})
+
+
+def check_picture(kind: str, bands: int, dtype: np.dtype[Any]) -> None:
+    """Accept what a PNG or JPEG, by its media type, can hold; raises Refusal (400) otherwise. Pure."""
+    name, counts, types, told = PICTURES[kind]
+    if bands not in counts or dtype.name not in types:
+        message = f"{name} holds {told}, not {bands} of {dtype.name}."
         raise Refusal(400, "COMMON_BAD_PAYLOAD", message)
-    # GDAL counts from 1
-    return _write(image, {**_plain_profile("JPEG", image), "quality": max(1, quality)})
 
 
 def _plain_profile(driver: str, image: NDArray[Any]) -> dict[str, Any]:

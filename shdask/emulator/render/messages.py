@@ -36,6 +36,22 @@ class Surveyed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spool:
+    """Asks for a job's files on disk, in a folder that is there."""
+
+    job: RenderJob
+    folder: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spooled:
+    """The answer to a Spool."""
+
+    files: tuple[tuple[str, str, str], ...]
+    """The output's identifier, the path, and the media type, in the order of the request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
     """Sent before a stretch of work that has a deadline of its own."""
 

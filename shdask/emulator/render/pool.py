@@ -18,21 +18,25 @@ from shdask.emulator.config import EmulatorConfig
 from shdask.emulator.evalscript.setup import ScriptSetup
 from shdask.emulator.process.job import RenderJob
 from shdask.emulator.refusal import Refusal, script_failed
-from shdask.emulator.render.messages import Describe, Phase, Survey, Surveyed
+from shdask.emulator.render.messages import Describe, Phase, Spool, Spooled, Survey, Surveyed
+
+Question = Describe | Survey | Spool | RenderJob
+Answer = bytes | ScriptSetup | Surveyed | Spooled
 
 
 class RendererPool:
-    """As many renderer processes as the configuration says; they end with this process, or on ``close``."""
+    """So many renderer processes; they end with this process, or on ``close``."""
 
-    def __init__(self, config: EmulatorConfig) -> None:
+    def __init__(self, config: EmulatorConfig, count: int) -> None:
         self._config = config
-        self._threads = ThreadPoolExecutor(max_workers=config.renderers, thread_name_prefix="renderer")
+        self._count = count
+        self._threads = ThreadPoolExecutor(max_workers=count, thread_name_prefix="renderer")
         self._idle: asyncio.Queue[_Child] = asyncio.Queue()
         self._children: set[_Child] = set()
 
     def start(self) -> None:
         """Start the processes, without waiting for them."""
-        for _ in range(self._config.renderers):
+        while len(self._children) < self._count:
             self._add()
 
     def close(self) -> None:
@@ -63,10 +67,20 @@ class RendererPool:
             raise TypeError(f"a renderer answered {answer!r}")
         return answer
 
-    async def _ask(self, question: Describe | Survey | RenderJob) -> bytes | ScriptSetup | Surveyed:
+    async def spool(self, job: RenderJob, folder: str, patience: float) -> Spooled:
+        """The job's files, written into ``folder``; raises Refusal.
+
+        ``patience`` is how many times the time of a Process request it may take.
+        """
+        answer = await self._ask(Spool(job=job, folder=folder), patience)
+        if not isinstance(answer, Spooled):
+            raise TypeError(f"a renderer answered {answer!r}")
+        return answer
+
+    async def _ask(self, question: Question, patience: float = 1.0) -> Answer:
         child = await self._idle.get()
         try:
-            answer = await asyncio.get_running_loop().run_in_executor(self._threads, child.ask, question)
+            answer = await asyncio.get_running_loop().run_in_executor(self._threads, child.ask, question, patience)
         except BaseException:
             # the child is in an unknown state, so another takes its place
             child.kill()
@@ -76,7 +90,7 @@ class RendererPool:
         self._idle.put_nowait(child)
         if isinstance(answer, Refusal):
             raise answer
-        if not isinstance(answer, (bytes, ScriptSetup, Surveyed)):
+        if not isinstance(answer, Answer):
             raise TypeError(f"a renderer answered {answer!r}")
         return answer
 
@@ -96,9 +110,9 @@ class _Child:
         theirs.close()
         self._connection.send(config.to_json())
 
-    def ask(self, question: Describe | Survey | RenderJob) -> Any:
+    def ask(self, question: Question, patience: float) -> Any:
         self._connection.send(question)
-        limits = {True: self._script_timeout_s, False: self._render_timeout_s}
+        limits = {True: self._script_timeout_s * patience, False: self._render_timeout_s * patience}
         left, in_script = dict(limits), False
         while True:
             started = time.monotonic()

@@ -11,8 +11,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,14 @@ from shdask.emulator.config import EmulatorConfig
 from shdask.emulator.evalscript.loop import Feed
 from shdask.emulator.evalscript.script import Script
 from shdask.emulator.evalscript.setup import ScriptOutput, ScriptSetup
+from shdask.emulator.lattice import Lattice
 from shdask.emulator.process.job import RenderJob, check_bands
 from shdask.emulator.process.reply import BOUNDARY
 from shdask.emulator.refusal import Refusal, not_emulated
 from shdask.emulator.render.encode import encode_image, encode_multipart, encode_tar
-from shdask.emulator.render.messages import Describe, Phase, Survey, Surveyed
+from shdask.emulator.render.messages import Describe, Phase, Spool, Spooled, Survey, Surveyed
 from shdask.emulator.render.mosaic import find_inside, render_samples
+from shdask.emulator.render.spool import cut_for_disk, open_spool
 from shdask.emulator.render.stack import Stack, describe_scenes, make_stacks
 from shdask.emulator.source import Source
 from shdask.emulator.sources import make_sources
@@ -51,13 +54,13 @@ class Renderer:
         self._max_nbytes = config.script_memory_mb * 2**20 // 2
 
     def serve(self) -> None:
-        """Answer until the other end closes the pipe. An answer is bytes, a ScriptSetup, or the error that arose."""
+        """Answer until the other end closes the pipe. An answer is bytes, a message, or the error that arose."""
         while True:
             try:
                 question = self._connection.recv()
             except EOFError:
                 return
-            answer: ScriptSetup | Surveyed | Refusal | None = None
+            answer: ScriptSetup | Surveyed | Spooled | Refusal | None = None
             content = b""
             try:
                 if isinstance(question, Describe):
@@ -67,6 +70,8 @@ class Renderer:
                     with self._load(question.job.script) as script:
                         setup, stacks = self._survey(question.job, script)
                     answer = Surveyed(setup=setup, samples=tuple(len(stack.samples) for stack in stacks))
+                elif isinstance(question, Spool):
+                    answer = self._spool(question.job, Path(question.folder))
                 else:
                     content = self._render(question)
             except Refusal as refusal:
@@ -89,16 +94,30 @@ class Renderer:
             outputs = [setup.output(image.identifier) for image in job.reply.images]
             _check_memory(job, outputs, self._max_nbytes)
             images = self._run(job, script, stacks, outputs)
-            self._connection.send(Phase(script=True))
-            # it may throw, whether or not it is listened to
-            userdata = script.finish().encode()
-            self._connection.send(Phase(script=False))
+            userdata = self._finish(script)
         files = dict.fromkeys((rendition.file_name for rendition in job.reply.renditions), userdata)
         for rendition, output, image in zip(job.reply.images, outputs, images, strict=True):
             files[rendition.file_name] = encode_image(
                 image, rendition, job.lattice, compression=self._compression, nodata=output.nodata
             )
         return files
+
+    def _spool(self, job: RenderJob, folder: Path) -> Spooled:
+        with self._load(job.script) as script:
+            setup, stacks = self._survey(job, script)
+            outputs = [setup.output(image.identifier) for image in job.reply.images]
+            with open_spool(job, outputs, folder, self._compression) as spool:
+                for rows, images in self._draw(job, script, stacks, outputs, cut_for_disk):
+                    spool.write(rows, images)
+                userdata = self._finish(script)
+        return Spooled(files=spool.finish(userdata))
+
+    def _finish(self, script: Script) -> bytes:
+        self._connection.send(Phase(script=True))
+        # it may throw, whether or not it is listened to
+        userdata = script.finish().encode()
+        self._connection.send(Phase(script=False))
+        return userdata
 
     def _survey(self, job: RenderJob, script: Script) -> tuple[ScriptSetup, list[Stack]]:
         stacks = make_stacks(job, script.setup, self._sources)
@@ -112,6 +131,20 @@ class Renderer:
     def _run(
         self, job: RenderJob, script: Script, stacks: Sequence[Stack], outputs: Sequence[ScriptOutput]
     ) -> list[NDArray[Any]]:
+        strips = [images for _, images in self._draw(job, script, stacks, outputs, _strips)]
+        if len(strips) == 1:
+            return strips[0]
+        return [np.concatenate(parts, axis=1) for parts in zip(*strips, strict=True)]
+
+    def _draw(
+        self,
+        job: RenderJob,
+        script: Script,
+        stacks: Sequence[Stack],
+        outputs: Sequence[ScriptOutput],
+        cut: Callable[[Lattice, int], Iterator[slice]],
+    ) -> Iterator[tuple[slice, list[NDArray[Any]]]]:
+        """Rows and the (band, y, x) of every output there, from top to bottom."""
         feeds = [
             Feed(
                 bands=tuple(band.name for band in stack.item.bands),
@@ -121,19 +154,18 @@ class Renderer:
             )
             for stack in stacks
         ]
-        inside = find_inside(job)
         self._connection.send(Phase(script=True))
         script.begin(feeds, outputs, describe_scenes(stacks))
         self._connection.send(Phase(script=False))
-        strips: list[list[NDArray[Any]]] = []
-        for rows in _strips(job, sum(feed.planes for feed in feeds)):
+        for rows in cut(job.lattice, sum(feed.planes for feed in feeds)):
             lattice = job.lattice.part(rows, slice(0, job.lattice.width))
+            inside = find_inside(replace(job, lattice=lattice))
             planes = [
                 plane
                 for stack, feed in zip(stacks, feeds, strict=True)
                 for plane in render_samples(
                     lattice,
-                    inside[rows],
+                    inside,
                     self._sources[stack.data.collection],
                     stack.samples,
                     feed.bands,
@@ -141,11 +173,9 @@ class Renderer:
                 )
             ]
             self._connection.send(Phase(script=True))
-            strips.append(script.run(planes, lattice.shape))
+            images = script.run(planes, lattice.shape)
             self._connection.send(Phase(script=False))
-        if len(strips) == 1:
-            return strips[0]
-        return [np.concatenate(parts, axis=1) for parts in zip(*strips, strict=True)]
+            yield rows, images
 
     @contextmanager
     def _load(self, source: str) -> Iterator[Script]:
@@ -165,8 +195,8 @@ def _check_memory(job: RenderJob, outputs: Sequence[ScriptOutput], max_nbytes: i
         raise not_emulated(f"images of {nbytes} bytes, only up to {max_nbytes}")
 
 
-def _strips(job: RenderJob, planes: int) -> Iterator[slice]:
-    height, width = job.lattice.shape
+def _strips(lattice: Lattice, planes: int) -> Iterator[slice]:
+    height, width = lattice.shape
     rows = height if planes <= FEW_PLANES else max(1, STRIP_VALUES // (planes * width))
     for start in range(0, height, rows):
         yield slice(start, min(start + rows, height))

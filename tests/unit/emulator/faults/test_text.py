@@ -106,11 +106,17 @@ def test_rules_from_a_call_read_no_file(tmp_path):
         parse_faults(str(path))
 
 
+CALLS = st.tuples(
+    st.sampled_from([name for name, kind in KINDS.items() if not kind.job]),
+    st.sampled_from(["process", "token", "catalog", "async", "account", "any"]),
+)
+JOBS = st.tuples(st.sampled_from([name for name, kind in KINDS.items() if kind.job]), st.just("job"))
+
+
 @given(
     st.builds(
-        Fault,
-        kind=st.sampled_from([*KINDS]),
-        service=st.sampled_from(["process", "token", "catalog", "async", "account", "any"]),
+        lambda what, **rule: Fault(kind=what[0], service=what[1], **rule),
+        CALLS | JOBS,
         probability=st.floats(0, 1),
         first=st.integers(1, 9),
         last=st.none() | st.integers(9, 20),
