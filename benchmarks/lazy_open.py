@@ -37,7 +37,7 @@ def place(group, days):
     from dataclasses import replace
     from shdask.model import TimeInterval
     from shdask.plan.acquisition import Acquisition
-    from shdask.plan.group import place_in_time
+    from shdask.plan.placing import place_in_time
     from shdask.plan.timeline import make_timeline
     start = datetime(2020, 1, 1, tzinfo=UTC)
     scenes = [

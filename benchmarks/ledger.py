@@ -20,7 +20,7 @@ from shdask.assemble.place import open_place
 from shdask.assemble.store import create_or_open
 from shdask.inputs import AreaOfInterest
 from shdask.model import TileData, TileEvent, TileState
-from shdask.plan.group import make_group
+from shdask.plan.placing import make_group
 from shdask.plan.spec import CubeSpec
 from shdask.settings import DEPLOYMENTS
 

@@ -10,15 +10,17 @@ from pathlib import Path
 
 from shdask.errors import PlanError
 from shdask.inputs import read_area, read_reference_grid
+from shdask.learned import Learned
 from shdask.plan.cube import CubePlan, make_cube_plan
 from shdask.plan.dates import check_dates
-from shdask.plan.group import make_groups, place_in_time
 from shdask.plan.layer import LayerPlan
 from shdask.plan.layer_spec import MOSAIC
+from shdask.plan.learning import learn_from
+from shdask.plan.placing import make_groups, place_in_time
 from shdask.plan.scout import add_scouts
 from shdask.plan.spec import CubeSpec
 from shdask.request.declared import check_declared, read_declared
-from shdask.settings import Credentials, make_deployment
+from shdask.settings import Credentials, Deployment, make_deployment
 
 Plannable = CubePlan | CubeSpec | str | Path
 """Taken wherever a plan is: the plan, a spec, or a job file's path."""
@@ -30,7 +32,7 @@ def make_plan(spec: Plannable) -> CubePlan:
     Reads the area and the reference grid from disk where the spec names files, ``SH_BASE_URL``/``SH_TOKEN_URL`` from
     the environment, runs ``setup()`` of users' scripts where V8 is installed, and reads, for layers with a cadence,
     what was acquired over the area from the service's catalogue,
-    for which it needs credentials.
+    for which it needs credentials. What earlier runs of this user have cost and taken is counted in, or told.
     Raises PlanError with the place and the cure when the job cannot be planned, AuthError as `build_cube`.
     """
     if isinstance(spec, CubePlan):
@@ -40,27 +42,43 @@ def make_plan(spec: Plannable) -> CubePlan:
     if not isinstance(spec, CubeSpec):
         spec = CubeSpec.from_file(spec)
     spec = spec.with_scripts()
+    placed = _place_in_time(plan_before_search(spec))
+    planned = make_cube_plan(add_scouts(placed.groups, spec), max_pu=placed.max_pu, notes=placed.notes)
+    return learn_from(planned, Learned.of_this_user().read())
+
+
+def plan_before_search(spec: CubeSpec) -> CubePlan:
+    """What `make_plan` makes of a job before it asks the service: layers with a cadence have no time axis yet.
+
+    ``spec`` holds the texts of its scripts. Reads the rest from disk and the environment as `make_plan` does, and
+    raises PlanError as it does.
+    """
     check_dates(spec, datetime.now(UTC).date())
     area = None
     if spec.aoi is not None:
         area = read_area(spec.aoi, crs=spec.aoi_crs, layer=spec.aoi_layer, where=spec.aoi_where, folder=spec.folder)
     like = read_reference_grid(spec.like, folder=spec.folder) if spec.like is not None else None
-    deployment = make_deployment(
-        spec.service.deployment,
-        base_url=spec.service.base_url,
-        token_url=spec.service.token_url,
-        requests_per_minute=spec.service.requests_per_minute,
-        pu_per_minute=spec.service.pu_per_minute,
-    )
-    groups = make_groups(spec, area=area, like=like, deployment=deployment)
+    groups = make_groups(spec, area=area, like=like, deployment=deployment_of(spec))
     for group in groups.values():
         try:
             _check_scripts(group.layer)
         except PlanError as error:
             place = f"layers.{group.layer.name}."
             raise PlanError("\n".join(place + line for line in str(error).splitlines())) from error
-    placed = _place_in_time(make_cube_plan(groups, max_pu=spec.service.max_pu))
-    return make_cube_plan(add_scouts(placed.groups, spec), max_pu=placed.max_pu, notes=placed.notes)
+    return make_cube_plan(groups, max_pu=spec.service.max_pu)
+
+
+def deployment_of(spec: CubeSpec) -> Deployment:
+    """The deployment that a job names, as the environment changes it. Raises SettingsError."""
+    return make_deployment(
+        spec.service.deployment,
+        base_url=spec.service.base_url,
+        token_url=spec.service.token_url,
+        requests_per_minute=spec.service.requests_per_minute,
+        pu_per_minute=spec.service.pu_per_minute,
+        requests_per_month=spec.service.requests_per_month,
+        pu_per_month=spec.service.pu_per_month,
+    )
 
 
 def _check_scripts(layer: LayerPlan) -> None:

@@ -90,8 +90,13 @@ class _Attempt:
     @classmethod
     def of(cls, work: TileWork, index: int) -> Self:
         tile = work.plan.tile(index)
-        request = request_digest(tile_bodies(work.plan, tile))
-        return cls(tile=tile, request=request, spooled_as=spool_name(work.cube, tile, request))
+        # windows may be cut otherwise tomorrow, with another rate; the pixels are the same
+        whole = request_digest(tile_bodies(work.plan, replace(tile, windows=(tile.extent,))))
+        return cls(
+            tile=tile,
+            request=request_digest(tile_bodies(work.plan, tile)),
+            spooled_as=spool_name(work.cube, tile, whole),
+        )
 
     @property
     def is_open(self) -> bool:

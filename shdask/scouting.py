@@ -22,7 +22,8 @@ from shdask.assemble.template import DATA_MASK
 from shdask.build import continue_cube
 from shdask.model import TileState, Window
 from shdask.plan.clear import LOOK_BAND, clear_share, count_under, look_window
-from shdask.plan.group import GroupPlan, place_in_time
+from shdask.plan.group import GroupPlan
+from shdask.plan.placing import place_in_time
 
 
 def follow_layer(

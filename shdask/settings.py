@@ -19,6 +19,31 @@ from shdask.errors import AuthError, SettingsError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """What a deployment charges, in processing units, as the service documents it (page "Processing unit")."""
+
+    px_per_pu: float = 512 * 512
+    bands_per_pu: float = 3
+    """So many pixels of so many input bands at up to 16 bit are one unit."""
+    min_area: float = 0.01
+    """An area counts for at least this share of ``px_per_pu``."""
+    min_request_pu: float = 0.005
+    float_factor: float = 2.0
+    """For a TIFF of 32 bit floats."""
+    async_min_pu: float = 10.0
+    """Of an Async Process request."""
+    async_factor: float = 1.0
+    """Pages differ on a discount of a third for Async Process: none, until this account is known to get it."""
+    catalog_km2_per_pu: float = 1_000_000.0
+    """A search of so much ground and one month is one unit."""
+    catalog_min_pu: float = 0.01
+    catalog_max_pu: float = 1.0
+
+
+PUBLISHED_PRICES = Prices()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
     """One installation of the service: where it is and what is known of its limits."""
 
@@ -31,6 +56,10 @@ class Deployment:
     requests_per_minute: float = 300.0
     """The smallest published plan's rate, until the account's own is given."""
     pu_per_minute: float = 300.0
+    requests_per_month: float | None = 30_000.0
+    """As the rates, the smallest published plan's; None where there is no quota."""
+    pu_per_month: float | None = 30_000.0
+    prices: Prices = PUBLISHED_PRICES
     retry_after_unit_s: float = 0.001
     """Length of one ``Retry-After`` unit in seconds; documented as milliseconds."""
     retry_after_max_s: float = 60.0
@@ -55,6 +84,8 @@ DEPLOYMENTS: Mapping[str, Deployment] = {
         name="cdse",
         base_url="https://sh.dataspace.copernicus.eu",
         token_url="https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/openid-connect/token",
+        requests_per_month=10_000.0,
+        pu_per_month=10_000.0,
     ),
 }
 
@@ -66,6 +97,8 @@ def make_deployment(
     token_url: str | None = None,
     requests_per_minute: float | None = None,
     pu_per_minute: float | None = None,
+    requests_per_month: float | None = None,
+    pu_per_month: float | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Deployment:
     """The deployment called ``name``, changed by what is given; ``SH_BASE_URL`` and ``SH_TOKEN_URL`` win over both.
@@ -91,10 +124,13 @@ def make_deployment(
     }
     if base and _host(base) != _host(known.base_url):
         changes["name"] = "custom"
-    if requests_per_minute is not None:
-        changes["requests_per_minute"] = float(requests_per_minute)
-    if pu_per_minute is not None:
-        changes["pu_per_minute"] = float(pu_per_minute)
+    limits = {
+        "requests_per_minute": requests_per_minute,
+        "pu_per_minute": pu_per_minute,
+        "requests_per_month": requests_per_month,
+        "pu_per_month": pu_per_month,
+    }
+    changes |= {name: float(limit) for name, limit in limits.items() if limit is not None}
     deployment = replace(known, **changes)  # type: ignore[arg-type]  # a dict of mixed fields
     _check_url(deployment.base_url, places["base_url"], env)
     _check_url(deployment.token_url, places["token_url"], env)

@@ -19,6 +19,7 @@ from shdask.errors import WrongStore
 from shdask.model import TileState
 from shdask.plan.grown_area import GrownArea, Reopened, join_areas, lacking_tiles
 from shdask.plan.tiles import find_tiles
+from shdask.plan.windows import TileWindows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,8 @@ def widen_area(cube: CubeStore, *, grow: bool = True) -> tuple[CubeStore, CubeAr
         return cube, areas
     area = join_areas([each.area for each in areas.all])
     tiles = replace(plan.tile_set, runs=find_tiles(area, plan.store.tile_px))
-    return replace(cube, plan=replace(plan, area=area, tile_set=tiles)), areas
+    wide = replace(plan, area=area, tile_set=tiles, windows=TileWindows()).with_windows()
+    return replace(cube, plan=wide), areas
 
 
 def find_reopened(cube: CubeStore, areas: CubeAreas, past: LedgerSummary) -> tuple[CubeStore, dict[int, int]]:

@@ -5,7 +5,6 @@ Refuses to know catalogues, and to buy anything.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -18,8 +17,9 @@ from shdask.assemble.template import TILE_STATE, expected_zarr_warnings
 from shdask.assemble.time_axis import extend_time_axis, freeze_timeline, frozen_timeline
 from shdask.errors import WrongStore
 from shdask.model import TileState
-from shdask.plan.group import GroupPlan, place_in_time
+from shdask.plan.group import GroupPlan
 from shdask.plan.growth import Growth, append_steps, compare_timelines
+from shdask.plan.placing import place_in_time
 from shdask.plan.timeline import Timeline
 
 
@@ -90,9 +90,8 @@ def _price_notes(plan: GroupPlan, growth: Growth, *, update: bool) -> tuple[str,
     if not growth.revisions or plan.timeline is None:
         return ()
     revised = place_in_time(plan, replace(plan.timeline, steps=growth.revisions))
-    tiles = revised.tile_set.indices().tolist()
-    pu = math.fsum(map(revised.tile_pu, tiles))
-    what = f"{len(tiles)} tiles of late and reprocessed scenes, {pu:.2f} PU"
+    tiles = revised.tile_set.indices()
+    what = f"{tiles.size} tiles of late and reprocessed scenes, {revised.prices(tiles).sum():.2f} PU"
     return (f"{what}: bought as revisions" if update else f"{what}: not bought; an update buys them (--update)",)
 
 

@@ -163,3 +163,16 @@ def merge_spans(rows: Ints, starts: Ints, stops: Ints, *, columns: int) -> Spans
     new = np.flatnonzero(begin[1:] > reach[:-1]) + 1
     begin, end = begin[np.concatenate(([0], new))], reach[np.concatenate((new - 1, [len(reach) - 1]))]
     return begin // step, begin % step, end - begin // step * step
+
+
+def meet_spans(one: Spans, other: Spans, *, columns: int) -> Spans:
+    """The pixels that are in both of two sets of runs within [0, columns), each as `merge_spans` makes it. Pure."""
+    step = columns + 2
+    begins = np.concatenate([rows * step + starts for rows, starts, _ in (one, other)])
+    ends = np.concatenate([rows * step + stops for rows, _, stops in (one, other)])
+    places = np.concatenate((begins, ends))
+    turns = np.concatenate((np.ones(begins.size, np.int8), np.full(ends.size, -1, np.int8)))
+    order = np.lexsort((turns, places))  # where runs touch, one ends before the next begins
+    both = np.flatnonzero(np.cumsum(turns[order]) == 2)  # noqa: PLR2004  # of two
+    begin, end = places[order[both]], places[order[both + 1]]
+    return begin // step, begin % step, end - begin // step * step

@@ -14,6 +14,7 @@ from typing import Any
 from shdask.errors import PlanError
 from shdask.plan.cost import Cost, add_costs
 from shdask.plan.group import GroupPlan
+from shdask.plan.measured import Measured
 
 ROOT = ""
 """Path of the one group of a cube of one layer in one CRS."""
@@ -28,6 +29,8 @@ class CubePlan:
     max_pu: float | None = None
     notes: tuple[str, ...] = field(default=())
     """What was found out on the way, for the user to read."""
+    measured: Mapping[str, Measured] = field(default_factory=dict)
+    """What earlier runs of a group's kind have shown, by the group's path; nothing of those that were none."""
 
     @property
     def only(self) -> GroupPlan:
@@ -51,7 +54,7 @@ class CubePlan:
         return {path: group.describe() for path, group in self.groups.items()}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _make, (dict(self.groups), self.max_pu, self.notes)
+        return _make, (dict(self.groups), self.max_pu, self.notes, dict(self.measured))
 
     def __repr__(self) -> str:
         return "\n".join(["CubePlan", *(f"{indent}{line}" for indent, line in self._lines())])
@@ -72,11 +75,19 @@ class CubePlan:
 
 
 def make_cube_plan(
-    groups: Mapping[str, GroupPlan], *, max_pu: float | None = None, notes: tuple[str, ...] = ()
+    groups: Mapping[str, GroupPlan],
+    *,
+    max_pu: float | None = None,
+    notes: tuple[str, ...] = (),
+    measured: Mapping[str, Measured] = MappingProxyType({}),
 ) -> CubePlan:
     """The plan of these groups. Pure."""
-    return CubePlan(groups=MappingProxyType(dict(groups)), max_pu=max_pu, notes=notes)
+    return CubePlan(
+        groups=MappingProxyType(dict(groups)), max_pu=max_pu, notes=notes, measured=MappingProxyType(dict(measured))
+    )
 
 
-def _make(groups: dict[str, GroupPlan], max_pu: float | None, notes: tuple[str, ...]) -> CubePlan:
-    return make_cube_plan(groups, max_pu=max_pu, notes=notes)
+def _make(
+    groups: dict[str, GroupPlan], max_pu: float | None, notes: tuple[str, ...], measured: dict[str, Measured]
+) -> CubePlan:
+    return make_cube_plan(groups, max_pu=max_pu, notes=notes, measured=measured)

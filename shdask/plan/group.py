@@ -1,49 +1,33 @@
-"""GroupPlan: a job placed on its grid, cut into tiles and priced; tiles are counted by formula and made when asked for.
+"""GroupPlan: a layer placed on its grid, cut into tiles and priced; tiles are priced in bulk and made when asked for.
 
 Refuses to know how anything is fetched or stored.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import shapely
 
-from shdask.errors import PlanError
 from shdask.model import Tile, TimeInterval, Window
 from shdask.plan.area import Area
-from shdask.plan.bundles import choose_bundles
-from shdask.plan.clear import ClearRule, make_clear_rule
+from shdask.plan.clear import ClearRule
 from shdask.plan.cost import Cost, estimate_cost
-from shdask.plan.footprint import METRES_PER_DEGREE, make_footprint, metres_per_px
 from shdask.plan.grid import Grid
 from shdask.plan.grown_area import Reopened
-from shdask.plan.layer import LayerPlan, make_layer
-from shdask.plan.reach import find_reach
-from shdask.plan.spec import UTM_ZONES, CubeSpec, StoreOptions
+from shdask.plan.layer import LayerPlan
+from shdask.plan.spec import Prefer, StoreOptions
 from shdask.plan.tile_set import TileSet
-from shdask.plan.tiles import find_tiles
-from shdask.plan.zones import make_zone_footprints
-from shdask.request.collections import find_collection
+from shdask.plan.windows import Ground, TileWindows, choose_windows
 from shdask.settings import Deployment
 
 if TYPE_CHECKING:
-    from collections.abc import Set as AbstractSet
-    from datetime import date
-
     from numpy.typing import NDArray
 
-    from shdask.inputs import AreaOfInterest, ReferenceGrid
-    from shdask.plan.spec import Layer
     from shdask.plan.timeline import Timeline
 
-MAX_TILE_CELLS = 10**8
-"""Tiles of a whole array, planned or not: ``tile_state`` has a byte for each."""
 MASK_NBYTES = 1
 """``data_mask`` is stored as uint8."""
 
@@ -64,6 +48,9 @@ class GroupPlan:
     """The steps of the time axis; None where the arrays have none."""
     clear: ClearRule | None = None
     """What is bought only where a coarse look finds it clear; the look is a group of its own."""
+    windows: TileWindows = field(default_factory=TileWindows)
+    """What the tiles are asked for in."""
+    prefer: Prefer = "auto"
     has_fixed_array: bool = False
     """Whether the array is given by itself, so that the area may grow inside it."""
     reopened: Reopened = field(default_factory=Reopened)
@@ -82,34 +69,92 @@ class GroupPlan:
         """Tiles that hold a pixel of the area and, at their step, of an acquisition."""
         return self.tile_set.count
 
+    def __post_init__(self) -> None:
+        if not self.windows.fit(self.area, self.timeline):
+            raise ValueError("the windows were cut for another area, or for other steps; cut them anew")
+
     @property
     def cost(self) -> Cost:
-        """What all tiles cost: the sum over tiles of equal size."""
-        layer, rates = self.layer, self.deployment
+        """What all tiles cost."""
+        layer, tiles = self.layer, self.tile_set.indices()
         return estimate_cost(
-            self._sizes(),
-            price=layer.price,
-            requests=self.tile_set.bundle_count() * len(layer.parts),
+            requests=self.request_count(tiles),
+            pu=float(self.prices(tiles).sum()),
+            pixels_down=int(self._add_up(tiles, whole=self._whole_pixels, each=np.asarray).sum()),
+            pixels_stored=int(self._whole_pixels(tiles).sum()),
             sent_nbytes_per_px=layer.sent_nbytes_per_px,
             stored_nbytes_per_px=sum(np.dtype(band.dtype).itemsize for band in layer.bands) + MASK_NBYTES,
-            requests_per_minute=rates.requests_per_minute,
-            pu_per_minute=rates.pu_per_minute,
+            deployment=self.deployment,
         )
+
+    def prices(self, tiles: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Projected processing units of the tiles at these indices, one entry each. Pure."""
+        price = self.layer.price_pixels
+        found = self._add_up(tiles, whole=lambda some: price(self._whole_pixels(some)), each=price)
+        for place in np.flatnonzero(np.isin(tiles, list(self.reopened.levels))):
+            found[place] = sum(self.window_pu(window) for window in self.tile(int(tiles[place])).windows)
+        return found
+
+    def request_count(self, tiles: NDArray[np.intp]) -> int:
+        """Requests that bring the tiles at these indices, those of a bundle together. Pure."""
+        numbers = self.tile_set.bundle_numbers(tiles)
+        once = tiles if numbers is tiles else tiles[np.unique(numbers, return_index=True)[1]]
+        counts = self._add_up(once, whole=lambda some: np.ones(some.size), each=np.ones_like)
+        return int(counts.sum()) * len(self.layer.parts)
+
+    def _add_up(
+        self,
+        tiles: NDArray[np.intp],
+        *,
+        whole: Callable[[NDArray[np.intp]], NDArray[np.float64]],
+        each: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    ) -> NDArray[np.float64]:
+        """For each tile ``whole`` of it, or, where it is bought in windows, the sum of ``each`` of their pixels."""
+        found: NDArray[np.float64] = np.empty(tiles.size)
+        is_whole = np.ones(tiles.size, np.bool_)
+        cells = tiles % self.tile_set.cell_count
+        for table, keys in ((self.windows.by_tile, tiles), (self.windows.by_cell, cells)):
+            places = table.places(keys)
+            hits = is_whole & (places >= 0)
+            found[hits] = table.sums(each(table.pixels))[places[hits]]
+            is_whole &= ~hits
+        found[is_whole] = whole(tiles[is_whole])
+        return found
+
+    def _whole_pixels(self, tiles: NDArray[np.intp]) -> NDArray[np.float64]:
+        """How many pixels each of the tiles has in the array."""
+        size, (height, width) = self.store.tile_px, self.grid.shape
+        row, column = np.divmod(tiles % self.tile_set.cell_count, self.tile_set.grid_shape[1])
+        return np.asarray(np.minimum(size, height - row * size) * np.minimum(size, width - column * size), np.float64)
 
     def tile(self, index: int) -> Tile:
         """The tile at ``index``, which is one of the `TileSet`'s. Pure. Raises IndexError outside the array."""
         step, row, column = self.tile_set.place(index)
-        size, (height, width) = self.store.tile_px, self.grid.shape
-        y0, x0 = row * size, column * size
-        extent = Window(y0=y0, y1=min(y0 + size, height), x0=x0, x1=min(x0 + size, width))
+        extent = self.ground.extent(row, column)
         return Tile(
             index=int(index),
             step=step if self.has_time else None,
             row=row,
             column=column,
             extent=extent,
-            windows=(self.reopened.missing(int(index), extent),),
+            windows=self._windows(int(index), extent),
         )
+
+    @property
+    def ground(self) -> Ground:
+        """What the windows are cut from."""
+        return Ground(
+            area=self.area, grid=self.grid, tile_px=self.store.tile_px, tiles=self.tile_set, timeline=self.timeline
+        )
+
+    def _windows(self, index: int, extent: Window) -> tuple[Window, ...]:
+        if self.reopened.levels.get(index):
+            return (self.reopened.missing(index, extent),)
+        return self.windows.of(index, index % self.tile_set.cell_count) or (extent,)
+
+    def with_windows(self) -> Self:
+        """The same plan, its tiles trimmed to the area and cut as is cheapest. Pure."""
+        return replace(self, windows=choose_windows(self.ground, self.layer, self.deployment, self.prefer))
 
     def tiles(self) -> Iterator[Tile]:
         """Every tile, ascending by index, made one at a time. Pure."""
@@ -136,7 +181,7 @@ class GroupPlan:
 
     def tile_pu(self, index: int) -> float:
         """Projected processing units of the tile at ``index``. Pure."""
-        return sum(self.window_pu(window) for window in self.tile(index).windows)
+        return float(self.prices(np.array([index]))[0])
 
     def identity(self) -> dict[str, Any]:
         """What a store must match to be continued: grid, layer, layout, and the area unless it may grow. Pure."""
@@ -204,135 +249,3 @@ class GroupPlan:
             ),
             *([f"{self.tile_count / together:.1f} dates a request"] if together < self.tile_count else []),
         ]
-
-    def _sizes(self) -> list[tuple[tuple[int, int], int]]:
-        """(shape, how many) of the tiles: those at the array's lower and right edge may be smaller."""
-        size, (height, width) = self.store.tile_px, self.grid.shape
-        heights, widths = ([size, length - (length - 1) // size * size] for length in (height, width))
-        return list(zip(product(heights, widths), self.tile_set.counts_by_size(), strict=True))
-
-
-def make_group(
-    spec: CubeSpec, *, area: AreaOfInterest | None, like: ReferenceGrid | None, deployment: Deployment
-) -> GroupPlan:
-    """`make_groups` of a job with one layer."""
-    return next(iter(make_groups(spec, area=area, like=like, deployment=deployment).values()))
-
-
-def make_groups(
-    spec: CubeSpec, *, area: AreaOfInterest | None, like: ReferenceGrid | None, deployment: Deployment
-) -> dict[str, GroupPlan]:
-    """A job's layers placed on its grid and cut into tiles, by path. Pure: ``area`` and ``like`` are already read.
-
-    The path is ``""`` for one layer, else the layer's name; in UTM zones the zone's EPSG code comes first. Layers with
-    a cadence have no time axis yet: see `place_in_time`. Raises PlanError, with the place and the cure, where the job
-    asks for what the service cannot give, and where no pixel lies in the area.
-    """
-    if spec.crs == UTM_ZONES and area is not None:
-        footprints = make_zone_footprints(spec, area)
-    else:
-        footprints = {"": make_footprint(spec, area, like)}
-    layers = {name: make_layer(name, layer, spec.interval_of(name)) for name, layer in spec.layers.items()}
-    groups: dict[str, GroupPlan] = {}
-    for zone, (grid, on_grid, notes) in footprints.items():
-        for layer in spec.layers.values():
-            _check_limits(grid, layer, spec.store, deployment)
-        tile_runs = find_tiles(on_grid, spec.store.tile_px)
-        if not tile_runs.count:
-            raise PlanError(
-                f"aoi: no pixel centre of the {grid.shape[0]} x {grid.shape[1]} px array lies in the area; "
-                f"set all_touched = true, take a finer resolution, or check aoi_crs and extent"
-            )
-        digest = _digest(area, spec.buffer, zone)
-        for name, planned in layers.items():
-            path = "/".join(part for part in (zone, name if len(layers) > 1 else "") if part)
-            groups[path] = GroupPlan(
-                grid=grid,
-                layer=planned,
-                area=on_grid,
-                area_digest=digest,
-                clear=make_clear_rule(spec.layers[name].clear, grid, spec.store.tile_px, planned.collection),
-                has_fixed_array=spec.extent is not None or spec.like is not None,
-                tile_set=TileSet(runs=tile_runs),
-                store=spec.store,
-                deployment=deployment,
-                max_pu=spec.service.max_pu,
-                notes=notes,
-            )
-    return groups
-
-
-def place_in_time(
-    plan: GroupPlan, timeline: Timeline, *, trim: bool = False, apart: AbstractSet[date] = frozenset()
-) -> GroupPlan:
-    """The same plan along ``timeline``, tiles only where its steps' scenes are. Pure.
-
-    ``trim`` leaves out the steps that reach no tile of the area, or of the array where the area may grow. Dates of
-    the days ``apart`` are bought alone. Raises PlanError where there is no step, or more of them than a cube can hold.
-    """
-    placed = _place(plan, timeline, apart)
-    if trim:
-        kept = [step for index, step in enumerate(timeline.steps) if _is_met(placed, index)]
-        if len(kept) < len(timeline.steps):
-            placed = _place(plan, replace(timeline, steps=tuple(kept)), apart)
-    return placed
-
-
-def _place(plan: GroupPlan, timeline: Timeline, apart: AbstractSet[date]) -> GroupPlan:
-    if not timeline.steps:
-        raise PlanError(
-            f"layers.{plan.layer.name}: the catalogue has no scene of {plan.layer.collection} over the area between "
-            f"{timeline.interval.start:%Y-%m-%d} and {timeline.interval.end:%Y-%m-%d} with these filters; "
-            f"widen time, or max_cloud_cover"
-        )
-    runs, cells = plan.tile_set.runs, plan.tile_set.cell_count * len(timeline.steps)
-    if cells > MAX_TILE_CELLS:
-        raise PlanError(
-            f"layers.{plan.layer.name}: {len(timeline.steps)} steps of {plan.tile_set.cell_count} tiles are more "
-            f"than the {MAX_TILE_CELLS} that a cube may have; make store.tile_px larger, or time shorter"
-        )
-    reach = find_reach(timeline, plan.grid, plan.store.tile_px)
-    whole_tile = (plan.store.tile_px, plan.store.tile_px)
-    bundles = choose_bundles(timeline, reach, plan.layer, whole_tile, plan.deployment, apart=apart)
-    return replace(plan, timeline=timeline, tile_set=TileSet(runs=runs, reach=reach, bundles=bundles))
-
-
-def _is_met(plan: GroupPlan, step: int) -> bool:
-    """Whether a step reaches the area, or where it may grow."""
-    tiles = plan.tile_set
-    if plan.has_fixed_array or tiles.reach is None:
-        return tiles.reach is None or bool(tiles.reach.mask(step).any())
-    rows, columns = tiles.runs.cells(0, tiles.runs.count)
-    return bool(tiles.reach.cells(step, rows, columns).any())
-
-
-def _check_limits(grid: Grid, layer: Layer, store: StoreOptions, deployment: Deployment) -> None:
-    if store.tile_px > deployment.max_request_px:
-        raise PlanError(
-            f"store.tile_px: {store.tile_px} is more than the {deployment.max_request_px} px of one request; "
-            f"make it smaller"
-        )
-    coarsest, metres = find_collection(layer.collection).coarsest_m_per_px, metres_per_px(grid)
-    if coarsest is not None and metres > coarsest:
-        degrees = max(grid.resolution) * METRES_PER_DEGREE == metres
-        unit = f" (resolution is in degrees in {grid.crs}; 10 m are about 0.0001)" if degrees else ""
-        raise PlanError(
-            f"cube.resolution: {metres:g} m per pixel is coarser than the {coarsest:g} m that the service renders "
-            f"{layer.collection} at{unit}; make it finer"
-        )
-    rows, columns = grid.shape
-    cells = -(-rows // store.tile_px) * -(-columns // store.tile_px)
-    if cells > MAX_TILE_CELLS:
-        raise PlanError(
-            f"cube.resolution: {max(grid.resolution):g} makes an array of {columns} x {rows} px with {cells} tiles, "
-            f"and a cube may have {MAX_TILE_CELLS}; make resolution coarser (it is in units of {grid.crs}), "
-            f"store.tile_px larger, or the area smaller"
-        )
-
-
-def _digest(area: AreaOfInterest | None, buffer: float, zone: str) -> str:
-    if area is None:
-        return hashlib.sha256(b"whole grid").hexdigest()
-    wkb = shapely.to_wkb(area.geometry, byte_order=1, output_dimension=2)
-    owner = (zone.encode(),) if zone else ()
-    return hashlib.sha256(b"\0".join((wkb, area.crs.encode(), repr(float(buffer)).encode(), *owner))).hexdigest()

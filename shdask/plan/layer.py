@@ -16,7 +16,7 @@ import numpy as np
 from shdask.errors import PlanError
 from shdask.model import Band, TimeInterval
 from shdask.plan.cadence import ACQUISITION, find_spans
-from shdask.plan.cost import FLOAT_FACTOR, price_request
+from shdask.plan.cost import price_pixels
 from shdask.plan.layer_spec import MOSAIC, is_script, unit_of
 from shdask.plan.part import LayerInput, Output, Part, Resampling, interval_json
 from shdask.plan.source_spec import interval_of
@@ -24,14 +24,19 @@ from shdask.request.body import data_json
 from shdask.request.collections import BandInfo, Encoding, find_collection
 from shdask.request.declared import NamedOutput
 from shdask.request.evalscript import DATA_MASK, SAMPLE_DTYPES, RequestedBand, make_evalscript
+from shdask.settings import PUBLISHED_PRICES, Prices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
+    from numpy.typing import NDArray
+
     from shdask.plan.encode_spec import Encode
     from shdask.plan.layer_spec import Layer
     from shdask.plan.source_spec import SourceTable
+
+    Floats = NDArray[np.float64]
 
 DAYS_PER_SAMPLE = 2.5
 """How often Sentinel-2 passes where its orbits overlap: an estimate for scripts that read every scene of a time."""
@@ -72,6 +77,8 @@ class LayerPlan:
     """``mosaic`` for one picture of the interval without a time axis."""
     mosaicking: str = "SIMPLE"
     """What a user's script declares."""
+    prices: Prices = PUBLISHED_PRICES
+    """The deployment's; no part of the layer's identity."""
 
     @property
     def leading(self) -> LayerInput:
@@ -88,17 +95,26 @@ class LayerPlan:
         """Processing units for (rows, columns) pixels of every band, at one time. Pure."""
         return sum(self.part_price(part, shape) for part in self.parts)
 
+    def price_pixels(self, pixels: Floats) -> Floats:
+        """`price` of windows of so many pixels, one entry each. Pure."""
+        first, *others = (self._part_prices(part, pixels) for part in self.parts)
+        return sum(others, first)
+
     def part_price(self, part: Part, shape: tuple[int, int]) -> float:
         """Processing units of the request for (rows, columns) pixels of ``part``, at one time. Pure.
 
         An estimate where a script reads every scene (ORBIT, TILE): how many there are is not known.
         """
+        return float(self._part_prices(part, np.array([shape[0] * shape[1]], np.float64))[0])
+
+    def _part_prices(self, part: Part, pixels: Floats) -> Floats:
         if part.script is None:
             bands = len(part.bands) * self.leading.price_factor
         else:
             bands = sum(each.priced_bands for each in self.inputs)
         # all collections are taken to be served by the deployment that is asked: each counts once
-        return price_request(shape, bands, factor=len(self.inputs) * (FLOAT_FACTOR if part.is_float else 1.0))
+        factor = len(self.inputs) * (self.prices.float_factor if part.is_float else 1.0)
+        return price_pixels(pixels, bands, factor=factor, prices=self.prices)
 
     def data_json(self, part: Part, interval: TimeInterval | None) -> list[dict[str, Any]]:
         """``input.data`` of a request for ``part`` at ``interval``. Pure."""
@@ -167,7 +183,9 @@ class LayerPlan:
         }
 
 
-def make_layer(name: str, layer: Layer, interval: TimeInterval | None) -> LayerPlan:
+def make_layer(
+    name: str, layer: Layer, interval: TimeInterval | None, *, prices: Prices = PUBLISHED_PRICES
+) -> LayerPlan:
     """The requests of a job's layer, whose script has been read. Pure.
 
     Raises PlanError for a band that the collection does not have, and for a script that is still a path.
@@ -182,6 +200,7 @@ def make_layer(name: str, layer: Layer, interval: TimeInterval | None) -> LayerP
         interval=interval,
         cadence=layer.cadence,
         mosaicking=layer.mosaicking,
+        prices=prices,
     )
 
 

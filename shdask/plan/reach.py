@@ -14,7 +14,8 @@ from pyproj import Transformer
 
 from shdask.errors import PlanError
 from shdask.plan.acquisition import WGS84
-from shdask.plan.area import make_area
+from shdask.plan.area import Area, make_area
+from shdask.plan.grown_area import join_areas
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -101,6 +102,21 @@ def find_reach(timeline: Timeline, grid: Grid, tile_px: int) -> Reach:
     reach = Reach(packed=packed, grid_shape=cells.shape)
     _check_passes(timeline.steps, reach)
     return reach
+
+
+def step_regions(timeline: Timeline, grid: Grid) -> list[Area | None]:
+    """For each step the pixels in which its scenes may hold data, by `find_reach`'s rule; None: all of them. Pure."""
+    frame = shapely.box(*grid.bounds())
+    regions: list[Area | None] = []
+    for step in timeline.steps:
+        footprints = np.array([scene.footprint for scene in step.acquisitions], dtype=object)
+        shapes, is_everywhere = _on_grid(footprints, grid)
+        if is_everywhere.any() or shapely.contains(shapes, frame).any():
+            regions.append(None)
+            continue
+        near = shapes[shapely.intersects(shapes, frame)]
+        regions.append(join_areas([make_area(shape, grid, all_touched=True) for shape in near]) if near.size else None)
+    return regions
 
 
 def _cell_grid(grid: Grid, tile_px: int) -> Grid:

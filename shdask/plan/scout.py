@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 from shdask.errors import PlanError
 from shdask.plan.clear import LOOK_BAND
 from shdask.plan.grid import Grid
-from shdask.plan.group import GroupPlan, place_in_time
+from shdask.plan.group import GroupPlan
 from shdask.plan.grown_area import coarsen_area
 from shdask.plan.layer import make_layer
 from shdask.plan.layer_spec import Layer
+from shdask.plan.placing import place_in_time
 from shdask.plan.spec import StoreOptions
 from shdask.plan.tile_set import TileSet
 from shdask.plan.tiles import find_tiles
+from shdask.plan.windows import TileWindows
 
 if TYPE_CHECKING:
     from shdask.plan.spec import CubeSpec
@@ -72,15 +74,16 @@ def make_scout(group: GroupPlan, layer: Layer) -> GroupPlan:
     scout = replace(
         group,
         grid=grid,
-        layer=make_layer(group.layer.name, _look_layer(layer), group.layer.interval),
+        layer=make_layer(group.layer.name, _look_layer(layer), group.layer.interval, prices=group.deployment.prices),
         area=area,
         tile_set=TileSet(runs=find_tiles(area, side)),
         store=store,
         timeline=None,
+        windows=TileWindows(),
         clear=None,
         notes=(),
     )
-    return scout if group.timeline is None else place_in_time(scout, group.timeline)
+    return scout.with_windows() if group.timeline is None else place_in_time(scout, group.timeline)
 
 
 def _look_layer(layer: Layer) -> Layer:

@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, PositiveInt, PrivateAttr, field_validator
 from pydantic import model_validator as check_model
@@ -30,6 +30,7 @@ MAX_TILE_PX = 2500
 
 
 PositiveFinite = Annotated[FiniteFloat, Field(gt=0)]
+Prefer = Literal["auto", "pu", "time", "requests"]
 UTM_ZONES = "utm-zones"
 LAYER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -64,7 +65,11 @@ class ServiceOptions(Table):
     token_url: str | None = None
     requests_per_minute: PositiveFinite | None = None
     pu_per_minute: PositiveFinite | None = None
+    requests_per_month: PositiveFinite | None = None
+    pu_per_month: PositiveFinite | None = None
     max_pu: PositiveFinite | None = None
+    prefer: Prefer = "auto"
+    """What to save where one costs the other: time first and then PU (auto), PU, time, or requests."""
 
     @field_validator("deployment")
     @classmethod

@@ -124,6 +124,13 @@ class TileSet:
 
         return (list(group) for _, group in groupby(map(int, indices), number))
 
+    def are_alone(self) -> NDArray[np.bool_]:
+        """(step,): whether the tiles of a step are each bought with a request of their own. Pure."""
+        if not self.bundles:
+            return np.ones(self.step_count, np.bool_)
+        numbers = np.asarray(self.bundles, np.intp)
+        return np.asarray(np.bincount(numbers)[numbers] == 1)
+
     def bundle_count(self) -> int:
         """How many groups `bundle` makes of all tiles. Pure."""
         return int(np.unique(self.bundle_numbers(self.indices())).size) if self.bundles else self.count

@@ -18,7 +18,8 @@ from shdask.fetch.client import ServiceClient
 from shdask.fetch.limiter import LimiterState, LocalRateGate
 from shdask.fetch.transport import RequestsTransport
 from shdask.inputs import read_area
-from shdask.plan.group import GroupPlan, make_group
+from shdask.plan.group import GroupPlan
+from shdask.plan.placing import make_group
 from shdask.plan.spec import CubeSpec
 from shdask.settings import Credentials, Deployment
 

@@ -10,7 +10,7 @@ import pytest
 from shdask.account import fetch_timeline
 from shdask.fetch.client import Spent
 from shdask.fetch.process import fetch_tile, fetch_tiles
-from shdask.plan.group import place_in_time
+from shdask.plan.placing import place_in_time
 
 SMALL: dict[str, Any] = {
     "aoi": (500000.0, 5100000.0, 505120.0, 5105120.0),

@@ -13,7 +13,8 @@ from shapely import Polygon
 
 from shdask.inputs import AreaOfInterest
 from shdask.model import Tile, TileData
-from shdask.plan.group import GroupPlan, make_group
+from shdask.plan.group import GroupPlan
+from shdask.plan.placing import make_group
 from shdask.plan.spec import CubeSpec
 from shdask.settings import DEPLOYMENTS
 

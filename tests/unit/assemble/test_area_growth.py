@@ -18,7 +18,8 @@ from shdask.assemble.verify import verify_cube
 from shdask.errors import StoreError, WrongStore
 from shdask.inputs import AreaOfInterest
 from shdask.model import TileData, TileEvent, TileState
-from shdask.plan.group import GroupPlan, make_group
+from shdask.plan.group import GroupPlan
+from shdask.plan.placing import make_group
 from shdask.plan.spec import CubeSpec
 from shdask.settings import DEPLOYMENTS
 

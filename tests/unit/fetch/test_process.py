@@ -21,7 +21,8 @@ from shdask.fetch.client import Fetched, Spent
 from shdask.fetch.process import fetch_tile, fetch_tiles, tile_bodies, window_body
 from shdask.inputs import read_area
 from shdask.model import Tile, Window
-from shdask.plan.group import GroupPlan, make_group
+from shdask.plan.group import GroupPlan
+from shdask.plan.placing import make_group
 from shdask.plan.spec import CubeSpec
 from shdask.settings import DEPLOYMENTS
 from tests.unit.timed import along_days, everywhere

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from shdask.inputs import ReferenceGrid, read_area
-from shdask.plan.group import GroupPlan, make_group
+from shdask.plan.group import GroupPlan
+from shdask.plan.placing import make_group
 from shdask.plan.spec import CubeSpec
 from shdask.settings import Deployment
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from shdask.plan.cost import Cost, estimate_cost, price_request
-
-SIZES = st.lists(
-    st.tuples(st.tuples(st.integers(1, 2500), st.integers(1, 2500)), st.integers(0, 20)), min_size=1, max_size=4
-)
+from shdask.plan.cost import Cost, estimate_cost, price_pixels, price_request, pu_minutes, request_minutes
+from shdask.settings import Deployment, Prices
 
 
 @pytest.mark.parametrize(
@@ -42,55 +40,59 @@ def test_floats_samples_and_processing_multiply_the_price(
     assert price_request(shape, bands, factor=factor) == pytest.approx(pu, rel=1e-3)
 
 
-def cost_of(sizes: list[tuple[tuple[int, int], int]], rpm: float = 300.0, ppm: float = 300.0) -> Cost:
+def cost_of(requests: int, pu: float, **fields: float | None) -> Cost:
+    where = Deployment(name="test", base_url="http://127.0.0.1:1", token_url="http://127.0.0.1:1/token", **fields)
     return estimate_cost(
-        sizes,
-        price=lambda shape: price_request(shape, 4),
-        requests=sum(count for _, count in sizes),
+        requests=requests,
+        pu=pu,
+        pixels_down=700,
+        pixels_stored=1000,
         sent_nbytes_per_px=10,
         stored_nbytes_per_px=9,
-        requests_per_minute=rpm,
-        pu_per_minute=ppm,
+        deployment=where,
     )
 
 
-@given(SIZES)
-@settings(deadline=None)
-def test_classes_of_equal_size_cost_what_their_tiles_cost_one_by_one(
-    sizes: list[tuple[tuple[int, int], int]],
-) -> None:
-    """Count x price equals the sum over the tiles."""
-    prices = [price_request(shape, 4) for shape, count in sizes for _ in range(count)]
-    assert cost_of(sizes).pu == pytest.approx(sum(prices), rel=1e-9, abs=1e-12)
-    assert cost_of(sizes).requests == len(prices)
+@given(st.lists(st.integers(0, 2500**2), min_size=1, max_size=9), st.sampled_from([1, 2, 4, 13]))
+def test_prices_in_bulk_are_those_one_by_one(pixels: list[int], bands: int) -> None:
+    """As a request of one row of so many pixels."""
+    prices = price_pixels(np.array(pixels, np.float64), bands)
+    assert prices.tolist() == [price_request((1, count), bands) for count in pixels]
+
+
+def test_a_deployment_may_have_prices_of_its_own() -> None:
+    """Half the pixels to a unit, and four times the least."""
+    prices = Prices(px_per_pu=512 * 256, min_request_pu=0.02)
+    assert price_request((512, 512), 3, prices=prices) == pytest.approx(2.0)
+    assert price_request((1, 1), 1, prices=prices) == pytest.approx(0.02)
 
 
 @pytest.mark.parametrize(
     ("rpm", "ppm", "minutes", "binding"), [(10.0, 1000.0, 3.0, "requests"), (1000.0, 10.0, 4.0, "pu")]
 )
 def test_minutes_are_those_of_the_rate_that_binds(rpm: float, ppm: float, minutes: float, binding: str) -> None:
-    """30 requests of 4/3 PU each: 30 requests or 40 PU."""
-    cost = cost_of([((512, 512), 30)], rpm, ppm)
+    """30 requests, 40 PU."""
+    cost = cost_of(30, 40.0, requests_per_minute=rpm, pu_per_minute=ppm)
     assert cost.minutes == pytest.approx(minutes)
     assert cost.binding == binding
 
 
 def test_bytes_are_those_of_every_pixel() -> None:
-    """What a pixel takes on the wire and in the store is told; tiles of which there are none take nothing."""
-    cost = cost_of([((10, 20), 3), ((5, 7), 0)])
-    assert cost.nbytes_down == 3 * 200 * 10
-    assert cost.nbytes_stored == 3 * 200 * 9
+    """What a pixel takes on the wire and in the store is told."""
+    cost = cost_of(1, 1.0)
+    assert (cost.nbytes_down, cost.nbytes_stored) == (7000, 9000)
 
 
-def test_fewer_requests_cost_as_many_units() -> None:
-    """30 tiles by 3 requests of ten dates each: the units bind then, and no request less."""
-    cost = estimate_cost(
-        [((512, 512), 30)],
-        price=lambda shape: price_request(shape, 3),
-        requests=3,
-        sent_nbytes_per_px=8,
-        stored_nbytes_per_px=7,
-        requests_per_minute=10.0,
-        pu_per_minute=10.0,
-    )
-    assert (cost.requests, cost.pu, cost.minutes, cost.binding) == (3, 30.0, 3.0, "pu")
+@pytest.mark.parametrize(("requests", "pu", "months"), [(100, 1500.0, 1.5), (3000, 10.0, 30.0), (0, 0.0, 0.0)])
+def test_months_are_those_of_the_quota_that_binds(requests: int, pu: float, months: float) -> None:
+    """Of 100 requests or 1000 PU a month."""
+    cost = cost_of(requests, pu, requests_per_month=100.0, pu_per_month=1000.0)
+    assert cost.months == pytest.approx(months)
+
+
+def test_what_a_month_does_not_hold_waits_for_the_next() -> None:
+    """250 requests of 100 a month: the first at once, the others a month and a half later."""
+    where = Deployment(name="test", base_url="x", token_url="y", requests_per_month=100.0, pu_per_month=None)
+    assert request_minutes(50, where) == pytest.approx(50 / 300)
+    assert request_minutes(250, where) == pytest.approx(1.5 * 31 * 24 * 60)
+    assert pu_minutes(1e6, where) == pytest.approx(1e6 / 300)

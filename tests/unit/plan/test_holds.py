@@ -10,7 +10,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shdask.plan.group import place_in_time
+from shdask.plan.placing import place_in_time
 from shdask.plan.reach import Reach
 from shdask.plan.tile_set import TileSet
 from shdask.plan.tiles import TileRuns

@@ -17,7 +17,8 @@ from shdask.inputs import read_area
 from shdask.plan.cost import add_costs
 from shdask.plan.footprint import make_footprint
 from shdask.plan.grid import Grid
-from shdask.plan.group import GroupPlan, make_groups
+from shdask.plan.group import GroupPlan
+from shdask.plan.placing import make_groups
 from shdask.plan.spec import CubeSpec
 from shdask.plan.zones import Zone, owned_columns
 from shdask.settings import DEPLOYMENTS

@@ -13,7 +13,8 @@ from shdask.assemble.place import open_place
 from shdask.assemble.store import CubeStore, create_or_open
 from shdask.assemble.tree import child, close_tree, create_tree
 from shdask.model import TileData
-from shdask.plan.group import GroupPlan, place_in_time
+from shdask.plan.group import GroupPlan
+from shdask.plan.placing import place_in_time
 from shdask.plan.timeline import Timeline, make_timeline
 from tests.unit.assemble.conftest import small_plan
 from tests.unit.plan.scenes import scene, span
