@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 from benchmarks.record import write_result
@@ -27,6 +28,7 @@ NAMES = (
 
 def main() -> None:
     """Run and record."""
+    os.environ["SHDASK_LEARN"] = "0"  # each answer stands alone, and the user's own plans learn nothing of them
     for name in sys.argv[1:] or NAMES:
         module = importlib.import_module(f"benchmarks.{name}")
         question = (module.__doc__ or "").strip().splitlines()[0]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from shdask.model import TileEvent, TileState
 from shdask.plan.group import GroupPlan
-from shdask.plan.measured import RunFigures, kind_of
+from shdask.plan.learning import kind_of
+from shdask.plan.measured import RunFigures
 
 
 class RunMeter:
