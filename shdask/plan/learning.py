@@ -63,12 +63,20 @@ def is_guessed(layer: LayerPlan) -> bool:
 
 
 def with_learned(plan: GroupPlan, measured: Measured) -> GroupPlan:
-    """The plan whose guessed price is multiplied by what such guesses turned out to be worth; else as it is. Pure."""
-    ratio = measured.pu_ratio
-    if ratio is None or not is_guessed(plan.layer):
+    """The plan with a guessed price multiplied by what such guesses turned out to be worth, and its tiles cut anew.
+
+    Cut as is cheapest at that price, and at the rate that answers so slow let through; the same plan where nothing of
+    this changes. Pure.
+    """
+    account, learned, ratio = plan.deployment, plan, measured.pu_ratio
+    if ratio is not None and is_guessed(plan.layer):
+        inputs = tuple(replace(each, learned_ratio=ratio) for each in plan.layer.inputs)
+        learned = replace(plan, layer=replace(plan.layer, inputs=inputs))
+    rate = effective_rate(account, measured.latency_s)
+    if learned is plan and rate >= account.requests_per_minute:
         return plan
-    inputs = tuple(replace(each, learned_ratio=ratio) for each in plan.layer.inputs)
-    return replace(plan, layer=replace(plan.layer, inputs=inputs))
+    cut = replace(learned, deployment=replace(account, requests_per_minute=rate)).with_windows()
+    return replace(cut, deployment=account)
 
 
 def learned_notes(plan: GroupPlan, measured: Measured) -> tuple[str, ...]:
@@ -83,8 +91,8 @@ def learned_notes(plan: GroupPlan, measured: Measured) -> tuple[str, ...]:
         told.append(f"price x{measured.pu_ratio:.2f} -> about {cost.pu * measured.pu_ratio:.2f} PU")
         if abs(measured.pu_ratio - 1) > ALIKE:
             warnings.append(
-                f"the service charged {measured.pu_ratio:.2f} times the published formula in {runs}; "
-                f"max_pu is held against what the formula says"
+                f"the service charged {measured.pu_ratio:.2f} times the published formula in {runs}: "
+                f"expect {cost.pu * measured.pu_ratio:.2f} PU, not {cost.pu:.2f}"
             )
     if measured.time_ratio is not None:
         told.append(f"time x{measured.time_ratio:.2f} -> about {cost.minutes * measured.time_ratio:.1f} min")

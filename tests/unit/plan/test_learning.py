@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import shapely
 
 from shdask.plan.cube import make_cube_plan
 from shdask.plan.group import GroupPlan
@@ -17,6 +18,7 @@ from tests.unit.figures import RUN
 
 PlanOf = Callable[..., GroupPlan]
 AREA = (500_000, 5_000_000, 501_280, 5_001_280)
+TRIANGLE = shapely.Polygon([(500_000, 5_000_000), (600_000, 5_000_000), (600_000, 5_100_000)])
 SCRIPT = """//VERSION=3
 function setup() { return {input: ["B04", "dataMask"], output: {bands: 2, sampleType: "UINT16"}, mosaicking: "ORBIT"}; }
 function evaluatePixel(samples) { return [samples.length, 1]; }
@@ -80,7 +82,7 @@ def test_a_known_price_stays_the_formula_s(plan_of: PlanOf) -> None:
     learned, measured = with_learned(plan, Measured().after(RUN)), Measured().after(RUN)
     assert learned.cost.pu == plan.cost.pu
     assert learned_notes(learned, measured)[1:] == (
-        "the service charged 1.50 times the published formula in 1 run; max_pu is held against what the formula says",
+        "the service charged 1.50 times the published formula in 1 run: expect 0.06 PU, not 0.04",
     )
 
 
@@ -107,6 +109,21 @@ def test_answers_too_slow_for_the_account_s_rate_are_told(plan_of: PlanOf) -> No
 def test_no_runs_are_no_note(plan_of: PlanOf) -> None:
     """A plan that knows nothing says nothing."""
     assert learned_notes(plan_of(AREA), Measured()) == ()
+
+
+def test_slow_answers_make_fewer_requests(plan_of: PlanOf) -> None:
+    """20 in flight of 60 s each are 20 a minute, and a request more takes longer than the pixels that it saves."""
+    plan = plan_of(TRIANGLE)
+    learned = with_learned(plan, Measured().after(replace(RUN, answers=1, answers_s=60.0)))
+    assert learned.cost.requests < plan.cost.requests
+    assert learned.cost.pu > plan.cost.pu
+    assert learned.deployment == plan.deployment
+
+
+def test_quick_answers_change_nothing(plan_of: PlanOf) -> None:
+    """The account's rate binds as before."""
+    plan = plan_of(TRIANGLE)
+    assert with_learned(plan, Measured().after(RUN)) is plan
 
 
 def test_a_plan_learns_from_runs_of_its_own_kind_only(plan_of: PlanOf) -> None:
