@@ -66,7 +66,7 @@ def test_tile_that_was_written_after_all_gets_a_row(tmp_path) -> None:
 
 
 def test_tiles_in_flight_when_a_run_was_killed_are_counted_with_what_they_may_have_cost(tmp_path) -> None:
-    """The next run says how many there were, and their projected PU."""
+    """The next run says how many there were, and their projected PU, shared evenly by those that were given out."""
     plan = shdask.make_plan(earth_spec()).only
     cube = create_or_open(plan, tmp_path / "cube")
     with Ledger.open(cube.place) as ledger:
@@ -75,7 +75,7 @@ def test_tiles_in_flight_when_a_run_was_killed_are_counted_with_what_they_may_ha
         tally.add([TileEvent(tile=3, state=TileState.EMPTY, pu_spent=0.1, finished=1.0)])
     with Ledger.open(cube.place) as ledger:
         report = Tally.begin(plan, cube, ledger).report()
-    price = plan.window_pu(plan.tile(0).windows[0]) + plan.window_pu(plan.tile(4).windows[0])
+    price = sum(map(plan.tile_pu, (0, 3, 4))) * 2 / 3
     assert report.unrecorded == 2
     assert report.pu_unrecorded == pytest.approx(price)
     assert f"up to {price:.2f} more for 2 tiles in flight when a run was killed" in str(report)
@@ -148,3 +148,25 @@ def fail_once_with_full_disk(patch: pytest.MonkeyPatch) -> Callable[[int], None]
         raise OSError(28, "No space left on device")
 
     return fail
+
+
+def test_what_was_lost_with_a_worker_may_have_been_charged(tmp_path) -> None:
+    """The cap's keeper has counted it; no row does."""
+    plan = shdask.make_plan(earth_spec()).only
+    cube = create_or_open(plan, tmp_path / "cube")
+    with Ledger.open(cube.place) as ledger:
+        tally = Tally.begin(plan, cube, ledger)
+        tally.add([TileEvent(tile=3, state=TileState.EMPTY, pu_spent=0.1, pu_unknown=0.2, finished=1.0)])
+        tally.count_charged(1.0)
+    assert (tally.pu_charged, tally.report().pu_unknown) == pytest.approx((0.3, 0.9))
+
+
+def test_a_keeper_of_the_cap_that_agrees_adds_nothing(tmp_path) -> None:
+    """Sums of prices differ by a rounding."""
+    plan = shdask.make_plan(earth_spec()).only
+    cube = create_or_open(plan, tmp_path / "cube")
+    with Ledger.open(cube.place) as ledger:
+        tally = Tally.begin(plan, cube, ledger)
+        tally.add([TileEvent(tile=3, state=TileState.EMPTY, pu_spent=0.1, finished=1.0)])
+        tally.count_charged(0.1 + 1e-9)
+    assert tally.report().pu_unknown == 0
