@@ -23,7 +23,7 @@ class Service:
     def __init__(self, clock: Any, script: list[tuple[float, HttpAnswer]]) -> None:
         self.clock, self.script = clock, script
 
-    def send(self, method: str, url: str, **_: object) -> HttpAnswer:
+    def send(self, *_: object, **__: object) -> HttpAnswer:
         """The script's next answer."""
         seconds, answer = self.script.pop(0)
         self.clock.now += seconds
