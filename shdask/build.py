@@ -118,8 +118,8 @@ def run_build(
     report's notes name with its price in any case. ``job`` (a path) and ``options`` (words of a command
     line) are kept in the ledger, so that `status` can say how to go on.
 
-    Every request is reserved under ``max_pu`` before it is sent, on whatever worker. Where answers turn out up to r
-    times as dear as projected, the cap can be passed by (r - 1) x the price of what is in flight when the first comes.
+    Every request is reserved under ``max_pu`` before it is sent, on whatever worker, and settled from its answer; see
+    `BudgetState` for how far answers that are dearer than projected can pass it.
 
     Raises:
         StoreError: the store belongs to another cube, or another process owns it.

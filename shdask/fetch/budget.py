@@ -13,6 +13,8 @@ from shdask.errors import BudgetExceeded
 
 SLACK = 1e-6
 """Share of a cap by which sums of prices may differ: the service states them as 32 bit floats."""
+TRIAL_SHARE = 0.1
+"""Until the first answer has named its price, no more than this share of the cap is promised, or one request."""
 
 
 class Budget(Protocol):
@@ -55,9 +57,11 @@ class _Promise:
 class BudgetState:
     """A cap and what became of it. Neither thread-safe nor asynchronous: its one owner calls it in turn.
 
-    ``spent + reserved <= max_pu`` while no answer is dearer, against its projection, than the dearest before it: from
-    then on everything promised, open promises too, counts as that much dearer. So answers r times as dear as projected
-    pass the cap by no more than (r - 1) x the projected price of what was in flight when the first of them came.
+    ``spent + reserved <= max_pu`` while no answer is dearer, against its projection, than the dearest before it; from
+    then on everything promised, open promises too, counts as that much dearer. So where all answers are r times as
+    dear as projected, the cap is kept up to r = 10, and beyond that passed by no more than (r - 1) x the projected
+    price of what is in flight at the first: a tenth of the cap, or one request. An answer dearer than all before it,
+    later on, passes the cap by no more than its rise x the price of what is in flight.
     """
 
     max_pu: float
@@ -65,6 +69,7 @@ class BudgetState:
     """Processing units as answers stated them, with the price of what may have been charged."""
     dearness: float = 1.0
     """The dearest answer so far, as a multiple of its projection; at least 1."""
+    _is_tried: bool = field(init=False, default=False)
     _open_pu: float = field(init=False, default=0.0)
     _open: int = field(init=False, default=0)
     _promises: dict[int, _Promise] = field(init=False, default_factory=dict)
@@ -84,7 +89,8 @@ class BudgetState:
                 f"the next request costs {price:.4g} PU{dearer}, and {self.spent:.4g} of max_pu {self.max_pu:g} are "
                 f"spent or may have been; it was not sent"
             )
-        if self.spent + self.reserved + price > cap:
+        is_trial = not self._is_tried and self._open > 0
+        if self.spent + self.reserved + price > cap or (is_trial and self._open_pu + pu > TRIAL_SHARE * self.max_pu):
             return None
         self._last += 1
         self._promises[self._last] = _Promise(pu=pu, holder=holder)
@@ -102,6 +108,7 @@ class BudgetState:
         else:
             self.spent -= known.written_off
         self.spent += spent
+        self._is_tried |= spent > 0
         if known.pu > 0:
             self.dearness = max(self.dearness, spent / known.pu)
 

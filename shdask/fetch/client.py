@@ -221,13 +221,14 @@ class ServiceClient:
         )
 
     def _reserve(self, pu: float) -> int:
-        """A permit to send, and the budget's promise of the price; the permit comes first, for it may take long."""
-        while True:
-            self._gate.acquire(pu)
-            promise = self._budget.reserve(pu)
-            if promise is not None:
-                return promise
+        """A permit to send, and the budget's promise of the price.
+
+        The permit comes first, for it may take long; it keeps, for what waits at once is a small part of a bucket.
+        """
+        self._gate.acquire(pu)
+        while (promise := self._budget.reserve(pu)) is None:
             self._sleep(PROMISE_S)
+        return promise
 
     def _send(
         self, method: str, url: str, *, headers: Mapping[str, str], payload: bytes | None, pu: float, spent: Spent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from distributed import Client
 
 from shdask.cluster.build_desk import BuildDesk
 from shdask.cluster.local import open_local_client
+from shdask.errors import BudgetExceeded, BuildError
 from tests.cluster.processes import wait_until
 
 
@@ -25,7 +27,15 @@ def desk() -> Iterator[Client]:
 
 
 def open_build(client: Client, owner: str) -> None:
-    call(client, "shdask_open_build", client=owner, tile_count=4, frozen_s=60.0)
+    call(client, "shdask_open_build", client=owner, tile_count=4, frozen_s=60.0, max_pu=10.0)
+
+
+def reserve(client: Client, worker: str, pu: float) -> Any:
+    return call(client, "shdask_reserve_pu", worker=worker, pu=pu)
+
+
+def settle(client: Client, promise: int, spent: float) -> None:
+    call(client, "shdask_settle_pu", promise=promise, spent=spent)
 
 
 def call(client: Client, handler: str, /, **words: Any) -> Any:
@@ -78,3 +88,44 @@ def test_build_goes_with_its_owner(desk) -> None:
         open_build(desk, owner.id)
         assert take(desk, "another", [1]) == ([1], [])
     wait_until(lambda: take(desk, "another", [1]) is None)
+
+
+def test_workers_share_a_cap(desk) -> None:
+    """What one is promised the other must wait for, until it is given back."""
+    here, there = desk.nthreads()
+    settle(desk, reserve(desk, here, 0.5), 0.5)
+    first = reserve(desk, here, 6.0)
+    assert reserve(desk, there, 6.0) is None
+    settle(desk, first, 0.0)
+    assert isinstance(reserve(desk, there, 6.0), int)
+
+
+def test_what_a_killed_worker_was_promised_counts_as_spent(desk) -> None:
+    """Its requests may have been charged: nobody waits for what it cannot give back any more."""
+    here, there = desk.nthreads()
+    settle(desk, reserve(desk, there, 0.5), 0.5)
+    reserve(desk, here, 6.0)
+    os.kill(desk.run(os.getpid, workers=[here])[here], signal.SIGKILL)
+    wait_until(lambda: here not in desk.nthreads())
+    refused = pickle.loads(reserve(desk, there, 6.0))  # noqa: S301  # our own bytes
+    assert isinstance(refused, BudgetExceeded)
+    assert call(desk, "shdask_close_build") == 6.5
+
+
+def test_a_worker_that_has_left_says_yet_what_it_spent(desk) -> None:
+    """What it was promised counts as spent until then, also what it reserves for the rest of its tile."""
+    here, there = desk.nthreads()
+    settle(desk, reserve(desk, there, 0.5), 0.5)
+    before = reserve(desk, here, 3.0)
+    desk.retire_workers([here], close_workers=True, remove=True)
+    after = reserve(desk, here, 3.0)
+    settle(desk, before, 0.25)
+    settle(desk, after, 0.25)
+    assert call(desk, "shdask_close_build") == 1.0
+
+
+def test_nothing_is_reserved_for_a_build_that_is_over(desk) -> None:
+    """A worker that wakes up late sends nothing more."""
+    call(desk, "shdask_close_build")
+    refused = pickle.loads(reserve(desk, "w", 1.0))  # noqa: S301  # our own bytes
+    assert isinstance(refused, BuildError)

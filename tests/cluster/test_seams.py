@@ -1,4 +1,4 @@
-"""One suite for both kinds of RateGate and TokenSource: in one process, and on a worker that asks the scheduler."""
+"""One suite for both kinds of RateGate, TokenSource and Budget: in one process, and on a worker by the scheduler."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ import pytest
 from distributed import Client, get_worker
 from distributed.protocol.serialize import ToPickle
 
+from shdask.cluster.build_desk import BuildDesk
 from shdask.cluster.scheduler_plugin import AccountDesk, Sealed, account_key
-from shdask.cluster.seams import SchedulerGate, SchedulerTokens
+from shdask.cluster.seams import SchedulerBudget, SchedulerGate, SchedulerTokens
+from shdask.errors import BudgetExceeded
 from shdask.fetch.auth import ClientCredentials, TokenSource
+from shdask.fetch.budget import Budget, BudgetState, LocalBudget
 from shdask.fetch.client import RequestsTransport
 from shdask.fetch.limiter import LimiterState, LocalRateGate, RateGate
 from shdask.settings import Credentials, Deployment, make_deployment
@@ -146,3 +149,58 @@ def test_second_login_brings_its_own_rates(client, earth, point_at) -> None:
         return snapshot["requests_per_s"] * 60, snapshot["permits"]
 
     assert [requests_per_minute(rate) for rate in (60.0, 60.0, 6.0)] == [(60.0, 1), (60.0, 2), (6.0, 1)]
+
+
+def budget_on_worker(client: Client, max_pu: float, work: Callable[[Budget], Any]) -> Any:
+    client.register_plugin(BuildDesk())
+    build = f"b{time.monotonic_ns()}"
+    words = {"client": client.id, "tile_count": 1, "frozen_s": 60.0, "max_pu": max_pu}
+    client.sync(client.scheduler.shdask_open_build, build=build, **words)
+    try:
+        return client.submit(lambda: work(SchedulerBudget(get_worker(), build)), pure=False).result(timeout=60)
+    finally:
+        client.sync(client.scheduler.shdask_close_build, build=build)
+
+
+@pytest.fixture(params=["local", "worker"])
+def under_cap(request: pytest.FixtureRequest, client: Client) -> Callable[[Callable[[Budget], Any]], Any]:
+    """Runs a function with a budget of 10 PU."""
+    if request.param == "local":
+        return lambda work: work(LocalBudget(BudgetState(max_pu=10.0)))
+    return lambda work: budget_on_worker(client, 10.0, work)
+
+
+def test_threads_are_promised_no_more_than_the_cap(under_cap) -> None:
+    """Of 40 requests of 1 PU that ask at once, once a first answer has come, nine are promised it and the rest wait."""
+
+    def work(budget: Budget) -> int:
+        budget.settle(budget.reserve(1.0) or 0, 1.0)
+        return sum(promise is not None for promise in spread(lambda: budget.reserve(1.0), 40))
+
+    assert under_cap(work) == 9
+
+
+def test_what_is_given_back_is_promised_to_others(under_cap) -> None:
+    """A request that was refused has cost nothing."""
+
+    def work(budget: Budget) -> bool:
+        promise = budget.reserve(8.0)
+        waits = budget.reserve(8.0) is None
+        budget.settle(promise or 0, 0.0)
+        return waits and budget.reserve(8.0) is not None
+
+    assert under_cap(work)
+
+
+def test_what_passes_the_cap_is_refused(under_cap) -> None:
+    """With the price, what is spent, and the cap."""
+
+    def work(budget: Budget) -> str:
+        budget.settle(budget.reserve(8.0) or 0, 8.0)
+        try:
+            budget.reserve(8.0)
+        except BudgetExceeded as error:
+            return str(error)
+        return "promised"
+
+    assert "costs 8 PU, and 8 of max_pu 10 are spent" in under_cap(work)

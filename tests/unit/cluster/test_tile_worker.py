@@ -15,7 +15,7 @@ import shdask
 from shdask.cluster import worker_plugin
 from shdask.cluster.patience import Patience
 from shdask.cluster.worker_plugin import TileWorker
-from shdask.errors import BuildError, StoreError
+from shdask.errors import BudgetExceeded, BuildError, StoreError
 from shdask.model import TileEvent, TileState
 from shdask.run_tiles import TileOutcome, TileWork
 from tests.cluster.specs import earth_spec
@@ -125,6 +125,50 @@ def test_fatal_outcome_stops_the_rest_of_the_batch(part, monkeypatch) -> None:
     monkeypatch.setattr(worker_plugin, "run_tiles", run_tiles)
     result = part.run_batch([0, 1, 2])
     assert ([event.tile for event in result.events], result.fatal) == ([0], refused)
+
+
+def refuse_under_cap(sent: set[int], monkeypatch: pytest.MonkeyPatch) -> BudgetExceeded:
+    """Let a cap refuse every tile, of which only ``sent`` had requests before."""
+    refused = BudgetExceeded("the next request costs 1 PU")
+
+    def run_tiles(_work: TileWork, indices: Sequence[int]) -> list[TileOutcome]:
+        events = [TileEvent(tile=each, state=TileState.FAILED, requests=int(each in sent)) for each in indices]
+        return [TileOutcome(event=event, fatal=refused) for event in events]
+
+    monkeypatch.setattr(worker_plugin, "run_tiles", run_tiles)
+    return refused
+
+
+def test_a_tile_that_the_cap_refuses_stays_untried(part, desk, monkeypatch) -> None:
+    """Nobody is told that it failed; the batch says what stops the build, and the others are not begun."""
+    refused = refuse_under_cap(set(), monkeypatch)
+    result = part.run_batch([0, 1, 2])
+    assert (result.events, result.fatal) == ((), refused)
+    assert (desk.told, desk.of("shdask_give_back")) == ([], [[0, 1, 2]])
+
+
+def test_a_tile_that_the_cap_refuses_half_way_has_failed(part, desk, monkeypatch) -> None:
+    """Something was sent for it, which its row must say."""
+    refused = refuse_under_cap({0}, monkeypatch)
+    result = part.run_batch([0, 1, 2])
+    assert ([event.tile for event in result.events], result.fatal) == ([0], refused)
+
+
+def test_what_has_a_promise_counts_as_sent(part) -> None:
+    """A permit alone is not enough: the cap may say no."""
+    client = part._work.client
+    with part._flights.fly([7]):
+        client._gate._inner = SimpleNamespace(acquire=lambda _pu: 0.0)
+        client._gate.acquire(1.0)
+        assert part._flights.sent() == []
+        client._budget.reserve(1.0)
+        assert part._flights.sent() == [7]
+
+
+def test_only_a_capped_build_asks_before_every_request(part, desk) -> None:
+    """Without a cap no message is sent for it."""
+    part._work.client._budget.settle(part._work.client._budget.reserve(1.0), 1.0)
+    assert desk.heard == []
 
 
 def tile_that(act: Callable[[TileWork, int], object], monkeypatch: pytest.MonkeyPatch) -> None:

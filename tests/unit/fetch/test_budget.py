@@ -210,14 +210,17 @@ def fly(budget: BudgetState, prices: list[float], dearness: float, in_flight: in
         land()
 
 
-@given(st.lists(PRICES, min_size=1, max_size=60), st.floats(1.0, 60.0), st.floats(1.0, 20.0), st.integers(1, 8))
-def test_dearer_answers_pass_the_cap_by_the_first_volley_at_most(
-    prices: list[float], max_pu: float, dearness: float, in_flight: int
-):
-    """Up to ten times as dear they pass it only where a single request does; beyond, by what was in flight."""
+@given(st.lists(PRICES, min_size=1, max_size=60), st.floats(1.0, 60.0), st.floats(1.0, 10.0), st.integers(1, 8))
+def test_dearer_answers_do_not_pass_the_cap(prices: list[float], max_pu: float, dearness: float, in_flight: int):
+    """Up to ten times as dear, unless a single request alone does."""
     budget = BudgetState(max_pu=max_pu)
     fly(budget, prices, dearness, in_flight)
-    allowed = max_pu if max(prices) * dearness <= max_pu else max(prices) * dearness
-    beyond = max_pu + (dearness - 1) * max(0.1 * max_pu, max(prices))
     assert budget.reserved == 0
-    assert budget.spent <= (allowed if dearness <= 10 else beyond) * (1 + ROUNDING) + 1e-9
+    assert budget.spent <= max(max_pu, max(prices) * dearness) * (1 + ROUNDING) + 1e-9
+
+
+def test_answers_that_are_absurdly_dear_pass_the_cap_by_a_first_volley():
+    """Beyond ten times the projection: by (r - 1) x a tenth of the cap."""
+    budget = BudgetState(max_pu=10.0)
+    fly(budget, [0.1] * 50, 30.0, in_flight=20)
+    assert budget.spent == pytest.approx(30.0)
