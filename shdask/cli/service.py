@@ -6,8 +6,10 @@ Refuses to serve itself; turns words into the emulator's configuration.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +18,7 @@ import typer
 from shdask.cli.app import JsonOption, app, console
 from shdask.errors import SettingsError
 
+ENDPOINT = re.compile(r"https?://[^/@?#]+/?")
 COLLECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -45,6 +48,19 @@ def emulator(
     retry_after: Annotated[Literal["ms", "s"], typer.Option(help="What Retry-After counts.")] = "ms",
     token_lifetime: Annotated[float, typer.Option(min=0.1, help="Seconds until a token ends.")] = 3600.0,
     latency: Annotated[float, typer.Option(min=0, help="Seconds before every answer of a data call.")] = 0.0,
+    s3_endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="The S3 that jobs of Async Process deliver to.")
+    ] = None,
+    s3_role: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ARN", help="A role that jobs may name: it has the keys in AWS_*. Can be repeated."),
+    ] = None,
+    async_concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Jobs that may wait or run at once.", show_default="no limit")
+    ] = None,
+    async_queue: Annotated[float, typer.Option(min=0, help="Seconds that every job waits.")] = 0.0,
+    async_discount: Annotated[bool, typer.Option("--async-discount", help="Jobs cost two thirds.")] = False,
+    async_renderers: Annotated[int, typer.Option(min=1, help="Further processes that render jobs.")] = 1,
     faults: Annotated[
         str | None, typer.Option(metavar="TEXT|FILE", help="What goes wrong, such as 503:0.05,reset:0.01.")
     ] = None,
@@ -77,6 +93,12 @@ def emulator(
         retry_after_unit=retry_after,
         token_lifetime_s=token_lifetime,
         latency_s=latency,
+        s3_endpoint=_check_endpoint(s3_endpoint),
+        s3_roles=_find_keys(s3_role or ()),
+        async_concurrency=async_concurrency,
+        async_queue_s=async_queue,
+        async_discount=async_discount,
+        async_renderers=async_renderers,
         faults=_check_faults(faults),
         seed=seed,
         fault_seed=seed,
@@ -119,6 +141,19 @@ def _check_plan(plan: str | None) -> str | None:
     except ValueError as error:
         raise typer.BadParameter(f"--plan: {error}") from error
     return plan
+
+
+def _check_endpoint(url: str | None) -> str | None:
+    if url is not None and not ENDPOINT.fullmatch(url):
+        raise typer.BadParameter(f"--s3-endpoint {url!r}: expected http://HOST:PORT or https://HOST")
+    return url
+
+
+def _find_keys(roles: Sequence[str]) -> dict[str, tuple[str, str]]:
+    keys = tuple(os.environ.get(name, "") for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
+    if roles and not all(keys):
+        raise typer.BadParameter("--s3-role: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the keys it has")
+    return dict.fromkeys(roles, (keys[0], keys[1]))
 
 
 def _check_faults(faults: str | None) -> str:

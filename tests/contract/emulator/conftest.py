@@ -68,6 +68,11 @@ def make_body(**changes: Any) -> dict[str, Any]:
             "responses": [{"identifier": "default", "format": {"type": "image/tiff"}}],
         },
     }
+    return change(body, **changes)
+
+
+def change(body: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """``body`` with these changes by "path.to.field"; None removes a field."""
     for path, value in changes.items():
         *parents, last = path.split(".")
         place: Any = body

@@ -14,10 +14,10 @@ import requests
 from obstore.store import S3Store
 
 from shdask.emulator.launch import start_emulator
-from tests.contract.emulator.conftest import Client, make_body
+from tests.contract.emulator.conftest import Client, change, make_body
 from tests.seaweed import Keys, Server, start_seaweed
 
-BUCKET, FOREIGN = "deliveries", "foreign"
+BUCKET = "deliveries"
 ADMIN = Keys(key_id="admin-key", secret="admin-secret")
 WRITER = Keys(key_id="writer-key", secret="writer-secret", actions=("Read", "Write", "List"))
 READER = Keys(key_id="reader-key", secret="reader-secret", actions=("Read", "List"))
@@ -96,12 +96,12 @@ class Submitter(Client):
 def make_order(prefix: str, keys: Keys = WRITER, **changes: Any) -> dict[str, Any]:
     """An Async Process body for the pattern, delivered below ``prefix``; changes as of make_body()."""
     s3 = {"url": f"s3://{BUCKET}/{prefix}", "accessKey": keys.key_id, "secretAccessKey": keys.secret}
-    return make_body(**{"output.delivery": {"s3": s3}, **changes})
+    return change(make_body(**{"output.delivery": {"s3": s3}}), **changes)
 
 
 @pytest.fixture(scope="session")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
-    """A bucket of SeaweedFS, and another that the writer may not touch... of the same server."""
+    """A bucket of SeaweedFS."""
     with start_seaweed(tmp_path_factory.mktemp("seaweed"), [ADMIN, WRITER, READER]) as server:
         server.make_bucket(BUCKET, ADMIN)
         yield Bucket(server=server)
