@@ -56,7 +56,8 @@ def build_cube(
         if executor is None:
             from shdask.cluster.executor import DaskExecutor, OnDemandExecutor
             from shdask.cluster.local import open_local_client, share_client
+            from shdask.doctor.preflight import CarefulExecutor
 
             local = OnDemandExecutor(stack.enter_context(share_client(open_local_client)))
-            executor = local if client is None else DaskExecutor(client)
+            executor = CarefulExecutor(local if client is None else DaskExecutor(client), plan)
         return run_cube(plan, store, executor, credentials, max_pu=max_pu, update=update, on_event=on_event)

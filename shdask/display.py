@@ -21,6 +21,7 @@ from rich.table import Table
 
 from shdask.cluster.executor import OnDemandExecutor
 from shdask.cluster.local import open_client, open_local_client, share_client
+from shdask.doctor.preflight import CarefulExecutor
 from shdask.events import open_event_log
 from shdask.plan.cost import Cost
 from shdask.plan.cube import ROOT, CubePlan
@@ -164,7 +165,7 @@ def build_on_cluster(
                 report = run_cube(
                     plan,
                     store,
-                    OnDemandExecutor(open_cluster, say_where),
+                    CarefulExecutor(OnDemandExecutor(open_cluster, say_where), plan),
                     credentials,
                     max_pu=max_pu,
                     only=only,

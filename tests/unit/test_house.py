@@ -17,7 +17,7 @@ FLOORS = {
     "model": 0, "errors": 0, "settings": 0, "request": 0, "inputs": 0,
     "plan": 1,
     "fetch": 2, "assemble": 2,
-    "account": 3, "build": 3, "demand": 3, "planning": 3, "report": 3, "run_cube": 3,
+    "account": 3, "build": 3, "demand": 3, "doctor": 3, "planning": 3, "report": 3, "run_cube": 3,
     "learned": 3, "meter": 3, "run_tiles": 3, "scouting": 3, "serial": 3, "sentinelhub": 3, "tally": 3,
     "cluster": 4,
     "serve": 5,
