@@ -95,7 +95,9 @@ def learned_notes(plan: GroupPlan, measured: Measured) -> tuple[str, ...]:
                 f"expect {cost.pu * measured.pu_ratio:.2f} PU, not {cost.pu:.2f}"
             )
     if measured.time_ratio is not None:
-        told.append(f"time x{measured.time_ratio:.2f} -> about {cost.minutes * measured.time_ratio:.1f} min")
+        minutes = cost.minutes * measured.time_ratio
+        duration = f"{minutes:.1f} min" if minutes >= 1 else f"{minutes * 60:.1f} s"
+        told.append(f"time x{measured.time_ratio:.2f} -> about {duration}")
     if measured.nbytes_ratio is not None:
         nbytes = cost.nbytes_down * measured.nbytes_ratio
         told.append(f"{measured.nbytes_ratio:.0%} of the bytes -> about {nbytes / 1e6:,.1f} MB")

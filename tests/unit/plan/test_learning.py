@@ -90,7 +90,7 @@ def test_what_was_learned_is_told_with_what_it_makes_of_the_plan(plan_of: PlanOf
     """128 x 128 px of two bands are 1/24 PU and 81,920 bytes, and 0.2 s of a minute's 300 requests."""
     plan = plan_of(AREA)
     assert learned_notes(plan, Measured().after(replace(RUN, pu_spent=2.0)))[0] == (
-        "learned from 1 run: price x1.00 -> about 0.04 PU; time x1.50 -> about 0.0 min; "
+        "learned from 1 run: price x1.00 -> about 0.04 PU; time x1.50 -> about 0.3 s; "
         "40% of the bytes -> about 0.0 MB; 0.50 s an answer"
     )
 
