@@ -86,10 +86,15 @@ def test_an_archive_folder_that_is_a_link_elsewhere_is_refused(run, tmp_path: Pa
         (["--record", "/proc/nothing/here"], "--record /proc/nothing/here: No such file or directory"),
         (["--record-answers"], "--record-answers is for --record DIR"),
         (["--retry-after", "h"], "is not one of"),
+        (["--s3-endpoint", "127.0.0.1:8333"], "expected http://HOST:PORT or https://HOST"),
+        (["--s3-endpoint", "http://key:secret@host"], "expected http://HOST:PORT or https://HOST"),
+        (["--s3-role", "arn:aws:iam::1:role/a"], "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        (["--async-concurrency", "0"], "should be greater than or equal to 1"),
     ],
 )
-def test_a_wrong_option_of_the_emulator_is_named(run, words: list[str], message: str) -> None:
+def test_a_wrong_option_of_the_emulator_is_named(run, words: list[str], message: str, monkeypatch) -> None:
     """Before anything is served, with what would be right."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
     code, out, err = run("emulator", *words)
     assert (code, out) == (2, "")
     assert message in err
@@ -119,6 +124,31 @@ def test_options_reach_the_emulator(run, tmp_path: Path, monkeypatch) -> None:
         )
     ]
     assert (tmp_path / "calls").is_dir()
+
+
+def test_options_of_jobs_reach_the_emulator(run, monkeypatch) -> None:
+    """Roles have the keys of the environment."""
+    served = []
+    monkeypatch.setattr("shdask.emulator.server.run_server", lambda config, **_: served.append(config))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    code, _, _ = run(
+        *("emulator", "--s3-endpoint", "http://127.0.0.1:8333", "--s3-role", "arn:a", "--s3-role", "arn:b"),
+        *("--async-concurrency", 3, "--async-queue", 0.5, "--async-discount", "--async-renderers", 2),
+    )
+    assert code == 0
+    assert served == [
+        EmulatorConfig(
+            s3_endpoint="http://127.0.0.1:8333",
+            s3_roles={"arn:a": ("key", "secret"), "arn:b": ("key", "secret")},
+            async_concurrency=3,
+            async_queue_s=0.5,
+            async_discount=True,
+            async_renderers=2,
+            faults="",
+        )
+    ]
+    assert "secret" not in repr(served[0])
 
 
 def test_people_are_told_where_to_look(run, capsys, monkeypatch) -> None:

@@ -224,3 +224,23 @@ def test_what_never_refills_says_so_as_observed():
     """An account without any units left for good has the largest number between two refills."""
     policies = make_contract(make_limits(pu_per_month=0), "someone", "")["data"][0]["policies"]
     assert (policies[0]["samplingPeriod"], policies[0]["nanosBetweenRefills"]) == ("PT0S", 9223372036854775807)
+
+
+def test_jobs_take_units_of_the_month_alone():
+    """Asking takes nothing; the minute's bucket stays full, unless jobs are for all buckets."""
+    options = {"pu_per_minute": 5, "pu_per_month": 100}
+    month, every = make_limits(**options), make_limits(**options, async_pu_buckets="all")
+    assert month.check_job(10, 0.0) is None
+    assert left(month)["PROCESSING_UNITS"] == {"PT1M": 5, "PT744H": 100}
+    month.take_job(10, 0.0)
+    assert left(month)["PROCESSING_UNITS"] == {"PT1M": 5, "PT744H": 90}
+    assert every.check_job(10, 0.0).body["error"]["code"] == "RATE_LIMIT_TOKEN_COUNT_EXCEEDS_CAPACITY"
+
+
+def test_a_job_that_is_not_accepted_gives_its_request_back():
+    """As a call does, where rejected ones cost nothing."""
+    options = {"requests_per_minute": 10, "pu_per_month": 5}
+    kind, dear = make_limits(**options), make_limits(**options, rejected_takes_request=True)
+    assert [limits.admit(0.0) for limits in (kind, dear)] == [None, None]
+    assert [limits.check_job(10, 0.0).status for limits in (kind, dear)] == [403, 403]
+    assert (left(kind)["REQUESTS"], left(dear)["REQUESTS"]) == ({"PT1M": 10}, {"PT1M": 9})

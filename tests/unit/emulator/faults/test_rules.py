@@ -137,3 +137,27 @@ def test_kinds_that_spoil_an_answer_need_it(kind):
     """Only they work before they go wrong, unless the work is to be charged."""
     faults: Any = [Fault(kind=kind), Fault(kind=kind, charged=True)]
     assert [fault.needs_answer for fault in faults] == [KINDS[kind].spoils, True]
+
+
+def test_all_that_is_due_befalls_a_job():
+    """Several rules at once, each counted by itself; a call takes the first alone."""
+    book = make_book(
+        Fault(kind="slow", service="job"), Fault(kind="late", service="job", every=2), Fault(kind="503", service="any")
+    )
+    struck = [[strike.fault.kind for strike in book.strike_job(b"", 0.0)] for _ in range(2)]
+    assert struck == [["slow"], ["slow", "late"]]
+    assert [rule["struck"] for rule in book.rules()] == [2, 1, 0]
+    assert book.counts() == {"slow": 2, "late": 1}
+
+
+def test_faults_of_calls_befall_no_job():
+    """Nor those of jobs a call."""
+    book = make_book(Fault(kind="503", service="any"), Fault(kind="fail", service="job"))
+    assert [strike.fault.kind for strike in book.strike_job(b"", 0.0)] == ["fail"]
+    assert book.strike("async", b"", 0.0).fault.kind == "503"
+
+
+def test_a_job_is_told_by_its_body():
+    """As a call is."""
+    book = make_book(Fault(kind="fail", service="job", contains="first"))
+    assert [len(book.strike_job(body, 0.0)) for body in (b"the first", b"the second")] == [1, 0]

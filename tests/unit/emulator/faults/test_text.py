@@ -128,3 +128,26 @@ JOBS = st.tuples(st.sampled_from([name for name, kind in KINDS.items() if kind.j
 def test_what_a_rule_tells_is_the_rule(fault):
     """A rule that is shown can be set again."""
     assert parse_faults(fault.told()) == (fault,)
+
+
+def test_what_befalls_jobs_needs_no_service():
+    """It has one of its own, which may be named."""
+    assert parse_faults("slow=2:0.5,job/fail@3") == (
+        Fault(kind="slow", service="job", delay_s=2.0, probability=0.5),
+        Fault(kind="fail", service="job", first=3, last=3),
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"kind": "fail", "service": "async"}, "fail befalls jobs alone"),
+        ({"kind": "503", "service": "job"}, "503 befalls no job"),
+        ({"kind": "vanish", "charged": True}, "vanish befalls a job"),
+        ({"kind": "vanish", "delay_s": 3}, "vanish has no delay_s"),
+    ],
+)
+def test_calls_and_jobs_are_kept_apart(rule, message):
+    """A rule for one is none for the other."""
+    with pytest.raises(ValueError, match=message):
+        parse_faults(rule)

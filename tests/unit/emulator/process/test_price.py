@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shdask.emulator.process.choices import Choices
-from shdask.emulator.process.price import ELSEWHERE, Priced, PricedInput, price_pu, processing_factor
+from shdask.emulator.process.price import ELSEWHERE, Priced, PricedInput, price_async_pu, price_pu, processing_factor
 
 SIZE = {"width_px": 1024, "height_px": 1024, "format_factor": 2.0}
 ORTHO = Choices(orthorectify=True)
@@ -76,3 +76,29 @@ def test_radar_examples_of_the_documentation(size, bands, samples, format_factor
     item = PricedInput(bands=bands, samples=samples, factor=processing_factor(ORTHO))
     priced = Priced(width_px=size, height_px=size, inputs=(item,), format_factor=format_factor)
     assert price_pu(priced) == pytest.approx(pu, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("side", "discounted", "floor", "pu"),
+    [
+        (10_000, False, "after", 100_000_000 / 512**2),
+        (10_000, True, "after", 100_000_000 / 512**2 * 2 / 3),
+        (1000, False, "after", 10.0),
+        (1000, True, "after", 10.0),
+        (1000, True, "before", 20 / 3),
+        (99, True, "before", 10.0),
+        (2000, True, "after", 4_000_000 / 512**2 * 2 / 3),
+        (1900, True, "after", 10.0),
+    ],
+)
+def test_a_job_costs_ten_at_least(side, discounted, floor, pu):
+    """Two thirds where that is so and the job has 10,000 pixels; ten before or after it."""
+    priced = Priced(width_px=side, height_px=side, inputs=(PricedInput(bands=3),))
+    assert price_async_pu(priced, discounted=discounted, floor=floor) == pytest.approx(pu, rel=1e-12)
+
+
+def test_a_job_without_discount_costs_what_process_costs():
+    """The published 6000 x 4000 pixels of two bands and FLOAT32: 122.07, or 81.38."""
+    priced = Priced(width_px=6000, height_px=4000, inputs=(PricedInput(bands=2),), format_factor=2.0)
+    assert price_async_pu(priced, discounted=False, floor="after") == price_pu(priced)
+    assert price_async_pu(priced, discounted=True, floor="after") == pytest.approx(81.38, abs=0.005)
