@@ -107,14 +107,14 @@ def test_grown_twice_is_built_at_once(service, tmp_path, changes) -> None:
 
 
 def test_only_the_new_windows_are_bought(service, grown) -> None:
-    """In tiles that stand the least box of what is new, and tiles that are newly reached as a whole."""
+    """In every tile the least box of what is new: in two that stand, and in two that are newly reached."""
     report = build(L_SHAPE, grown)
     assert sorted(bounds_asked(service)) == sorted(
         [
             [458000, 5094500, 458120, 5097760],  # columns 250 to 256, rows 512 to 675: of the third tile
             [458000, 5097760, 458120, 5098000],  # rows 500 to 512 of the second
-            [458120, 5097760, 463240, 5102880],
-            [458120, 5094000, 463240, 5097760],
+            [458120, 5097760, 463000, 5098000],  # columns 256 to 500 of the same rows
+            [458120, 5094500, 463000, 5097760],
         ]
     )
     assert (report.requests, report.written, report.skipped) == (4, 4, 1)
@@ -123,7 +123,7 @@ def test_only_the_new_windows_are_bought(service, grown) -> None:
 def test_growth_costs_what_its_windows_do(service, grown) -> None:
     """Two bands of 32 bits... of a third of 512 x 512 pixels each, a hundredth at the least; as was projected."""
     report = build(L_SHAPE, grown)
-    pixels = np.maximum([6 * 163, 6 * 12, 256 * 256, 256 * 188], 0.01 * 512 * 512)
+    pixels = np.maximum([6 * 163, 6 * 12, 244 * 163, 244 * 12], 0.01 * 512 * 512)
     expected = np.maximum(pixels / 512**2 * 2 / 3, 0.005).sum()
     assert report.pu_spent == pytest.approx(expected)
     assert report.pu_projected == pytest.approx(expected)
