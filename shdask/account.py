@@ -62,6 +62,7 @@ def fetch_timeline(client: ServiceClient, plan: GroupPlan, spent: Spent) -> Time
         interval=layer.interval,
         data_filter=_filter_of(layer.data_json(layer.parts[0], None)[layer.inputs.index(layer.leading)]),
         spent=spent,
+        prices=plan.deployment.prices,
     )
     return make_timeline(acquisitions, layer.cadence, layer.interval)
 

@@ -36,6 +36,8 @@ class Prices:
     """Pages differ on a discount of a third for Async Process: none, until this account is known to get it."""
     catalog_km2_per_pu: float = 1_000_000.0
     """A search of so much ground and one month is one unit."""
+    catalog_min_area: float = 0.01
+    """Ground counts for at least this share of it."""
     catalog_min_pu: float = 0.01
     catalog_max_pu: float = 1.0
 

@@ -17,8 +17,10 @@ from shdask.errors import DecodeError, ServiceUnavailable
 from shdask.fetch.client import ServiceClient, Spent
 from shdask.model import TimeInterval
 from shdask.plan.acquisition import Acquisition, read_item
-from shdask.request.catalog import price_search, search_areas, search_body, search_filter, search_intervals
+from shdask.plan.cost import price_search
+from shdask.request.catalog import search_areas, search_body, search_filter, search_intervals
 from shdask.request.reproject import split_at_antimeridian
+from shdask.settings import PUBLISHED_PRICES, Prices
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ def fetch_acquisitions(
     interval: TimeInterval,
     data_filter: Mapping[str, Any] | None = None,
     spent: Spent | None = None,
+    prices: Prices = PUBLISHED_PRICES,
 ) -> list[Acquisition]:
     """Every scene of ``collection`` whose footprint meets ``area`` in the half-open ``interval``, by time and id.
 
@@ -58,8 +61,8 @@ def fetch_acquisitions(
 
     An area across the antimeridian is searched on either side; a long time in several calls. Each page but a call's
     first begins with the last item of the page before, so that a catalogue that changes while it is read is noticed;
-    the call is then read again from its first page, until its pages join. Pages are paid one by one, by the
-    published rule where the answers do not state it, and added to ``spent`` as they come, also where this raises.
+    the call is then read again from its first page, until its pages join. Pages are paid one by one, at
+    ``prices`` where the answers do not state it, and added to ``spent`` as they come, also where this raises.
 
     Raises PlanError for a filter that the Catalog does not have; ServiceUnavailable where its pages never joined;
     else as ``ServiceClient.process``.
@@ -69,7 +72,9 @@ def fetch_acquisitions(
     found: dict[str, Acquisition] = {}
     for part in search_areas(area):
         for span in search_intervals(part, interval):
-            search = _Search(client=client, collection=collection, area=part, interval=span, cql=cql, spent=spent)
+            search = _Search(
+                client=client, collection=collection, area=part, interval=span, cql=cql, spent=spent, prices=prices
+            )
             found.update((scene.id, scene) for scene in search.read())
     near = _near(area)
     inside = [
@@ -102,6 +107,7 @@ class _Search:
     interval: TimeInterval
     cql: str | None
     spent: Spent
+    prices: Prices
 
     def read(self) -> list[Acquisition]:
         for _ in range(MAX_READINGS):
@@ -130,7 +136,7 @@ class _Search:
 
     def _page(self, offset: int | None) -> Page:
         body = search_body(self.collection, area=self.area, interval=self.interval, cql=self.cql, next=offset)
-        pu = price_search(self.area, self.interval)
+        pu = price_search(self.area, self.interval, prices=self.prices)
         return self.client.search(body, pu, decode_page, spent=self.spent).value
 
 

@@ -12,15 +12,22 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from shdask.request.catalog import box_km2, count_months
 from shdask.settings import PUBLISHED_PRICES, Deployment, Prices
 
 if TYPE_CHECKING:
+    import shapely
     from numpy.typing import NDArray
+
+    from shdask.model import TimeInterval
 
     Floats = NDArray[np.float64]
 
 MINUTES_PER_MONTH = 31 * 24 * 60
 """As the service's longer buckets have it (PT744H)."""
+
+Limit = Literal["requests_per_minute", "pu_per_minute", "requests_per_month", "pu_per_month"]
+"""What a plan waits for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +44,21 @@ class Cost:
     """Which of the two rates takes longer."""
     months: float = 0.0
     """How many monthly quotas it takes, of requests or of processing units, whichever are more; 0 without quotas."""
+    minutes_by_requests: float = 0.0
+    """What the requests alone take at their rate."""
+    minutes_by_pu: float = 0.0
+    """What the processing units alone take at theirs."""
+    months_by_requests: float = 0.0
+    """How many monthly quotas of requests it takes; 0 where there is none."""
+    months_by_pu: float = 0.0
+    """How many monthly quotas of processing units it takes; 0 where there is none."""
+
+    @property
+    def limit(self) -> Limit:
+        """Which limit is the last to let it through: a quota where one month's is not enough, else a rate."""
+        if self.months > 1:
+            return "requests_per_month" if self.months_by_requests >= self.months_by_pu else "pu_per_month"
+        return "requests_per_minute" if self.binding == "requests" else "pu_per_minute"
 
 
 def price_request(
@@ -59,6 +81,25 @@ def price_pixels(pixels: Floats, bands: float, *, factor: float = 1.0, prices: P
     return np.maximum(area * bands * factor / prices.bands_per_pu, prices.min_request_pu)
 
 
+def price_async(pu: float, *, prices: Prices = PUBLISHED_PRICES) -> float:
+    """Processing units of an Async Process request that is worth ``pu`` before any least price. Pure.
+
+    Source: documentation pages "Processing Unit" and "Async Process". Whether the least price holds before the
+    discount, where there is one, or after it, is not documented: here after it, which is the dearer.
+    """
+    return max(pu * prices.async_factor, prices.async_min_pu)
+
+
+def price_search(area: shapely.Geometry, interval: TimeInterval, *, prices: Prices = PUBLISHED_PRICES) -> float:
+    """Processing units of one page of a search of the catalogue: the box around ``area`` x started months. Pure.
+
+    ``area`` is in EPSG:4326 (longitude, latitude). Source: documentation page "Processing Unit"; that months are the
+    calendar's, counted from the start, is assumed.
+    """
+    share = max(box_km2(area) / prices.catalog_km2_per_pu, prices.catalog_min_area)
+    return min(max(share * count_months(interval), prices.catalog_min_pu), prices.catalog_max_pu)
+
+
 def estimate_cost(
     *,
     requests: int,
@@ -71,6 +112,8 @@ def estimate_cost(
 ) -> Cost:
     """What so many requests, units and pixels come to at a deployment's rates and quotas. Pure."""
     by_requests, by_pu = requests / deployment.requests_per_minute, pu / deployment.pu_per_minute
+    months_by_requests = _months(requests, deployment.requests_per_month)
+    months_by_pu = _months(pu, deployment.pu_per_month)
     return Cost(
         requests=requests,
         pu=pu,
@@ -78,11 +121,16 @@ def estimate_cost(
         nbytes_stored=pixels_stored * stored_nbytes_per_px,
         minutes=max(by_requests, by_pu),
         binding="requests" if by_requests >= by_pu else "pu",
-        months=max(
-            0.0 if quota is None else used / quota
-            for used, quota in ((requests, deployment.requests_per_month), (pu, deployment.pu_per_month))
-        ),
+        months=max(months_by_requests, months_by_pu),
+        minutes_by_requests=by_requests,
+        minutes_by_pu=by_pu,
+        months_by_requests=months_by_requests,
+        months_by_pu=months_by_pu,
     )
+
+
+def _months(amount: float, per_month: float | None) -> float:
+    return 0.0 if per_month is None else amount / per_month
 
 
 def request_minutes(requests: float, deployment: Deployment) -> float:
@@ -101,8 +149,10 @@ def _minutes(amount: float, per_minute: float, per_month: float | None) -> float
 
 
 def add_costs(costs: Sequence[Cost]) -> Cost:
-    """The cost of all, one after the other. Pure."""
+    """The cost of all, one after the other, of one account: rates are waited for each time, a quota is shared. Pure."""
     longest = max(costs, key=lambda cost: cost.minutes)
+    months_by_requests = math.fsum(cost.months_by_requests for cost in costs)
+    months_by_pu = math.fsum(cost.months_by_pu for cost in costs)
     return Cost(
         requests=sum(cost.requests for cost in costs),
         pu=math.fsum(cost.pu for cost in costs),
@@ -110,5 +160,9 @@ def add_costs(costs: Sequence[Cost]) -> Cost:
         nbytes_stored=sum(cost.nbytes_stored for cost in costs),
         minutes=math.fsum(cost.minutes for cost in costs),
         binding=longest.binding,
-        months=math.fsum(cost.months for cost in costs),
+        months=max(months_by_requests, months_by_pu),
+        minutes_by_requests=math.fsum(cost.minutes_by_requests for cost in costs),
+        minutes_by_pu=math.fsum(cost.minutes_by_pu for cost in costs),
+        months_by_requests=months_by_requests,
+        months_by_pu=months_by_pu,
     )

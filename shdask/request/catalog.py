@@ -1,4 +1,4 @@
-"""Writes searches of the Catalog: bodies, filters, areas, and what one costs. Pure.
+"""Writes searches of the Catalog: bodies, filters, areas, and what one is priced by. Pure.
 
 Refuses to know HTTP, and what a search finds.
 """
@@ -24,8 +24,6 @@ MAX_LIMIT = 100
 MAX_CORNERS = 500
 """An area with more is searched by its hull: the service's limit is not published."""
 EARTH_RADIUS_KM = 6371.0088
-MEGAMETRE_KM2 = 1_000_000.0
-MIN_AREA, MIN_PU, MAX_PU = 0.01, 0.01, 1.0
 # documentation page "Catalog API": by the names that Process requests have for the same
 _FILTERS = {
     "maxCloudCoverage": ("eo:cloud_cover", "<="),
@@ -131,22 +129,14 @@ def search_intervals(area: shapely.Geometry, interval: TimeInterval) -> Iterator
         start, count = end, count + 1
 
 
-def price_search(area: shapely.Geometry, interval: TimeInterval) -> float:
-    """Processing units of one page: millions of km2 of the box around ``area`` x started months, 0.01 to 1. Pure.
-
-    Source: documentation page "Processing Unit"; that months are the calendar's, counted from the start, is assumed.
-    """
-    share = max(box_km2(area) / MEGAMETRE_KM2, MIN_AREA)
-    return min(max(share * _months(interval), MIN_PU), MAX_PU)
-
-
 def box_km2(area: shapely.Geometry) -> float:
     """Area of the box around ``area`` (degrees) on a sphere. Pure."""
     west, south, east, north = (math.radians(float(edge)) for edge in shapely.bounds(area))
     return EARTH_RADIUS_KM**2 * (east - west) * (math.sin(north) - math.sin(south))
 
 
-def _months(interval: TimeInterval) -> int:
+def count_months(interval: TimeInterval) -> int:
+    """Months that are begun in ``interval``, by the calendar and from its start. Pure."""
     whole = relativedelta(interval.end, interval.start)
     months = whole.years * 12 + whole.months
     return months + (_later(interval.start, relativedelta(months=months)) < interval.end)

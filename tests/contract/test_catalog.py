@@ -29,11 +29,12 @@ from shdask.fetch.retry import RetryPolicy
 from shdask.fetch.transport import RequestsTransport
 from shdask.model import TimeInterval
 from shdask.plan.acquisition import Acquisition
+from shdask.plan.cost import price_search
 from shdask.plan.grid import Grid, snap_grid
 from shdask.plan.reach import find_reach
 from shdask.plan.timeline import Step, make_timeline
 from shdask.request.body import time_range_json
-from shdask.request.catalog import price_search, search_body
+from shdask.request.catalog import search_body
 from shdask.settings import Credentials, Deployment
 from shdask.testing import EmulatorProcess, emulator
 from tests.unit.plan.scenes import span

@@ -17,10 +17,10 @@ from shapely.geometry import shape
 
 from shdask.errors import PlanError
 from shdask.model import TimeInterval
+from shdask.plan.cost import price_search
 from shdask.request.catalog import (
     MAX_CORNERS,
     box_km2,
-    price_search,
     search_areas,
     search_body,
     search_filter,
