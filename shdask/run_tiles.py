@@ -145,6 +145,8 @@ class _Attempt:
             pu_spent=spent.pu,
             pu_unknown=spent.pu_unknown,
             nbytes=spent.nbytes,
+            answers=spent.answers,
+            answers_s=round(spent.answers_s, 3),
             seconds=seconds,
             finished=time.time(),
             skipped=self.skipped,
@@ -184,4 +186,5 @@ def _share(spent: Spent, count: int, *, first: bool) -> Spent:
     shared = Spent(pu=spent.pu / count, pu_unknown=spent.pu_unknown / count)
     if first:
         shared.requests, shared.rejected, shared.nbytes = spent.requests, spent.rejected, spent.nbytes
+        shared.answers, shared.answers_s = spent.answers, spent.answers_s
     return shared

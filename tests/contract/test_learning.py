@@ -12,7 +12,7 @@ import pytest
 import shdask
 from shdask.assemble.ledger import read_ledger
 from shdask.assemble.status import read_status
-from shdask.emulator.launch import EmulatorProcess
+from shdask.emulator.launch import EmulatorProcess, start_emulator
 from shdask.plan.cube import CubePlan
 from shdask.report import BuildReport
 
@@ -141,3 +141,16 @@ def test_a_continued_build_learns_from_what_it_buys_itself(build: Build, service
     before = json.loads(learning.read_text())
     _, report = build(orbits(), "cube")
     assert (report.requests, json.loads(learning.read_text())) == (0, before)
+
+
+def test_how_long_an_answer_takes_is_learned(tmp_path: Path, learning, monkeypatch) -> None:
+    """Of a service that takes half a second for each, and for as many at once as are sent."""
+    with start_emulator(latency_s=0.5) as slow:
+        [monkeypatch.setenv(name, value) for name, value in slow.environment().items()]
+        job = spec(bands=["B02", "B08"])
+        report = shdask.build_cube(job, tmp_path / "cube", executor=shdask.SerialExecutor())
+        plan = shdask.make_plan(job)
+    assert report.answers == report.requests
+    assert 0.5 <= report.latency_s < 2.0
+    assert plan.measured[""].latency_s == pytest.approx(report.latency_s, abs=0.002)
+    assert f"{report.latency_s:.2f} s an answer" in plan.notes[0]
