@@ -29,6 +29,7 @@ from shdask.plan.scout import scout_path
 from shdask.report import BuildReport, Progress, add_progress, add_reports
 from shdask.scouting import follow_layer, judge
 from shdask.settings import Credentials
+from shdask.tally import project_pu
 
 
 def run_cube(
@@ -91,6 +92,30 @@ def run_cube(
     return add_reports(whole.reports, store=root.name)
 
 
+def price_left(plan: CubePlan, store: str | Path, *, update: bool = False) -> float:
+    """Projected processing units of what `run_cube` would buy: of tiles that must be clear, at most. Creates nothing.
+
+    Raises StoreError where something else than ``plan``'s cube stands at ``store``.
+    """
+    root = open_place(store)
+    return math.fsum(
+        _pu_at_most(group, child(root, path), update=update) if _is_begun(child(root, path)) else group.cost.pu
+        for path, group in plan.groups.items()
+    )
+
+
+def _is_begun(place: Place) -> bool:
+    with place.errors(opening=True):
+        return place.read("zarr.json") is not None and "identity" in read_root_attributes(place)
+
+
+def _pu_at_most(group: GroupPlan, place: Place, *, update: bool) -> float:
+    cube, areas = widen_area(create_or_open(group, place), grow=True)
+    cube, _ = find_reopened(as_it_will_be(cube, update=update), areas, read_ledger(place))
+    states, tiles = known_states(cube.plan, cube, read_ledger(place)), cube.plan.tile_set.indices()
+    return project_pu(cube.plan, tiles[np.isin(states[tiles], (TileState.UNTRIED, TileState.FAILED))])
+
+
 def price_tiles(plan: CubePlan, store: str | Path, tiles: Mapping[str, Sequence[int]]) -> float:
     """Projected processing units of ``tiles``, by group, of the cube that stands at ``store``.
 
@@ -100,7 +125,7 @@ def price_tiles(plan: CubePlan, store: str | Path, tiles: Mapping[str, Sequence[
     pu = 0.0
     for path, group in plan.groups.items():
         cube = as_it_stands(create_or_open(group, child(root, path)))
-        pu += math.fsum(map(cube.plan.tile_pu, tiles.get(path, ())))
+        pu += project_pu(cube.plan, np.asarray(tiles.get(path, ()), np.intp))
     return pu
 
 
@@ -216,9 +241,7 @@ def _pu_left(cube: CubeStore, only: Sequence[int] | None) -> float:
         left = np.intersect1d(left, looked_at(cube))
     if only is not None:
         left = np.intersect1d(left, np.asarray(only, np.intp))
-    if left.size == plan.tile_count and not plan.reopened.levels:
-        return plan.cost.pu
-    return math.fsum(plan.tile_pu(int(tile)) for tile in left)
+    return project_pu(plan, left)
 
 
 def _check_budget(left: Mapping[str, float], max_pu: float | None, spent: float) -> None:

@@ -15,9 +15,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from shdask import __version__
-from shdask.errors import ShdaskError
+from shdask.errors import BudgetExceeded, ShdaskError
 
 EXIT_CRASH = 1
 EXIT_FAILED_TILES = 5
@@ -47,6 +48,9 @@ WorkersOption = Annotated[
 ]
 SchedulerOption = Annotated[str | None, typer.Option(help="Use the running Dask scheduler at this address.")]
 MaxPuOption = Annotated[float | None, typer.Option(min=0, help="Spend no more PU than this.")]
+YesOption = Annotated[
+    bool, typer.Option("--yes", help="Buy without being asked, also above the job's service.confirm_above_pu.")
+]
 TimeOption = Annotated[
     tuple[str, str] | None,
     typer.Option("--time", metavar="A B", help="Days, both included, in place of the job's for layers with a cadence."),
@@ -95,6 +99,24 @@ def console() -> Console:
 def say_error(text: str) -> None:
     """Tell people what is wrong, word for word."""
     console().print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def confirm_price(pu: float, above: float, *, yes: bool) -> None:
+    """Ask on stderr whether to buy for ``pu`` where that is more than ``above``, unless the answer is known to be yes.
+
+    Raises BudgetExceeded where the answer is no, and where there is no terminal to ask on.
+    """
+    if yes or pu <= above:
+        return
+    price = f"{pu:.2f} PU, which is more than the {above:g} of service.confirm_above_pu"
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise BudgetExceeded(f"what is left to buy costs {price}; nothing was sent. Pass --yes to buy it")
+    try:
+        said = console().input(Text(f"Buy for {price}? [y/N] "))
+    except EOFError:
+        said = ""
+    if said.strip().lower() not in {"y", "yes"}:
+        raise BudgetExceeded("not confirmed; nothing was sent")
 
 
 def _version(asked: bool) -> None:

@@ -23,7 +23,9 @@ from shdask.cli.app import (
     TimeOption,
     UpdateOption,
     WorkersOption,
+    YesOption,
     app,
+    confirm_price,
     console,
     say_error,
 )
@@ -80,6 +82,7 @@ def build(
     max_pu: MaxPuOption = None,
     time: TimeOption = None,
     update: UpdateOption = False,
+    yes: YesOption = False,
     events: EventsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -88,10 +91,17 @@ def build(
     from shdask.plan.dates import override_time
     from shdask.plan.spec import CubeSpec
     from shdask.planning import make_plan
+    from shdask.run_cube import price_left
+    from shdask.settings import Credentials
 
     where = _where(workers, scheduler)
-    made = make_plan(job if time is None else override_time(CubeSpec.from_file(job), *time))
+    spec = CubeSpec.from_file(job)
+    made = make_plan(spec if time is None else override_time(spec, *time))
     console().print(plan_table(made))
+    Credentials.load()  # who has none is told so before being asked
+    price, cap = 0.0 if yes else price_left(made, store, update=update), made.max_pu if max_pu is None else max_pu
+    if cap is None or price <= cap:  # else nothing is bought
+        confirm_price(price, spec.service.confirm_above_pu, yes=yes)
     report = build_on_cluster(
         made,
         store,
@@ -140,6 +150,7 @@ def verify(
     workers: WorkersOption = None,
     scheduler: SchedulerOption = None,
     max_pu: MaxPuOption = None,
+    yes: YesOption = False,
     events: EventsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -156,7 +167,7 @@ def verify(
         print(found)
     repaired = None
     if repair and not found.whole:
-        repaired = _repair(store, found, job, where, max_pu, events)
+        repaired = _repair(store, found, job, where, max_pu, events, yes=yes)
     if as_json:
         print(json.dumps({**found.as_dict(), "repaired": None if repaired is None else _promised(repaired)}))
     if repaired is not None:
@@ -167,17 +178,26 @@ def verify(
 
 
 def _repair(
-    store: str, found: WholeVerifyReport, job: Path | None, where: Where, max_pu: float | None, events: str | None
+    store: str,
+    found: WholeVerifyReport,
+    job: Path | None,
+    where: Where,
+    max_pu: float | None,
+    events: str | None,
+    *,
+    yes: bool,
 ) -> BuildReport:
     """Fetch what is broken or missing, and nothing else. Whatever may be wrong is found before a mark is removed."""
     from shdask.assemble.tree_verify import forget_broken
     from shdask.display import build_on_cluster
+    from shdask.plan.spec import CubeSpec
     from shdask.planning import make_plan
     from shdask.run_cube import price_tiles
     from shdask.settings import Credentials
 
     path = job or _last_job(store)
-    made = make_plan(path)
+    spec = CubeSpec.from_file(path)
+    made = make_plan(spec)
     Credentials.load()
     tiles = found.to_fetch
     count, price = sum(map(len, tiles.values())), price_tiles(made, store, tiles)  # refuses a job of another cube
@@ -190,6 +210,7 @@ def _repair(
             f"{count} broken tiles cost {price:.2f} PU, and max_pu is {cap:g}; nothing was changed or sent. "
             f"Raise max_pu"
         )
+    confirm_price(price, spec.service.confirm_above_pu, yes=yes)
     forget_broken(store, found)
     return build_on_cluster(
         made, store, console(), where=where, max_pu=max_pu, only=tiles, job=str(path.absolute()), events=events

@@ -30,6 +30,7 @@ MAX_TILE_PX = 2500
 
 
 PositiveFinite = Annotated[FiniteFloat, Field(gt=0)]
+NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 Prefer = Literal["auto", "pu", "time", "requests"]
 UTM_ZONES = "utm-zones"
 LAYER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -68,6 +69,8 @@ class ServiceOptions(Table):
     requests_per_month: PositiveFinite | None = None
     pu_per_month: PositiveFinite | None = None
     max_pu: PositiveFinite | None = None
+    confirm_above_pu: NotNegative = 100.0
+    """The command asks before it buys for more; the default is a hundredth of the smallest published month's quota."""
     prefer: Prefer = "auto"
     """What to save where one costs the other: time first and then PU (auto), PU, time, or requests."""
 
