@@ -72,7 +72,8 @@ class Diagnosis:
     def __str__(self) -> str:
         width = max((len(finding.name) for finding in self.findings), default=0)
         lines = [line for finding in self.findings for line in _lines(finding, width)]
-        return "\n".join([*lines, f"looking cost {self.pu_spent:.4f} PU in {self.requests} requests"])
+        plural = "" if self.requests == 1 else "s"
+        return "\n".join([*lines, f"looking cost {self.pu_spent:.4f} PU in {self.requests} request{plural}"])
 
 
 def _lines(finding: Finding, width: int) -> list[str]:
