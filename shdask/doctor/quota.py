@@ -15,7 +15,7 @@ from typing import Any
 from shdask.doctor.findings import Finding
 from shdask.errors import DecodeError
 from shdask.plan.cost import Cost
-from shdask.settings import Deployment
+from shdask.settings import PUBLISHED_PRICES, Deployment
 
 MINUTE_S = 60.0
 LONG_S = 86_400.0
@@ -49,7 +49,11 @@ def read_allowance(contract: Mapping[str, Any], counts: Mapping[str, Any]) -> Al
 
 def check_quota(allowance: Allowance, cost: Cost | None) -> Finding:
     """Whether what is left is enough for a plan; for one request where there is none. Pure."""
-    needed = {"pu": 0.005, "requests": 1.0} if cost is None else {"pu": cost.pu, "requests": float(cost.requests)}
+    needed = (
+        {"pu": PUBLISHED_PRICES.min_request_pu, "requests": 1.0}
+        if cost is None
+        else {"pu": cost.pu, "requests": float(cost.requests)}
+    )
     short = [kind for kind, amount in needed.items() if allowance.left[kind] < amount]
     left = " and ".join(_say(allowance.left[kind], kind) for kind in KINDS)
     if not short:

@@ -123,7 +123,7 @@ def _fetch_window(
             partial(_decode, body, part=part, dates=len(tiles), shape=window.shape, bounds=bounds, epsg=plan.grid.epsg)
         )
 
-    price = len(tiles) * plan.layer.part_price(part, window.shape)
+    price = plan.layer.part_price(part, window.shape, dates=len(tiles))
     try:
         body = window_body(plan, part, window, tiles)
         picture = client.process(

@@ -76,31 +76,71 @@ class GroupPlan:
     @property
     def cost(self) -> Cost:
         """What all tiles cost."""
-        layer, tiles = self.layer, self.tile_set.indices()
-        return estimate_cost(
-            requests=self.request_count(tiles),
-            pu=float(self.prices(tiles).sum()),
-            pixels_down=int(self._add_up(tiles, whole=self._whole_pixels, each=np.asarray).sum()),
-            pixels_stored=int(self._whole_pixels(tiles).sum()),
-            sent_nbytes_per_px=layer.sent_nbytes_per_px,
-            stored_nbytes_per_px=sum(np.dtype(band.dtype).itemsize for band in layer.bands) + MASK_NBYTES,
-            deployment=self.deployment,
+        tiles = self.tile_set.indices()
+        return self.cost_by(tiles, np.zeros(tiles.size, np.intp), 1)[0]
+
+    def cost_by(self, tiles: NDArray[np.intp], parts: NDArray[np.intp], count: int) -> list[Cost]:
+        """What ``tiles`` cost, bought together, in ``count`` parts; ``parts`` has the number of each tile's. Pure."""
+        amounts = (
+            self.request_counts(tiles),
+            self.prices(tiles),
+            self._add_up(tiles, whole=self._whole_pixels, each=np.asarray),
+            self._whole_pixels(tiles),
         )
+        requests, pu, down, stored = (np.bincount(parts, weights=each, minlength=count).tolist() for each in amounts)
+        return [
+            estimate_cost(
+                requests=int(requests[part]),
+                pu=pu[part],
+                pixels_down=int(down[part]),
+                pixels_stored=int(stored[part]),
+                sent_nbytes_per_px=self.layer.sent_nbytes_per_px,
+                stored_nbytes_per_px=sum(np.dtype(band.dtype).itemsize for band in self.layer.bands) + MASK_NBYTES,
+                deployment=self.deployment,
+            )
+            for part in range(count)
+        ]
 
     def prices(self, tiles: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Projected processing units of the tiles at these indices, one entry each. Pure."""
-        price = self.layer.price_pixels
-        found = self._add_up(tiles, whole=lambda some: price(self._whole_pixels(some)), each=price)
+        """Projected processing units of the tiles at these indices, bought together, one entry each. Pure.
+
+        A tile's share of its bundle's: where the least price of a request holds, it is the cheaper the more share it.
+        """
+        found: NDArray[np.float64] = np.empty(tiles.size)
+        dates = self._dates(tiles)
+        for count in np.unique(dates).tolist():
+            some = dates == count
+            found[some] = self._prices(tiles[some], count) / count
         for place in np.flatnonzero(np.isin(tiles, list(self.reopened.levels))):
             found[place] = sum(self.window_pu(window) for window in self.tile(int(tiles[place])).windows)
         return found
 
+    def _prices(self, tiles: NDArray[np.intp], dates: int) -> NDArray[np.float64]:
+        def price(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+            return self.layer.price_pixels(pixels, dates=dates)
+
+        return self._add_up(tiles, whole=lambda some: price(self._whole_pixels(some)), each=price)
+
+    def _dates(self, tiles: NDArray[np.intp]) -> NDArray[np.intp]:
+        """With how many of ``tiles``, itself among them, each comes in one request."""
+        if not self.tile_set.bundles:
+            return np.ones(tiles.size, np.intp)
+        _, places, counts = np.unique(self.tile_set.bundle_numbers(tiles), return_inverse=True, return_counts=True)
+        return np.asarray(counts[places], np.intp)
+
     def request_count(self, tiles: NDArray[np.intp]) -> int:
         """Requests that bring the tiles at these indices, those of a bundle together. Pure."""
-        numbers = self.tile_set.bundle_numbers(tiles)
-        once = tiles if numbers is tiles else tiles[np.unique(numbers, return_index=True)[1]]
-        counts = self._add_up(once, whole=lambda some: np.ones(some.size), each=np.ones_like)
-        return int(counts.sum()) * len(self.layer.parts)
+        return int(self.request_counts(tiles).sum())
+
+    def request_counts(self, tiles: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Requests that bring each of ``tiles``; those of a bundle are counted with its first of them. Pure."""
+        counts = self._add_up(tiles, whole=lambda some: np.ones(some.size), each=np.ones_like)
+        if self.tile_set.bundles:
+            _, first = np.unique(self.tile_set.bundle_numbers(tiles), return_index=True)
+            is_first = np.zeros(tiles.size, np.bool_)
+            is_first[first] = True
+            counts[~is_first] = 0.0
+        return counts.astype(np.int64) * len(self.layer.parts)
 
     def _add_up(
         self,

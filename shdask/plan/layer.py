@@ -95,21 +95,21 @@ class LayerPlan:
         """Processing units for (rows, columns) pixels of every band, at one time. Pure."""
         return sum(self.part_price(part, shape) for part in self.parts)
 
-    def price_pixels(self, pixels: Floats) -> Floats:
-        """`price` of windows of so many pixels, one entry each. Pure."""
-        first, *others = (self._part_prices(part, pixels) for part in self.parts)
+    def price_pixels(self, pixels: Floats, *, dates: int = 1) -> Floats:
+        """Processing units of windows of so many pixels of every band, one entry each, at ``dates`` times. Pure."""
+        first, *others = (self._part_prices(part, pixels, dates) for part in self.parts)
         return sum(others, first)
 
-    def part_price(self, part: Part, shape: tuple[int, int]) -> float:
-        """Processing units of the request for (rows, columns) pixels of ``part``, at one time. Pure.
+    def part_price(self, part: Part, shape: tuple[int, int], *, dates: int = 1) -> float:
+        """Processing units of the request for (rows, columns) pixels of ``part``, at ``dates`` times. Pure.
 
         An estimate where a script reads every scene (ORBIT, TILE): how many there are is not known.
         """
-        return float(self._part_prices(part, np.array([shape[0] * shape[1]], np.float64))[0])
+        return float(self._part_prices(part, np.array([shape[0] * shape[1]], np.float64), dates)[0])
 
-    def _part_prices(self, part: Part, pixels: Floats) -> Floats:
+    def _part_prices(self, part: Part, pixels: Floats, dates: int) -> Floats:
         if part.script is None:
-            bands = len(part.bands) * self.leading.price_factor
+            bands = len(part.bands) * self.leading.price_factor * dates
         else:
             bands = sum(each.priced_bands for each in self.inputs)
         # all collections are taken to be served by the deployment that is asked: each counts once
