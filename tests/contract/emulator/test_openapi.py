@@ -120,7 +120,7 @@ def test_an_items_page_is_as_described(conforms, client, emulator):
     assert conforms(requests.post(url, json={}, headers=headers, timeout=30), "/catalog/v1/search")
 
 
-@pytest.mark.parametrize("path", ["stats", "requests", "faults", "inspection.json", "openapi.json"])
+@pytest.mark.parametrize("path", ["stats", "requests", "jobs", "faults", "inspection.json", "openapi.json"])
 def test_own_routes_are_as_described(conforms, emulator, path):
     """Those of the emulator itself."""
     assert conforms(requests.get(f"{emulator.base_url}/emulator/{path}", timeout=30), f"/emulator/{path}", "get")
