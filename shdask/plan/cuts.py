@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from shdask.model import Window
     from shdask.plan.area import Spans
 
-    Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
+    Prices = NDArray[np.float32]
     Boxes = NDArray[np.int16]
     """(4, ...): first row, row after the last, first column, column after the last, counted from the tile's corner;
     the first after the last where there is none."""
@@ -27,10 +27,8 @@ Box = tuple[int, int, int, int]
 """First row, row after the last, first column, column after the last; of cells: row, column, rows, columns."""
 CELLS = 16
 """Cuts run along the borders of so many cells a side: 32 cost sixteen times as much and gain 0.1 %."""
-NOWHERE = 2**14
-"""Beyond the pixels of any tile."""
-SLACK = 1e-9
-"""Of a price: sums of the same numbers in another order differ by less."""
+NOWHERE = 2**13
+"""Beyond the pixels of any tile; twice as much is still 16 bits."""
 
 
 def find_boxes(spans: Spans, tile: Window) -> Boxes:
@@ -39,23 +37,21 @@ def find_boxes(spans: Spans, tile: Window) -> Boxes:
     ``spans`` lie inside the tile, by row.
     """
     rows, starts, stops = (
-        (part - corner).astype(np.int16) for part, corner in zip(spans, (tile.y0, tile.x0, tile.x0), strict=True)
+        (part - corner).astype(np.int16)[:, None]
+        for part, corner in zip(spans, (tile.y0, tile.x0, tile.x0), strict=True)
     )
-    ys, xs = (np.arange(CELLS + 1) * side // CELLS for side in tile.shape)
-    left, right = np.maximum(starts[:, None], xs[:-1].astype(np.int16)), np.minimum(stops[:, None], xs[1:])
+    ys, xs = (np.arange(CELLS + 1, dtype=np.int16) * side // CELLS for side in np.array(tile.shape, np.int32))
+    left, right = np.maximum(starts, xs[:-1]), np.minimum(stops, xs[1:])
     is_there = left < right
+    bands = np.searchsorted(rows[:, 0], ys)
+    held = np.flatnonzero(np.diff(bands))
+    first = bands[held]
     boxes = np.empty((4, CELLS, CELLS), np.int16)
     boxes[0::2], boxes[1::2] = NOWHERE, -NOWHERE
-    first = np.searchsorted(rows, ys)
-    for cell in range(CELLS):
-        band = slice(first[cell], first[cell + 1])
-        if band.start == band.stop:
-            continue
-        inside, row = is_there[band], rows[band, None]
-        boxes[0, cell] = np.where(inside, row, NOWHERE).min(axis=0)
-        boxes[1, cell] = np.where(inside, row + 1, -NOWHERE).max(axis=0)
-        boxes[2, cell] = np.where(inside, left[band], NOWHERE).min(axis=0)
-        boxes[3, cell] = np.where(inside, right[band], -NOWHERE).max(axis=0)
+    boxes[0, held] = np.minimum.reduceat(np.where(is_there, rows, NOWHERE), first)
+    boxes[1, held] = np.maximum.reduceat(np.where(is_there, rows + 1, -NOWHERE), first)
+    boxes[2, held] = np.minimum.reduceat(np.where(is_there, left, NOWHERE), first)
+    boxes[3, held] = np.maximum.reduceat(np.where(is_there, right, -NOWHERE), first)
     return boxes
 
 
@@ -64,25 +60,36 @@ class Cutter:
     """Cuts so that what the boxes cost together is the least that such cuts can reach."""
 
     price: Callable[[Floats], Floats]
-    """Cost of boxes of so many pixels, one entry each."""
+    """Cost of boxes of so many pixels, one entry each: no less for more, and no more for all in one than for two."""
     per_box: float
     """What every further box costs besides."""
 
-    def cut(self, boxes: Boxes) -> list[list[Box]]:
+    def cut(self, boxes: Boxes, pixels: Floats) -> list[list[Box]]:
         """For each tile the boxes it is best bought in: disjoint, each tight, together all pixels. Pure.
 
-        ``boxes`` is (4, CELLS, CELLS, tile), as `find_boxes` makes them. Optimal among all ways to cut along the
-        borders of cells, every cut right across what it cuts ("guillotine"): from the smallest rectangles of cells to
-        the largest, each is bought whole or as the cheapest two that make it up.
+        ``boxes`` is (4, CELLS, CELLS, tile), as `find_boxes` makes them, and ``pixels`` how many each tile has.
+        Optimal among all ways to cut along the borders of cells, every cut right across what it cuts ("guillotine"),
+        to the seven digits that prices are counted in.
         """
-        table = self._best_of_all(boxes)
-        return [table.trace(tile) for tile in range(boxes.shape[-1])]
+        tight = np.empty((4, boxes.shape[-1]), np.int16)
+        boxes[0::2].min(axis=(1, 2), out=tight[0::2])
+        boxes[1::2].max(axis=(1, 2), out=tight[1::2])
+        # two boxes cost no less than the pixels alone
+        may_pay = self._whole(tight) > self.price(pixels) + 2 * self.per_box
+        cut = [[(y0, y1, x0, x1)] for y0, y1, x0, x1 in tight.T.tolist()]
+        places = np.flatnonzero(may_pay)
+        if places.size:
+            table = self._fill(np.ascontiguousarray(boxes[..., places]))
+            for index, place in enumerate(places.tolist()):
+                cut[place] = table.trace(index)
+        return cut
 
-    def _best_of_all(self, boxes: Boxes) -> _Table:
-        """For all rectangles of cells, those of few cells first."""
+    def _fill(self, boxes: Boxes) -> _Table:
+        """For all rectangles of cells, those of few cells first: each whole, or as the cheapest two that make it up."""
         table = _Table()
         tight, whole, best = table.tight, table.whole, table.best
         tight[1, 1] = boxes
+        room = np.empty(boxes[0].size, np.float32)
         for height in range(1, CELLS + 1):
             rows = CELLS - height + 1
             if height > 1:
@@ -95,19 +102,22 @@ class Cutter:
                     )
                 whole[height, width] = self._whole(tight[height, width])
                 cost = whole[height, width].copy()
+                two = room[: cost.size].reshape(cost.shape)
                 for above in range(1, height):
-                    two = best[above, width][:rows] + best[height - above, width][above : above + rows]
+                    np.add(best[above, width][:rows], best[height - above, width][above : above + rows], out=two)
                     np.minimum(cost, two, out=cost)
                 for left in range(1, width):
-                    two = best[height, left][:, :columns] + best[height, width - left][:, left : left + columns]
+                    np.add(
+                        best[height, left][:, :columns], best[height, width - left][:, left : left + columns], out=two
+                    )
                     np.minimum(cost, two, out=cost)
                 best[height, width] = cost
         return table
 
-    def _whole(self, boxes: Boxes) -> Floats:
-        sides = np.maximum(boxes[1::2].astype(np.float64) - boxes[0::2], 0.0)
+    def _whole(self, boxes: Boxes) -> Prices:
+        sides = np.maximum(boxes[1::2] - boxes[0::2], 0).astype(np.float32)
         pixels = sides[0] * sides[1]
-        return np.where(pixels > 0, self.price(pixels) + self.per_box, 0.0)
+        return np.where(pixels > 0, self.price(pixels) + np.float32(self.per_box), np.float32(0)).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +126,9 @@ class _Table:
 
     tight: dict[tuple[int, int], Boxes] = field(default_factory=dict)
     """Their least boxes of pixels."""
-    whole: dict[tuple[int, int], Floats] = field(default_factory=dict)
+    whole: dict[tuple[int, int], Prices] = field(default_factory=dict)
     """What they cost in one."""
-    best: dict[tuple[int, int], Floats] = field(default_factory=dict)
+    best: dict[tuple[int, int], Prices] = field(default_factory=dict)
     """What they cost at best."""
 
     def trace(self, tile: int) -> list[Box]:
@@ -130,14 +140,14 @@ class _Table:
             y0, y1, x0, x1 = self.tight[height, width][:, row, column, tile].tolist()
             if y0 >= y1:
                 continue
-            cost = self.best[height, width][row, column, tile] * (1 + SLACK)
+            cost = self.best[height, width][row, column, tile]
             if self.whole[height, width][row, column, tile] <= cost:
                 found.append((y0, y1, x0, x1))
             else:
                 stack += self._halves((row, column, height, width), tile, cost)
         return found
 
-    def _halves(self, cells: Box, tile: int, cost: float) -> tuple[Box, Box]:
+    def _halves(self, cells: Box, tile: int, cost: np.float32) -> tuple[Box, Box]:
         """The first cut of ``cells`` (row, column, rows, columns) that costs no more than ``cost``."""
         best, (row, column, height, width) = self.best, cells
         for k in range(1, height):
