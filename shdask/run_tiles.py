@@ -12,12 +12,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shdask.assemble.spool import Spool, spool_name
 from shdask.assemble.store import CubeStore, StoredTile
 from shdask.assemble.write import UnfitPixels
-from shdask.errors import ShdaskError
+from shdask.errors import BudgetExceeded, BuildError, ShdaskError
 from shdask.fetch.client import ServiceClient, Spent
-from shdask.fetch.process import RunCpu, fetch_tiles, tile_bodies
+from shdask.fetch.process import Purchase, RunCpu, fetch_tiles, tile_bodies
 from shdask.fetch.retry import call_with_retries
 from shdask.model import Tile, TileData, TileEvent, TileState, Window
 from shdask.plan.group import GroupPlan
@@ -57,7 +60,8 @@ def run_tile(work: TileWork, index: int) -> TileOutcome:
 def run_tiles(work: TileWork, indices: Sequence[int]) -> list[TileOutcome]:
     """Tiles of one bundle: ask which are durable, fetch the others, clip and write each, say what became of it.
 
-    Pixels that are spooled on this machine are not bought again. What was spent stands in the first row for requests
+    Pixels that are spooled on this machine are not bought again, nor are those of a tile's first requests where a later
+    one failed. What was spent stands in the first row for requests
     and bytes, and is shared out for processing units. Never raises a ShdaskError: a failed tile is an
     outcome. Anything else is a fault of ours and propagates.
     """
@@ -83,6 +87,8 @@ class _Attempt:
     request: str
     spooled_as: str
     data: TileData | None = None
+    part: tuple[TileData, NDArray[np.bool_]] | None = None
+    """What an earlier run bought of it, and `Purchase.bought` of that."""
     stored: StoredTile | None = None
     skipped: bool = False
     error: ShdaskError | None = None
@@ -105,7 +111,9 @@ class _Attempt:
 
     def fail(self, error: ShdaskError) -> None:
         self.error = error
-        logger.warning("tile %d failed: %s: %s", self.tile.index, type(error).__name__, error)
+        # the last two are no fault of the tile: the build is over
+        level = logging.INFO if isinstance(error, BudgetExceeded | BuildError) else logging.WARNING
+        logger.log(level, "tile %d failed: %s: %s", self.tile.index, type(error).__name__, error)
 
     def look(self, work: TileWork) -> None:
         """Find out whether the tile is durable, or its pixels wait on this machine."""
@@ -116,6 +124,8 @@ class _Attempt:
         if self.is_open:
             shape = (len(work.plan.layer.bands), *self.tile.extent.shape)
             self.data = work.spool.take(self.spooled_as, shape=shape)
+        if self.is_open:
+            self.part = work.spool.take_part(self.spooled_as, shape=shape, parts=len(work.plan.layer.parts))
 
     def write(self, work: TileWork) -> None:
         """Store the pixels, or keep them on this machine where the store refuses."""
@@ -127,6 +137,7 @@ class _Attempt:
                 lambda: work.run_cpu(partial(work.cube.write_tile, self.tile, data)), STORE_RETRIES, sleep=work.sleep
             )
         except UnfitPixels as error:  # it would hold for the same pixels tomorrow
+            work.spool.drop(self.spooled_as)
             self.fail(error)
         except ShdaskError as error:
             error.add_note(work.spool.keep(self.spooled_as, data))
@@ -158,22 +169,31 @@ class _Attempt:
 
 
 def _by_windows(attempts: Sequence[_Attempt]) -> list[list[_Attempt]]:
-    """Those that lack the same pixels of their cell, together: all of them, but where an area has grown."""
-    groups: dict[tuple[Window, ...], list[_Attempt]] = {}
+    """Those that lack the same pixels of their cell, together: all, but where an area has grown, or some are there."""
+    groups: dict[tuple[tuple[Window, ...], bytes], list[_Attempt]] = {}
     for attempt in attempts:
-        groups.setdefault(attempt.tile.windows, []).append(attempt)
+        bought = b"" if attempt.part is None else attempt.part[1].tobytes()
+        groups.setdefault((attempt.tile.windows, bought), []).append(attempt)
     return list(groups.values())
 
 
 def _fetch(work: TileWork, attempts: Sequence[_Attempt], spent: Spent) -> None:
     """Buy the pixels of ``attempts`` together, clipped to what is bought; where that fails, all of them have."""
     tiles = [attempt.tile for attempt in attempts]
+    purchase = Purchase.begin(work.plan, tiles)
+    for position, attempt in enumerate(attempts):
+        if attempt.part is not None:
+            purchase.resume(position, *attempt.part)
+            attempt.part = None
     try:
-        fetched = fetch_tiles(work.plan, tiles, work.client, run_cpu=work.run_cpu, spent=spent)
+        fetched = fetch_tiles(work.plan, tiles, work.client, run_cpu=work.run_cpu, spent=spent, purchase=purchase)
         levels = [work.plan.reopened.levels.get(tile.index) for tile in tiles]
         one_of = dict(zip(levels, tiles, strict=True))
         inside = {level: work.run_cpu(partial(work.plan.bought_mask, tile)) for level, tile in one_of.items()}
     except ShdaskError as error:
+        if spent.pu and purchase.bought.any():
+            for position, attempt in enumerate(attempts):
+                error.add_note(work.spool.keep_part(attempt.spooled_as, purchase.tile(position), purchase.bought))
         for attempt in attempts:
             attempt.fail(error)
         return

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shdask.assemble.disk import PARTIAL_SUFFIX
 from shdask.assemble.store import CubeStore
@@ -26,6 +27,8 @@ from shdask.model import Tile, TileData
 logger = logging.getLogger(__name__)
 
 CAP_NBYTES = 8 << 30
+PART_SUFFIX = ".part"
+"""Of a tile of which only some requests were answered."""
 _KEY_CHARS = 16
 
 
@@ -58,13 +61,20 @@ class Spool:
 
     def keep(self, name: str, data: TileData) -> str:
         """Put a tile here, whole or not at all; says where, or why not, and what that means."""
+        return self._keep(name, values=data.values, data_mask=data.data_mask)
+
+    def keep_part(self, name: str, data: TileData, bought: NDArray[np.bool_]) -> str:
+        """Put here what has come of a tile, as `keep` does; ``bought`` is (part, y, x), True where it has."""
+        return self._keep(name + PART_SUFFIX, values=data.values, data_mask=data.data_mask, bought=bought)
+
+    def _keep(self, name: str, **arrays: NDArray[Any]) -> str:
         try:
             self._make_folder()
-            nbytes = data.values.nbytes + data.data_mask.nbytes
+            nbytes = sum(array.nbytes for array in arrays.values())
             if self._used_nbytes() + nbytes > self.cap_nbytes:
                 return self._lost(f"{self.folder} holds its {self.cap_nbytes} bytes already")
             with self._whole_file(name) as target:
-                np.savez(target, values=data.values, data_mask=data.data_mask)
+                np.savez(target, **arrays)  # type: ignore[arg-type]  # numpy's stub takes allow_pickle for one of them
         except OSError as error:
             return self._lost(f"{error.filename or self.folder}: {error.strerror or error}")
         return self._kept("pixels", name)
@@ -118,23 +128,38 @@ class Spool:
 
     def take(self, name: str, *, shape: tuple[int, int, int]) -> TileData | None:
         """The tile that was kept under ``name``; None where there is none, or a damaged one. It stays here."""
+        found = self._load(name, "values", "data_mask")
+        if found is None or found[0].shape != shape or not _is_mask(found[1], shape[1:]):
+            return None
+        return TileData(values=found[0], data_mask=found[1])
+
+    def take_part(
+        self, name: str, *, shape: tuple[int, int, int], parts: int
+    ) -> tuple[TileData, NDArray[np.bool_]] | None:
+        """What `keep_part` was given under ``name``, for a layer of so many ``parts``; else as `take`."""
+        found = self._load(name + PART_SUFFIX, "values", "data_mask", "bought")
+        if found is None or found[0].shape != shape or not _is_mask(found[1], shape[1:]):
+            return None
+        if not _is_mask(found[2], (parts, *shape[1:])):
+            return None
+        return TileData(values=found[0], data_mask=found[1]), found[2]
+
+    def _load(self, name: str, *keys: str) -> list[NDArray[Any]] | None:
         file = self.folder / name
         try:
             with file.open("rb") as source, np.load(source, allow_pickle=False) as found:
-                data = TileData(values=found["values"], data_mask=found["data_mask"])
+                return [found[key] for key in keys]
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             logger.warning("%s is damaged and is not used: %s", file, error)
             return None
-        if data.values.shape != shape or data.data_mask.shape != shape[1:] or data.data_mask.dtype != np.bool_:
-            return None
-        return data
 
     def drop(self, name: str) -> None:
-        """Forget the tile, or the rows: they are durable elsewhere."""
+        """Forget the tile, or part of it, or the rows: they are durable elsewhere."""
         with contextlib.suppress(OSError):
             (self.folder / name).unlink(missing_ok=True)
+            (self.folder / (name + PART_SUFFIX)).unlink(missing_ok=True)
 
     def files(self, prefix: str) -> list[Path]:
         """The files whose names begin with ``prefix``; none where the folder cannot be read."""
@@ -147,3 +172,7 @@ class Spool:
 
     def _used_nbytes(self) -> int:
         return sum(entry.stat().st_size for entry in os.scandir(self.folder) if entry.is_file())
+
+
+def _is_mask(array: NDArray[Any], shape: tuple[int, ...]) -> bool:
+    return array.shape == shape and array.dtype == np.bool_

@@ -6,8 +6,9 @@ Refuses to know how windows were chosen, who decodes, and where tiles are stored
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,49 @@ def run_here(work: Callable[[], T], /) -> T:
     return work()
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class Purchase:
+    """What has come of tiles that are bought together; it grows by every picture, whatever becomes of the next one."""
+
+    values: NDArray[Any]
+    """(tile, band, y, x), 0 where nothing has come."""
+    valid: NDArray[np.bool_]
+    """(tile, y, x): True where something has come, and all that has says so."""
+    bought: NDArray[np.bool_]
+    """(part, y, x): True where the picture of a part of the layer has come, of all tiles."""
+
+    @classmethod
+    def begin(cls, plan: GroupPlan, tiles: Sequence[Tile]) -> Self:
+        """Nothing yet of ``tiles``, which are of one cell. Pure."""
+        parts, shape = plan.layer.parts, tiles[0].extent.shape
+        dtype = np.result_type(*(SAMPLE_DTYPES[picture.sample_type] for part in parts for picture in part.pictures))
+        return cls(
+            values=np.zeros((len(tiles), len(plan.layer.bands), *shape), dtype),
+            valid=np.zeros((len(tiles), *shape), np.bool_),
+            bought=np.zeros((len(parts), *shape), np.bool_),
+        )
+
+    def resume(self, position: int, data: TileData, bought: NDArray[np.bool_]) -> None:
+        """Take over what had come earlier of the tile at ``position``; ``bought`` must be the same for all tiles."""
+        self.values[position], self.valid[position] = data.values, data.data_mask
+        self.bought[...] = bought
+
+    def has(self, part: int, inside: tuple[slice, slice]) -> bool:
+        """Whether the picture of a part has come, in (rows, columns) of the tile. Pure."""
+        return bool(self.bought[part, *inside].all())
+
+    def add(self, part: int, bands: Sequence[int], inside: tuple[slice, slice], picture: NDArray[Any]) -> None:
+        """Put a picture of ``bands``, (tile, band, y, x) with the data mask as its last, in its place."""
+        is_first = ~self.bought[:, *inside].any(axis=0)
+        self.values[:, list(bands), *inside] = picture[:, :-1]
+        self.valid[:, *inside] = (self.valid[:, *inside] | is_first) & (picture[:, -1] > 0)
+        self.bought[part, *inside] = True
+
+    def tile(self, position: int) -> TileData:
+        """The tile at ``position``, as far as it has come. Pure."""
+        return TileData(values=self.values[position], data_mask=self.valid[position])
+
+
 def fetch_tile(
     plan: GroupPlan, tile: Tile, client: ServiceClient, *, run_cpu: RunCpu = run_here, spent: Spent | None = None
 ) -> TileData:
@@ -55,31 +99,29 @@ def fetch_tiles(
     *,
     run_cpu: RunCpu = run_here,
     spent: Spent | None = None,
+    purchase: Purchase | None = None,
 ) -> list[TileData]:
     """Buys tiles of one cell, at one or several steps of a bundle: for each its values (band, y, x) and mask (y, x).
 
     Values are as the service sent them, in the order of ``plan.layer.bands`` and in a type that holds them all;
     outside the windows they are 0 and the mask is False. A pixel is valid where it is in every part of the layer.
-    What is spent is added to ``spent`` as it happens, also where this raises.
+    What is spent is added to ``spent`` as it happens, and what comes to ``purchase``, also where this raises; what
+    that holds already is not bought.
     Raises as ``ServiceClient.process`` does, with a note that names tile and window.
     """
     spent = Spent() if spent is None else spent
-    first, layer = tiles[0], plan.layer
-    dtype = np.result_type(*(SAMPLE_DTYPES[picture.sample_type] for part in layer.parts for picture in part.pictures))
-    values = np.zeros((len(tiles), len(layer.bands), *first.extent.shape), dtype)
-    valid = np.zeros((len(tiles), *first.extent.shape), np.bool_)
+    purchase = Purchase.begin(plan, tiles) if purchase is None else purchase
     try:
-        for window in first.windows:
-            inside = window.within(first.extent).slices
-            valid[:, *inside] = True
-            for part in layer.parts:
-                picture = _fetch_window(plan, part, window, tiles, client, run_cpu=run_cpu, spent=spent)
-                values[:, list(part.bands), *inside] = picture[:, :-1]
-                valid[:, *inside] &= picture[:, -1] > 0
+        for window in tiles[0].windows:
+            inside = window.within(tiles[0].extent).slices
+            for number, part in enumerate(plan.layer.parts):
+                if not purchase.has(number, inside):
+                    picture = _fetch_window(plan, part, window, tiles, client, run_cpu=run_cpu, spent=spent)
+                    purchase.add(number, part.bands, inside, picture)
     except ShdaskError as error:
         error.add_note(_name(tiles))
         raise
-    return [TileData(values=values[index], data_mask=valid[index]) for index in range(len(tiles))]
+    return [purchase.tile(position) for position in range(len(tiles))]
 
 
 def tile_bodies(plan: GroupPlan, tile: Tile) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from shapely import box
 
 from shdask.assemble.spool import Spool
 from shdask.assemble.store import create_or_open
-from shdask.errors import BuildError, StoreError, StoreUnavailable, TransportError
+from shdask.errors import BudgetExceeded, BuildError, StoreError, StoreUnavailable, TransportError
 from shdask.fetch.client import Fetched, Spent
 from shdask.fetch.process import run_here, tile_bodies
-from shdask.model import TileState
+from shdask.model import Tile, TileState
 from shdask.plan.area import make_area
+from shdask.plan.group import GroupPlan
 from shdask.plan.grown_area import Reopened
 from shdask.request.digest import request_digest
 from shdask.run_tiles import TileOutcome, TileWork, run_tile, run_tiles
@@ -33,6 +35,9 @@ class Shop:
         self.days: list[list[str]] = []
         self.value = 1
         self.error: Exception | None = None
+        self.closes_after: int | None = None
+        """So many requests are answered; None answers all."""
+        self.asked: list[tuple[int, int]] = []
 
     def process(
         self, body: dict[str, Any], _pu: float, _decode: object, *, spent: Spent, **_: object
@@ -41,12 +46,15 @@ class Shop:
         spent.requests += 1
         if self.error is not None:
             raise self.error
+        if self.closes_after is not None and self.sold >= self.closes_after:
+            raise TransportError("closed")
         self.sold += 1
         spent.pu += 1.0
         spent.nbytes += 300
         self.days.append(re.findall(r'"(2024-06-..)"', body["evalscript"]))
         dates = max(1, len(self.days[-1]))
         height, width = body["output"]["height"], body["output"]["width"]
+        self.asked.append((height, width))
         return Fetched(value=np.full((3 * dates, height, width), self.value, np.uint16), spent=spent)
 
 
@@ -203,6 +211,84 @@ def test_a_failure_of_the_service_is_none_of_the_store(work, shop):
     assert (outcome.event.error, spooled(work)) == ("TransportError: cut", [])
 
 
+# Tiles of several requests
+
+
+@pytest.fixture
+def in_stripes(monkeypatch) -> Callable[[int], None]:
+    """Lets every tile be bought in so many stripes, side by side."""
+    tile_of = GroupPlan.tile
+
+    def cut(count: int) -> None:
+        def tile(plan: GroupPlan, index: int) -> Tile:
+            whole = tile_of(plan, index)
+            extent = whole.extent
+            edges = np.linspace(extent.x0, extent.x1, count + 1).astype(int).tolist()
+            stripes = [replace(extent, x0=left, x1=right) for left, right in pairwise(edges)]
+            return replace(whole, windows=tuple(stripes))
+
+        monkeypatch.setattr(GroupPlan, "tile", tile)
+
+    return cut
+
+
+def test_what_was_bought_of_a_tile_is_not_bought_again(work, shop, in_stripes):
+    """Three of four requests were answered: the next run sends the fourth, and the tile is whole."""
+    in_stripes(4)
+    shop.closes_after = 3
+    failed = run_tile(work, 3).event
+    shop.closes_after, shop.value = None, 2
+    event = run_tile(work, 3).event
+    rows, columns = work.plan.tile(3).extent.slices
+    stripes = [work.cube.arrays[work.plan.layer.bands[0].name][each.slices] for each in work.plan.tile(3).windows]
+    assert (failed.state, failed.pu_spent, event.state, event.pu_spent) == (TileState.FAILED, 3, TileState.WRITTEN, 1)
+    assert [np.unique(stripe).tolist() for stripe in stripes] == [[1], [1], [1], [2]]
+    assert np.unique(work.cube.arrays["data_mask"][rows, columns]).tolist() == [1]
+    assert spooled(work) == []
+
+
+def test_where_requests_are_cut_otherwise_only_what_lacks_is_bought(work, shop, in_stripes):
+    """Half of the tile is there: of three stripes the first is not asked for, and no pixel is lost."""
+    in_stripes(2)
+    shop.closes_after = 1
+    run_tile(work, 3)
+    in_stripes(3)
+    shop.closes_after, shop.asked = None, []
+    event = run_tile(work, 3).event
+    rows, columns = work.plan.tile(3).extent.slices
+    assert (event.state, event.requests) == (TileState.WRITTEN, 2)
+    assert np.unique(work.cube.arrays["data_mask"][rows, columns]).tolist() == [1]
+
+
+def test_a_tile_that_fails_again_keeps_what_it_has(work, shop, in_stripes):
+    """Each run gets a request further."""
+    in_stripes(3)
+    shop.closes_after = 1
+    run_tile(work, 3)
+    shop.closes_after = 2
+    run_tile(work, 3)
+    run_tile(work, 3)
+    shop.closes_after = None
+    assert run_tile(work, 3).event.state is TileState.WRITTEN
+    assert shop.sold == 3
+
+
+def test_what_was_bought_of_a_tile_is_told(work, shop, in_stripes, caplog):
+    """Where it waits stands with the error."""
+    in_stripes(2)
+    shop.closes_after = 1
+    outcome = run_tile(work, 3)
+    assert outcome.event.error == "TransportError: closed"
+    assert [name.endswith(".npz.part") for name in spooled(work)] == [True]
+
+
+def test_a_tile_that_the_cap_refuses_is_no_warning(work, shop, caplog):
+    """It is what it was before."""
+    shop.error = BudgetExceeded("the next request costs 1 PU")
+    assert run_tile(work, 3).fatal is shop.error
+    assert caplog.records == []
+
+
 # Several tiles
 
 CELL = [3, 12, 21]
@@ -290,6 +376,28 @@ def test_a_failed_request_fails_all_its_tiles(dated, shop):
     ] * 3
     assert [outcome.event.requests for outcome in outcomes] == [1, 0, 0]
     assert [outcome.fatal for outcome in outcomes] == [None] * 3
+
+
+def test_what_was_bought_of_a_bundle_is_not_bought_again(dated, shop, in_stripes):
+    """Of all its dates at once, as they were bought."""
+    in_stripes(2)
+    shop.closes_after = 1
+    run_tiles(dated, CELL)
+    shop.closes_after = None
+    outcomes = run_tiles(dated, CELL)
+    assert events_of(outcomes) == [(tile, TileState.WRITTEN) for tile in CELL]
+    assert (shop.sold, spooled(dated)) == (2, [])
+
+
+def test_a_tile_that_lacks_more_than_the_others_is_bought_apart(dated, shop, in_stripes):
+    """What two of three tiles have is not bought for them again."""
+    in_stripes(2)
+    shop.closes_after = 1
+    run_tiles(dated, CELL[:2])
+    shop.closes_after = None
+    outcomes = run_tiles(dated, CELL)
+    assert events_of(outcomes) == [(tile, TileState.WRITTEN) for tile in CELL]
+    assert [len(days) for days in shop.days] == [2, 2, 0, 0]
 
 
 def test_a_failed_request_fails_no_tile_that_is_there(dated, shop):

@@ -105,6 +105,30 @@ def test_a_tile_of_another_shape_is_not_used(spool, data):
     assert spool.take(NAME, shape=(2, 4, 3)) is None
 
 
+def test_a_part_is_taken_as_it_was(spool, data):
+    """Pixels, mask, and which of them were bought for each part of the layer; no whole tile is found."""
+    bought = np.arange(2 * data.data_mask.size).reshape(2, *data.data_mask.shape) % 3 == 0
+    assert "kept in" in spool.keep_part(NAME, data, bought)
+    found, pixels = spool.take_part(NAME, shape=SHAPE, parts=2)
+    np.testing.assert_array_equal(found.values, data.values, strict=True)
+    np.testing.assert_array_equal(found.data_mask, data.data_mask, strict=True)
+    np.testing.assert_array_equal(pixels, bought, strict=True)
+    assert (spool.take(NAME, shape=SHAPE), spool.files("")) == (None, [])
+
+
+def test_a_part_of_another_layer_is_not_used(spool, data):
+    """Whatever put it there."""
+    spool.keep_part(NAME, data, np.zeros((2, *data.data_mask.shape), np.bool_))
+    assert spool.take_part(NAME, shape=SHAPE, parts=1) is None
+
+
+def test_a_part_goes_with_its_tile(spool, data):
+    """Once that is durable."""
+    spool.keep_part(NAME, data, np.zeros((1, *data.data_mask.shape), np.bool_))
+    spool.drop(NAME)
+    assert list(spool.folder.iterdir()) == []
+
+
 def test_names_differ_by_place_cube_tile_and_request(make_small_plan, tmp_path):
     """Pixels of one cube, deployment or question are never taken for another's."""
     plans = [make_small_plan(), make_small_plan(bands=("B08",))]
