@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -75,14 +75,15 @@ def run_cube(
                 )
             elif judged and not whole.is_judged:
                 whole = whole.look_again(plan, root, only=only, update=update)
-            report = words.build(
-                bought,
-                child(root, path),
-                max_pu=whole.left_of_cap(),
-                only=None if only is None else only[path],
-                on_event=_with_group(on_event, path),
-                on_progress=whole.progress_of(path, on_progress),
-            )
+            with whole.telling_rest(path):
+                report = words.build(
+                    bought,
+                    child(root, path),
+                    max_pu=whole.left_of_cap(),
+                    only=None if only is None else only[path],
+                    on_event=_with_group(on_event, path),
+                    on_progress=whole.progress_of(path, on_progress),
+                )
             whole.reports[path] = replace(report, notes=tuple(dict.fromkeys((*judged.get(path, ()), *report.notes))))
             if layer is not None:
                 judged[layer] += judge(plan.groups[layer], child(root, layer), bought, child(root, path))
@@ -211,6 +212,20 @@ class _Whole:
     def left_of_cap(self) -> float | None:
         """What the next group may spend."""
         return None if self.max_pu is None else self.max_pu - self._spent()
+
+    @contextlib.contextmanager
+    def telling_rest(self, path: str) -> Iterator[None]:
+        """Let an error that says that the cap is reached tell as well what the groups after ``path`` cost."""
+        try:
+            yield
+        except BudgetExceeded as error:
+            later = {other: self.left[other][1] for other in list(self.left)[list(self.left).index(path) + 1 :]}
+            if any(later.values()):
+                shown = ", ".join(f"{other or '/'} {pu:.2f}" for other, pu in later.items())
+                error.add_note(
+                    f"that was {path or '/'}; the groups after it cost {math.fsum(later.values()):.2f} PU ({shown})"
+                )
+            raise
 
     def _spent(self) -> float:
         """With what may have been charged: the cap holds for that as well."""

@@ -103,7 +103,7 @@ class Tally:
 
     def give_out(self, tiles: Sequence[int]) -> None:
         """Make durable that these tiles may be sent from now on; executors call it before they submit a batch."""
-        pu = math.fsum(map(self._plan.tile_pu, tiles))
+        pu = project_pu(self._plan, np.asarray(tiles, np.intp))
         call_with_retries(lambda: self._ledger.give_out(tiles, pu_projected=pu), STORE_RETRIES)
 
     @property
@@ -292,6 +292,4 @@ def recover_rows(plan: GroupPlan, cube: CubeStore, ledger: Ledger) -> None:
 
 def project_pu(plan: GroupPlan, todo: NDArray[np.intp]) -> float:
     """Processing units that the tiles at ``todo`` are projected to cost. Pure."""
-    if todo.size == plan.tile_count and not plan.reopened.levels:
-        return plan.cost.pu
-    return math.fsum(plan.tile_pu(int(index)) for index in todo)
+    return float(plan.prices(todo).sum())

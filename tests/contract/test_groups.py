@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -344,3 +345,15 @@ def test_layers_in_zones_are_groups_in_groups(write_job, service, work, run) -> 
     tree = xr.open_datatree(work / "cube", engine="zarr")
     groups = {group for group in tree.groups if tree[group].data_vars}
     assert groups == {"/32632/s2", "/32632/dem", "/32633/s2", "/32633/dem"}
+
+
+def test_a_cap_that_is_reached_in_one_group_tells_what_the_others_cost(service, run, write_job) -> None:
+    """Answers are cut, charged and bought again until the first group has used up the cap of both."""
+    job = write_job(extra='\n[layers.b]\ncollection = "sentinel-2-l2a"\nbands = ["B02", "B08"]\n')
+    service.set_faults("cut")
+    price = sum(group.cost.pu for group in shdask.make_plan(job).groups.values())
+    code, _, err = run("build", job, "cube", "--max-pu", price + 0.01)
+    assert code == 4
+    assert re.search(r"stopped at 1\.12 PU .* with 1 tiles left, which cost 0\.56 PU", err)
+    assert "that was s2; the groups after it cost 0.56 PU (b 0.56)" in err
+    assert service.stats()["pu_charged"] <= price + 0.01
