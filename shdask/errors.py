@@ -14,6 +14,13 @@ Knows nothing of HTTP libraries, Dask or Zarr: rooms translate what they meet in
     │  └─ ServiceUnavailable         5xx
     │     └─ ServiceDown             for so long that a build gives up
     ├─ TransportError                no answer, or a cut one
+    ├─ JobError                      an Async Process job brought nothing
+    │  ├─ JobFailed                  its error.json says why
+    │  ├─ JobVanished                the service knows it no more, and the bucket never heard of it
+    │  ├─ JobDeliveredNothing        it ended, and its files are not in the bucket
+    │  ├─ JobTooLate                 it runs for longer than anybody waits
+    │  ├─ JobQueueFull (also ServiceError)  429: the account has as many jobs as it may
+    │  └─ JobSubmitLost              it may have been accepted, and its id is not known
     ├─ DecodeError                   an answer that is not the picture that was asked for
     ├─ StoreError                    the cube cannot be created, opened or written
     │  ├─ StoreUnavailable           the store refuses just now: full, throttling, 5xx
@@ -156,6 +163,68 @@ class TransportError(ShdaskError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class JobError(ShdaskError):
+    """An Async Process job brought nothing; ``job_id`` is the service's id of it, where it is known.
+
+    Never tried again by itself: whoever ordered the job knows what it has cost, and what else can be done.
+    """
+
+    def __init__(self, message: str, job_id: str | None = None) -> None:
+        super().__init__(message, job_id)
+        self.message = message
+        self.job_id = job_id
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class JobFailed(JobError):
+    """The job ended with an ``error.json`` in the bucket; the message holds what it says."""
+
+
+class JobVanished(JobError):
+    """The service knows the job no more, and no object of it came to the bucket within the time of grace."""
+
+
+class JobDeliveredNothing(JobError):
+    """The job ended and left something in the bucket, but neither all its files nor an ``error.json``."""
+
+
+class JobTooLate(JobError):
+    """The job still runs, for longer than it is waited for; it may yet deliver, and be adopted."""
+
+
+class JobQueueFull(JobError, ServiceError):
+    """429 on a submit: as many jobs as the account may have are alive; one more can be had when one has ended.
+
+    ``retry_after_s`` is the service's advice in seconds, None where it gave none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        status: int | None = 429,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        ServiceError.__init__(self, message, status, code)
+        self.args = (message, status, code, retry_after_s)
+        self.job_id = None
+        self.retry_after_s = retry_after_s
+
+
+class JobSubmitLost(JobError):
+    """A submit whose answer was lost: the job may exist, and be paid for, and its id is not known.
+
+    To be looked for in the bucket before another one is ordered in its place.
+    """
+
+    def __init__(self, message: str, may_be_charged: bool = True) -> None:
+        super().__init__(message)
+        self.args = (message, may_be_charged)
+        self.may_be_charged = may_be_charged
 
 
 class DecodeError(ShdaskError):

@@ -5,55 +5,28 @@ Refuses to know what the objects hold, and to keep a secret: each process reads 
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shdask.assemble.journal import SegmentJournal, read_segments
 from shdask.assemble.lock import ObjectLock
-from shdask.errors import StoreError, StoreUnavailable, WrongStore
-from shdask.settings import may_use_plain_http
+from shdask.errors import StoreError, WrongStore
+from shdask.s3_access import check_obstore, open_s3_store, s3_error
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, RetryConfig, S3Store
+    from obstore.store import S3Store
     from zarr.abc.store import Store
 
 CLOCK = ".shdask/clock"
 """Written to learn the server's time."""
-_CLIENT: ClientConfig = {"connect_timeout": "10s", "timeout": "120s"}
-_RETRY: RetryConfig = {
-    "max_retries": 3,
-    "retry_timeout": timedelta(seconds=30),
-    "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=5), "base": 2},
-}
-"""What the library does by itself; longer trouble is waited for by who writes, with the pixels in hand."""
 _LISTERS = 16
-_METADATA_SERVICE = "169.254.169.254"
-_BUSY_CODES = frozenset({408, 429, 500, 502, 503, 504})
-_CURES = {
-    "NoSuchBucket": "there is no such bucket; create it, or correct its name or AWS_ENDPOINT_URL",
-    "InvalidBucketName": "that is no bucket's name; correct it",
-    "InvalidAccessKeyId": "the access key is not known there; correct AWS_ACCESS_KEY_ID, or AWS_ENDPOINT_URL",
-    "SignatureDoesNotMatch": "the secret key is wrong; correct AWS_SECRET_ACCESS_KEY",
-    "ExpiredToken": "the keys have expired; set fresh AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN",
-    "RequestTimeTooSkewed": "this machine's clock is wrong; set it",
-    "PermanentRedirect": "the bucket is in another region; set AWS_REGION to it",
-    "AuthorizationHeaderMalformed": "the bucket is in another region; set AWS_REGION to it",
-    "AccessDenied": "these keys may not do that; allow them to list, read, write and delete under the prefix",
-}
-_WRONG_ENDPOINT = "no S3 answers there; correct AWS_ENDPOINT_URL, or see to the network, then build again"
-_NO_KEYS = "no keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY where this process runs"
-_BUSY = "the store is in trouble or throttles; build again later (what is written is kept)"
 
 
 class S3Place:
@@ -75,8 +48,7 @@ class S3Place:
         prefix = prefix.strip("/")
         if not bucket or not prefix or "@" in bucket or "?" in prefix:
             raise WrongStore(f"{url.partition('?')[0]}: a cube in a bucket is given as s3://bucket/prefix, no more")
-        if importlib.util.find_spec("obstore") is None:
-            raise WrongStore(f"{url}: S3 needs one more package: pip install 'shdask[s3]'")
+        check_obstore(url)
         return cls(bucket, prefix)
 
     @property
@@ -100,7 +72,7 @@ class S3Place:
     def _store(self) -> S3Store:
         with self._lock:
             if self._opened is None:
-                self._opened = _open_store(self.bucket, self.prefix, os.environ)
+                self._opened = open_s3_store(self.bucket, self.prefix, os.environ)
             return self._opened
 
     def zarr_store(self, *, read_only: bool = False) -> Store:
@@ -245,66 +217,3 @@ class S3Place:
             except FileNotFoundError:
                 return 0.0
         return max(0.0, (now - then).total_seconds())
-
-
-def _open_store(bucket: str, prefix: str, environ: Mapping[str, str]) -> S3Store:
-    """Keys, region and endpoint as boto3 reads them. Raises WrongStore for plain http to another machine."""
-    from obstore.store import S3Store
-
-    endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or None
-    client: ClientConfig = dict(_CLIENT)  # type: ignore[assignment]  # a copy of the same keys
-    if endpoint is not None and not endpoint.startswith("https://"):
-        host = urlsplit(endpoint).hostname or ""
-        if not endpoint.startswith("http://") or not may_use_plain_http(host, environ):
-            raise WrongStore(
-                f"AWS_ENDPOINT_URL is {endpoint}: pixels and keys' signatures would cross the network unencrypted. "
-                f"Use https, or name the host in SHDASK_ALLOW_HTTP if that is what you want"
-            )
-        client["allow_http"] = True
-    options: dict[str, Any] = {} if endpoint is None else {"endpoint": endpoint.rstrip("/")}
-    provider = _profile_provider(environ)
-    if provider is not None:
-        options["credential_provider"] = provider
-    if environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"):
-        options["region"] = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
-    return S3Store(bucket, prefix=prefix, client_options=client, retry_config=_RETRY, **options)
-
-
-def _profile_provider(environ: Mapping[str, str]) -> Any:
-    """boto3's way to the keys of AWS_PROFILE; None where keys stand in the environment or no profile is named."""
-    if environ.get("AWS_ACCESS_KEY_ID") or not environ.get("AWS_PROFILE"):
-        return None
-    if importlib.util.find_spec("boto3") is None:
-        raise WrongStore(
-            "AWS_PROFILE is set, and reading profiles needs boto3: pip install boto3, or set AWS_ACCESS_KEY_ID "
-            "and AWS_SECRET_ACCESS_KEY"
-        )
-    from obstore.auth.boto3 import Boto3CredentialProvider
-
-    return Boto3CredentialProvider()
-
-
-def s3_error(name: str, error: Exception, *, opening: bool = False) -> StoreError:
-    """What to raise for an error of obstore at the place ``name``: what happened, and the cure. Pure.
-
-    obstore tells the service's answer by its text alone.
-    """
-    text = str(error)
-    status = re.search(r"status code: (\d{3})", text)
-    code = re.search(r"<Code>(\w+)</Code>", text)
-    if _METADATA_SERVICE in text:
-        return WrongStore(f"{name}: {_NO_KEYS}")
-    cure = _CURES.get(code[1]) if code else None
-    if cure is None and status and status[1] in {"401", "403"}:
-        cure = _CURES["AccessDenied"]
-    if cure is not None:
-        return (WrongStore if opening else StoreError)(f"{name}: {cure}{f' ({code[1]})' if code else ''}")
-    if status and int(status[1]) in _BUSY_CODES:
-        return StoreUnavailable(f"{name}: HTTP {status[1]}{f' {code[1]}' if code else ''}: {_BUSY}")
-    if status is None:
-        return StoreUnavailable(f"{name}: {_WRONG_ENDPOINT} ({_first_line(text)})")
-    return StoreError(f"{name}: {_first_line(text)}")
-
-
-def _first_line(text: str) -> str:
-    return text.partition("\n")[0].partition(": <?xml")[0]

@@ -31,12 +31,22 @@ PLAIN_ERRORS = [
     errors.WrongStore,
     errors.BudgetExceeded,
 ]
+JOB_ERRORS = [
+    errors.JobError,
+    errors.JobFailed,
+    errors.JobVanished,
+    errors.JobDeliveredNothing,
+    errors.JobTooLate,
+]
 EXAMPLES = [
     *(kind("what happened") for kind in PLAIN_ERRORS),
     *(kind("what happened", 418, "COMMON_TEAPOT") for kind in SERVICE_ERRORS),
     RateLimited("what happened", 429, "RATE_LIMIT_EXCEEDED", 2.5),
     QuotaExhausted("what happened", 403, "ACCESS_INSUFFICIENT_PROCESSING_UNITS", "2026-12-01T00:00:00Z"),
     TransportError("what happened", may_be_charged=True),
+    errors.JobQueueFull("what happened", 429, "RATE_LIMIT_EXCEEDED", 2.5),
+    errors.JobSubmitLost("what happened", may_be_charged=True),
+    *(kind("what happened", "8ea4f0b2") for kind in JOB_ERRORS),
     BuildError("what happened", {3: "DecodeError: cut"}),
 ]
 

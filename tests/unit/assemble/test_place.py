@@ -8,8 +8,9 @@ import pytest
 from obstore.exceptions import GenericError, PermissionDeniedError
 
 from shdask.assemble.place import Place, open_place
-from shdask.assemble.s3 import S3Place, _open_store, s3_error
+from shdask.assemble.s3 import S3Place
 from shdask.errors import StoreError, StoreUnavailable, WrongStore
+from shdask.s3_access import open_s3_store, s3_error
 
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "canary"}
 
@@ -53,7 +54,7 @@ def test_places_are_equal_by_name():
 def test_plain_http_to_another_machine_is_refused(endpoint: str):
     """Pixels and signatures would cross the network for all to read."""
     with pytest.raises(WrongStore, match="SHDASK_ALLOW_HTTP"):
-        _open_store("bucket", "cube", {**KEYS, "AWS_ENDPOINT_URL": endpoint})
+        open_s3_store("bucket", "cube", {**KEYS, "AWS_ENDPOINT_URL": endpoint})
 
 
 @pytest.mark.parametrize(
@@ -68,14 +69,15 @@ def test_plain_http_to_another_machine_is_refused(endpoint: str):
 )
 def test_https_loopback_and_named_hosts_are_accepted(environ: dict[str, str]):
     """The store's own configuration holds no key."""
-    store = _open_store("bucket", "cube", {**KEYS, **environ})
+    store = open_s3_store("bucket", "cube", {**KEYS, **environ})
     assert "canary" not in repr((store, store.config))
 
 
-def test_a_profile_without_boto3_is_told():
+def test_a_profile_without_boto3_is_told(monkeypatch: pytest.MonkeyPatch):
     """With both cures."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(WrongStore, match="pip install boto3, or set AWS_ACCESS_KEY_ID"):
-        _open_store("bucket", "cube", {"AWS_PROFILE": "work"})
+        open_s3_store("bucket", "cube", {"AWS_PROFILE": "work"})
 
 
 def answer(status: int, code: str) -> GenericError:
