@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 from distributed import Client
@@ -23,9 +22,8 @@ from shdask.cluster.executor import OnDemandExecutor
 from shdask.cluster.local import open_client, open_local_client, share_client
 from shdask.doctor.preflight import CarefulExecutor
 from shdask.events import open_event_log
-from shdask.plan.cost import Cost
-from shdask.plan.cube import ROOT, CubePlan
-from shdask.plan.group import GroupPlan
+from shdask.plan.cube import CubePlan
+from shdask.plan.wording import duration
 from shdask.report import BuildReport, Progress
 from shdask.run_cube import run_cube
 from shdask.settings import Credentials, keep_secret_from_children
@@ -33,66 +31,12 @@ from shdask.settings import Credentials, keep_secret_from_children
 PLAIN_LINE_S = 10.0
 
 
-def duration(seconds: float) -> str:
-    """``1:02:03``, or ``42 s`` below a minute."""
-    return f"{seconds:.0f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))  # noqa: PLR2004  # a minute
-
-
-def size(nbytes: float) -> str:
-    """Bytes in powers of 1000, such as ``1.5 GB``."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if nbytes < 1000:  # noqa: PLR2004  # the next unit
-            return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.1f} {unit}"
-        nbytes /= 1000
-    return f"{nbytes:.1f} TB"
-
-
 def plan_table(plan: CubePlan) -> Table:
     """What a plan will ask for and cost: group by group where there are several, and then all of it."""
     table = Table(title="Plan", title_justify="left", show_header=False, box=None, padding=(0, 2))
-    for note in plan.notes:
-        table.add_row("note", escape(note))
-    for path, group in plan.groups.items():
-        if tuple(plan.groups) != (ROOT,):
-            table.add_row(f"[bold]{escape(path or group.layer.name)}[/bold]", "")
-        _add_group(table, group)
-    if len(plan.groups) > 1:
-        table.add_row("[bold]in all[/bold]", "")
-        table.add_row("tiles", f"{plan.tile_count}")
-        _add_cost(table, plan.cost)
+    for label, words in plan.summary().rows():
+        table.add_row(escape(label) if words else f"[bold]{escape(label)}[/bold]", escape(words))
     return table
-
-
-def _add_group(table: Table, group: GroupPlan) -> None:
-    rows, columns = group.grid.shape
-    table.add_row("grid", f"{columns} x {rows} px of {_resolution(group)} in {group.grid.crs}")
-    table.add_row("bands", ", ".join(band.name for band in group.layer.bands) + f" of {group.layer.collection}")
-    if group.timeline is not None:
-        times = [step.time for step in group.timeline.steps]
-        days = f"{min(times):%Y-%m-%d} to {max(times):%Y-%m-%d}"
-        table.add_row("steps", f"{len(times)} ({group.layer.cadence}), {days}")
-    unreached = group.tile_set.unreached().size if group.has_time else 0
-    left_out = f"; {unreached} more that no scene reaches are not bought" if unreached else ""
-    table.add_row("tiles", f"{group.tile_count} of {group.store.tile_px} px{left_out}")
-    _add_cost(table, group.cost)
-    for note in group.notes:
-        table.add_row("note", escape(note))
-
-
-def _add_cost(table: Table, cost: Cost) -> None:
-    table.add_row("requests", f"{cost.requests}")
-    table.add_row("price", f"{cost.pu:.2f} PU")
-    table.add_row("time", f"about {duration(cost.minutes * 60)} at the account's rates; {_limit(cost.binding)}")
-    table.add_row("download", f"at most {size(cost.nbytes_down)}")
-
-
-def _resolution(plan: GroupPlan) -> str:
-    x, y = plan.grid.resolution
-    return f"{x:g}" if x == y else f"{x:g} x {y:g}"
-
-
-def _limit(binding: str) -> str:
-    return f"the {'PU' if binding == 'pu' else 'requests'} per minute bind"
 
 
 @contextmanager

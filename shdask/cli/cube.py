@@ -34,7 +34,8 @@ from shdask.errors import PlanError
 if TYPE_CHECKING:
     from shdask.assemble.tree_verify import WholeVerifyReport
     from shdask.display import Where
-    from shdask.plan.cost import Cost
+    from shdask.plan.cube import CubePlan
+    from shdask.plan.explain import TileExplanation
     from shdask.report import BuildReport
 
 REPORTED = (
@@ -43,7 +44,14 @@ REPORTED = (
 
 
 @app.command()
-def plan(job: JobArgument, as_json: JsonOption = False) -> None:
+def plan(
+    job: JobArgument,
+    explain: Annotated[
+        str | None,
+        typer.Option(metavar="TILE", help="Say why this tile is asked for as it is; GROUP/TILE in a cube of several."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Say what a cube will cost: requests, PU, minutes, bytes. Nothing is fetched."""
     from rich.console import Console
 
@@ -51,21 +59,23 @@ def plan(job: JobArgument, as_json: JsonOption = False) -> None:
     from shdask.planning import make_plan
 
     made = make_plan(job)
-    if as_json:
-        groups = {path: _figures(group.cost, group.tile_count) for path, group in made.groups.items()}
-        print(json.dumps({**_figures(made.cost, made.tile_count), **_below(groups)}))
-        return
-    Console().print(plan_table(made))
+    if explain is not None:
+        found = _explain(made, explain)
+        print(json.dumps(found.as_dict()) if as_json else found)
+    elif as_json:
+        print(json.dumps(made.summary().as_dict()))
+    else:
+        Console().print(plan_table(made))
 
 
-def _figures(cost: Cost, tiles: int) -> dict[str, Any]:
-    return {
-        "requests": cost.requests,
-        "pu": cost.pu,
-        "minutes": cost.minutes,
-        "nbytes": cost.nbytes_down,
-        "tiles": tiles,
-    }
+def _explain(made: CubePlan, words: str) -> TileExplanation:
+    group, _, number = words.rpartition("/")
+    if not number.isdecimal():
+        raise PlanError(f"--explain {words!r}: give a tile's number, or its group's path and the number: s2/12")
+    try:
+        return made.explain(int(number), group=group or None)
+    except IndexError as error:
+        raise PlanError(f"--explain {words}: there is no {error}") from error
 
 
 def _below(groups: dict[str, Any]) -> dict[str, Any]:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html import escape
 from types import MappingProxyType
 from typing import Any
 
 from shdask.errors import PlanError
 from shdask.plan.cost import Cost, add_costs
+from shdask.plan.explain import TileExplanation, explain_tile
 from shdask.plan.group import GroupPlan
 from shdask.plan.measured import Measured
+from shdask.plan.notebook import draw_plan
+from shdask.plan.summary import PlanSummary, summarize
 
 ROOT = ""
 """Path of the one group of a cube of one layer in one CRS."""
@@ -59,9 +61,25 @@ class CubePlan:
     def __repr__(self) -> str:
         return "\n".join(["CubePlan", *(f"{indent}{line}" for indent, line in self._lines())])
 
+    def explain(self, tile: int, *, group: str | None = None) -> TileExplanation:
+        """Why a tile is asked for as it is, and at what price; ``group`` is its path, where there are several. Pure.
+
+        Raises IndexError outside the array; PlanError for a path that is none of the plan's, and for a tile of
+        several groups.
+        """
+        path = next(iter(self.groups)) if group is None and len(self.groups) == 1 else group
+        if path is None:
+            raise PlanError(f"tile {tile} is in each of the groups {', '.join(self.groups)}; name one of them")
+        if path not in self.groups:
+            raise PlanError(f"the plan has no group {path!r}; it has {', '.join(each or '/' for each in self.groups)}")
+        return explain_tile(self.groups[path], tile, group=path)
+
+    def summary(self) -> PlanSummary:
+        """What it costs: as values, as JSON types, as rows for people. Pure."""
+        return summarize(self)
+
     def _repr_html_(self) -> str:
-        items = "".join(f"<li>{escape(line)}</li>" for _, line in self._lines())
-        return f"<b>CubePlan</b><ul>{items}</ul>"
+        return draw_plan(self)
 
     def _lines(self) -> list[tuple[str, str]]:
         lines = [("", note) for note in self.notes]

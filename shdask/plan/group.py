@@ -15,12 +15,14 @@ from shdask.model import Tile, TimeInterval, Window
 from shdask.plan.area import Area
 from shdask.plan.clear import ClearRule
 from shdask.plan.cost import Cost, estimate_cost
+from shdask.plan.explain import TileExplanation, explain_tile
 from shdask.plan.grid import Grid
+from shdask.plan.ground import Ground
 from shdask.plan.grown_area import Reopened
 from shdask.plan.layer import LayerPlan
 from shdask.plan.spec import Prefer, StoreOptions
 from shdask.plan.tile_set import TileSet
-from shdask.plan.windows import Ground, TileWindows, choose_windows
+from shdask.plan.windows import TileWindows, choose_windows
 from shdask.settings import Deployment
 
 if TYPE_CHECKING:
@@ -220,8 +222,12 @@ class GroupPlan:
         return self.layer.price(window.shape)
 
     def tile_pu(self, index: int) -> float:
-        """Projected processing units of the tile at ``index``. Pure."""
+        """Projected processing units of the tile at ``index``, bought alone. Pure."""
         return float(self.prices(np.array([index]))[0])
+
+    def explain(self, index: int) -> TileExplanation:
+        """Why the tile at ``index`` is asked for as it is, and at what price. Pure. Raises IndexError as `tile`."""
+        return explain_tile(self, index)
 
     def identity(self) -> dict[str, Any]:
         """What a store must match to be continued: grid, layer, layout, and the area unless it may grow. Pure."""

@@ -83,6 +83,13 @@ def find_reach(timeline: Timeline, grid: Grid, tile_px: int) -> Reach:
 
     Raises PlanError where two passes whose intervals overlap reach one cell, for a request cannot tell them apart.
     """
+    reach = find_cells(timeline, grid, tile_px)
+    _check_passes(timeline.steps, reach)
+    return reach
+
+
+def find_cells(timeline: Timeline, grid: Grid, tile_px: int) -> Reach:
+    """`find_reach` of cells that are not to be bought one by one, whatever passes meet in them. Pure."""
     cells = _cell_grid(grid, tile_px)
     scenes = [scene for step in timeline.steps for scene in step.acquisitions]
     shapes, is_everywhere = _on_grid(np.array([scene.footprint for scene in scenes], dtype=object), grid)
@@ -99,9 +106,7 @@ def find_reach(timeline: Timeline, grid: Grid, tile_px: int) -> Reach:
             packed[index] = np.packbits(np.ones(cells.shape, np.bool_))
         elif is_near[own].any():
             packed[index] = np.packbits(_touched(shapes[own][is_near[own]], cells))
-    reach = Reach(packed=packed, grid_shape=cells.shape)
-    _check_passes(timeline.steps, reach)
-    return reach
+    return Reach(packed=packed, grid_shape=cells.shape)
 
 
 def step_regions(timeline: Timeline, grid: Grid) -> list[Area | None]:

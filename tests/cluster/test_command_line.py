@@ -72,7 +72,8 @@ def run(*words: object, service: EmulatorProcess | None = None) -> tuple[int, st
 def test_plan_prints_the_promised_json(job) -> None:
     """``plan --json`` needs no credentials and prints requests, pu, minutes, nbytes and tiles."""
     code, out, _ = run("plan", job, "--json")
-    assert (code, sorted(json.loads(out))) == (0, ["minutes", "nbytes", "pu", "requests", "tiles"])
+    assert (code, list(json.loads(out))[:4]) == (0, ["requests", "pu", "minutes", "nbytes"])
+    assert "tiles" in json.loads(out)
 
 
 def test_build_prints_the_promised_json(earth, job, tmp_path) -> None:

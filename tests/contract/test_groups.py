@@ -86,7 +86,9 @@ def test_a_plan_tells_each_group_and_the_sum(run, job) -> None:
     told = json.loads(out)
     assert code == 0, err
     assert list(told["groups"]) == ["s2", "dem"]
-    assert set(told) - {"groups"} == set(told["groups"]["dem"]) == {"requests", "pu", "minutes", "nbytes", "tiles"}
+    promised = {"requests", "pu", "minutes", "nbytes", "tiles"}
+    assert promised < set(told)
+    assert promised < set(told["groups"]["dem"])
     assert told["groups"]["dem"]["tiles"] == 6
     assert told["tiles"] == told["groups"]["s2"]["tiles"] + 6
     assert told["pu"] == pytest.approx(told["groups"]["s2"]["pu"] + told["groups"]["dem"]["pu"])
@@ -108,9 +110,11 @@ def test_a_layer_is_in_no_zone_where_there_are_none(job) -> None:
 
 
 def test_a_plan_of_one_layer_tells_no_groups(run, write_job) -> None:
-    """The promised five figures, and nothing else."""
+    """The promised five figures of all of it."""
     _, out, _ = run("plan", write_job(), "--json")
-    assert set(json.loads(out)) == {"requests", "pu", "minutes", "nbytes", "tiles"}
+    told = set(json.loads(out))
+    assert told > {"requests", "pu", "minutes", "nbytes", "tiles"}
+    assert "groups" not in told
 
 
 def test_a_build_tells_each_group_and_the_sum(run, job, service) -> None:
