@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 T = TypeVar("T")
-LATER = frozenset({"delivery"})
-"""Keys of jobs that this version does not build."""
-NOT_BUILT = "this version builds with the Process API alone"
 EVERY = "*"
 """A name that stands for all, and is not in the job."""
 SECRETS = frozenset({"client_id", "client_secret", "sh_client_id", "sh_client_secret"})
+S3_SECRETS = frozenset(
+    {
+        *("access_key", "access_key_id", "aws_access_key_id", "key"),
+        *("secret", "secret_access_key", "secret_key", "aws_secret_access_key", "session_token", "aws_session_token"),
+    }
+)
 EXAMPLES = {
     "bands": '["B02", "B03"]',
     "clear": "{min = 0.2}",
@@ -31,6 +34,7 @@ EXAMPLES = {
     "encode": '{dtype = "int16", scale = 0.01}',
     "extent": "[left, bottom, right, top]",
     "origin": "[0, 0]",
+    "s3_url": '"s3://bucket/prefix"',
     "time": '["2024-06-01", "2024-06-30"], the first and the last day',
 }
 """What values look like whose form is not plain from their key."""
@@ -73,10 +77,10 @@ def complain(read: Callable[[], T], *, model: type[BaseModel], where: str, table
 
 def unknown_key(name: str, known: Iterable[str]) -> str:
     """What to say of a key that is not among ``known``. Pure."""
-    if name in LATER:
-        return f"{NOT_BUILT}; leave it out"
     if name in SECRETS:
         return "is never read from a job; set SH_CLIENT_ID and SH_CLIENT_SECRET in the environment"
+    if name.lower() in S3_SECRETS:
+        return "is never read from a job; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
     known = sorted(known)
     near = closest(name, known)
     return f"is not known{near}" if near else f"is not known; known are {', '.join(known)}"

@@ -21,6 +21,7 @@ from shdask.plan.source_spec import FusedSource, SourceTable, check_inputs, chec
 from shdask.request.collections import BandInfo, Collection
 from shdask.request.evalscript import DATA_MASK
 
+LayerRoute = Literal["auto", "process", "async"]
 MOSAIC = "mosaic"
 RESERVED = frozenset(
     {
@@ -90,7 +91,8 @@ class Layer(SourceTable):
     """Of bands that have both; others keep their only unit."""
     cadence: str = MOSAIC
     """``mosaic`` has no time axis; else ``acquisition``, ``day``, ``dekad``, ``month`` or an ISO period."""
-    route: Literal["auto", "process"] = "auto"
+    route: LayerRoute = "auto"
+    """By which API of the service it is bought; ``async`` needs the job's ``[delivery]``."""
     encode: dict[str, Encode] = Field(default={})
     """By band; under ``*`` of every band."""
     clear: Clear | None = None
@@ -198,13 +200,6 @@ class Layer(SourceTable):
         if cadence == ACQUISITION and info.data.get("mosaicking_order") == "leastCC":
             raise ValueError(NO_CHOICE)
         return cadence
-
-    @field_validator("route", mode="before")
-    @classmethod
-    def _is_built(cls, route: Any) -> Any:
-        if route == "async":
-            raise ValueError("jobs of Async Process are not built by this version; use auto or process")
-        return route
 
     @field_validator("encode", mode="before")
     @classmethod

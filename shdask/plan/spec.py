@@ -12,18 +12,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, FiniteFloat, PositiveInt, PrivateAttr, field_validator
+from pydantic import Field, FiniteFloat, PositiveInt, PrivateAttr, ValidationInfo, field_validator
 from pydantic import model_validator as check_model
 
 from shdask.errors import PlanError
 from shdask.model import TimeInterval
 from shdask.plan.complaints import Table, complain, unknown_key
+from shdask.plan.delivery_spec import DeliveryOptions
 from shdask.plan.layer_spec import MOSAIC, RESERVED, Layer
 from shdask.plan.source_spec import Days, interval_of, needs_time
 from shdask.request.collections import closest
 from shdask.settings import DEPLOYMENTS
 
-__all__ = ["CubeSpec", "Layer", "ServiceOptions", "StoreOptions"]
+__all__ = ["CubeSpec", "DeliveryOptions", "Layer", "ServiceOptions", "StoreOptions"]
 
 MAX_TILE_PX = 2500
 """Longest side of one Process request, in pixels (API reference of the service)."""
@@ -33,6 +34,7 @@ PositiveFinite = Annotated[FiniteFloat, Field(gt=0)]
 NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 Prefer = Literal["auto", "pu", "time", "requests"]
 UTM_ZONES = "utm-zones"
+DELIVERY_CURE = 'give [delivery] s3_url = "s3://bucket/prefix", or take route = "auto"'
 LAYER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -108,6 +110,8 @@ class CubeSpec(Table):
     layers: dict[str, Layer] = Field(min_length=1)
     store: StoreOptions = StoreOptions()
     service: ServiceOptions = ServiceOptions()
+    delivery: DeliveryOptions | None = Field(default=None, validate_default=True)
+    """Where jobs of Async Process deliver to; without it there are none."""
     _folder: Path | None = PrivateAttr(default=None)
 
     @property
@@ -187,6 +191,15 @@ class CubeSpec(Table):
                 raise ValueError(f"{name!r} differs from another layer by capitals alone; call it otherwise")
         return layers
 
+    @field_validator("delivery")
+    @classmethod
+    def _is_there(cls, delivery: DeliveryOptions | None, info: ValidationInfo) -> DeliveryOptions | None:
+        layers: Mapping[str, Layer] = info.data.get("layers", {})
+        asking = [name for name, layer in layers.items() if layer.route == "async"]
+        if asking and delivery is None:
+            raise ValueError(f'is missing, and layers.{asking[0]} has route = "async"; {DELIVERY_CURE}')
+        return delivery
+
     @check_model(mode="after")
     def _is_complete(self) -> Self:
         own_grid = [key for key in ("crs", "resolution", "origin", "extent") if getattr(self, key) is not None]
@@ -232,7 +245,7 @@ class CubeSpec(Table):
 
 
 def _flatten(tables: dict[str, Any], where: str) -> Mapping[str, Any]:
-    known = {"cube", "layers", "store", "service"}
+    known = {"cube", "layers", "store", "service", "delivery"}
     problems = [f"{where}: {name}: {unknown_key(name, known)}" for name in tables if name not in known]
     problems += [
         f"{where}: {name}: must be a table, [{name}]"

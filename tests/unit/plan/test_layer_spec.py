@@ -138,8 +138,7 @@ def test_a_layer_written_out_is_read_back(fields: dict[str, Any]) -> None:
         ({**OWN, "bands": ["a b"]}, "bands: 'a b' cannot be a band's name; use letters, digits and underscores"),
         ({**S2, "bands": ["SCL"], "units": "REFLECTANCE"}, "units: none of these bands can be had as REFLECTANCE; use"),
         ({**S1, "units": "REFLECTANCE"}, "units: none of these bands can be had as REFLECTANCE"),
-        ({**S2, "route": "async"}, "route: jobs of Async Process are not built by this version; use auto or process"),
-        ({**S2, "route": "batch"}, "route: 'batch' is not one of 'auto' or 'process'"),
+        ({**S2, "route": "batch"}, "route: 'batch' is not one of 'auto', 'process' or 'async'"),
         # encode
         ({**S1, "encode": {"dtype": "int16", "scale": 0}}, "encode.scale: should be greater than 0 (given: 0)"),
         ({**S1, "encode": {"dtype": "int16", "scale": -1}}, "encode.scale: should be greater than 0 (given: -1)"),

@@ -160,8 +160,8 @@ def test_an_area_may_be_left_to_the_raster(tmp_path: Path) -> None:
         ("max_pu = 500", "max_pu = 0", "job.toml: service.max_pu: should be greater than 0 (given: 0)"),
         (
             "[store]",
-            '[delivery]\ns3_url = "s3://b"\n[store]',
-            "job.toml: delivery: this version builds with the Process API alone; leave it out",
+            '[delivery]\naccess_key = "k"\n[store]',
+            "job.toml: delivery.access_key: is never read from a job; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
         ),
         ("[store]", "[stores]", "job.toml: stores: is not known (did you mean store?)"),
         ("[cube]", "[cub]", "job.toml: cube: the table [cube] is missing"),
