@@ -45,8 +45,7 @@ def decode_tiff(
     try:
         # sharing=False: GDAL must not hand one thread's file to another
         with MemoryFile(body) as file, file.open(driver="GTiff", sharing=False) as source:
-            _check_kind(source, shape, band_count, dtype)
-            _check_place(source, bounds, epsg)
+            check_picture(source, shape=shape, band_count=band_count, dtype=dtype, bounds=bounds, epsg=epsg)
             picture: NDArray[np.generic] = source.read()
     # ValueError: what rasterio says of a CRS or tag that it cannot read; the warning: where warnings are errors
     except (RasterioError, ValueError, NotGeoreferencedWarning) as error:
@@ -117,6 +116,20 @@ def describe(body: bytes) -> str:
     elif head.lstrip()[:1] in {b"{", b"["}:
         kind = "bytes of JSON"
     return f"{len(body)} {kind} beginning {head!r}"
+
+
+def check_picture(
+    source: DatasetReader,
+    *,
+    shape: tuple[int, int],
+    band_count: int,
+    dtype: str,
+    bounds: tuple[float, float, float, float],
+    epsg: int,
+) -> None:
+    """Raises DecodeError where an open picture is not what `decode_tiff` takes by these arguments. Reads no pixel."""
+    _check_kind(source, shape, band_count, dtype)
+    _check_place(source, bounds, epsg)
 
 
 def _check_kind(source: DatasetReader, shape: tuple[int, int], band_count: int, dtype: str) -> None:
