@@ -94,7 +94,7 @@ class TileWorker(WorkerPlugin):
             SchedulerTokens(worker, self.account),
             self.patience.retries,
             timeouts=self.patience.timeouts,
-            budget=_FlightBudget(budget, self._flights),
+            budget=_FlightBudget(budget, self._flights, self._pause),
             sleep=self._pause,
         )
         self._work = TileWork(
@@ -261,16 +261,24 @@ class _FlightGate:
 class _FlightBudget:
     """A Budget that tells a flight when something is sent for it."""
 
-    def __init__(self, inner: Budget, flights: Flights) -> None:
+    def __init__(self, inner: Budget, flights: Flights, pause: Callable[[float], object]) -> None:
         self._inner = inner
         self._flights = flights
+        self._pause = pause
 
     def reserve(self, pu: float) -> int | None:
-        """A promise of the inner budget: what has one is sent."""
-        promise = self._inner.reserve(pu)
+        """A promise of the inner budget: what has one is sent. Raises as that does, and BuildError as the gate."""
+        self._pause(0.0)
         flight = self._flights.mine
-        if promise is not None and flight is not None:
+        was_sent = flight is not None and flight.sent
+        promise = None
+        if flight is not None:  # before the question: a worker that ends must know of what is under way
             flight.sent = True
+        try:
+            promise = self._inner.reserve(pu)
+        finally:
+            if promise is None and flight is not None:
+                flight.sent = was_sent
         return promise
 
     def settle(self, promise: int, spent: float) -> None:

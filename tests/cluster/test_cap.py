@@ -91,6 +91,15 @@ def test_what_was_paid_for_under_a_cap_is_kept(earth, client, point_at, tmp_path
     assert report.complete
 
 
+def test_a_serial_build_keeps_its_cap_too(earth, point_at, tmp_path) -> None:
+    """Without a cluster the same: it stops below the cap, and nothing has failed."""
+    service, plan = point_at(earth), cheap_plan(SOME)
+    with pytest.raises(BudgetExceeded, match=r"stopped at .* tiles left, which cost"):
+        shdask.build_cube(plan, tmp_path / "cube", executor=shdask.SerialExecutor(), max_pu=plan.cost.pu)
+    assert 0.8 * plan.cost.pu < service.stats()["pu_charged"] <= plan.cost.pu * (1 + 1e-5)
+    assert not (read_ledger(tmp_path / "cube").states == TileState.FAILED).any()
+
+
 def test_a_cap_that_equals_the_price_is_enough(earth, client, point_at, tmp_path) -> None:
     """What workers were promised together never keeps the last tile from being bought."""
     service, plan = point_at(earth), shdask.make_plan(earth_spec(store=SOME))

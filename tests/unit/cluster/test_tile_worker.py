@@ -165,6 +165,25 @@ def test_what_has_a_promise_counts_as_sent(part) -> None:
         assert part._flights.sent() == [7]
 
 
+def test_what_asks_for_a_promise_is_told_by_a_worker_that_ends(part, monkeypatch) -> None:
+    """From the moment that it may be sent; a refusal takes that back."""
+    budget, flights, seen = part._work.client._budget, part._flights, []
+    answers = [None, 7]
+    budget._inner = SimpleNamespace(reserve=lambda _pu: (seen.append(flights.sent()), answers.pop(0))[1])
+    with flights.fly([7]):
+        assert (budget.reserve(1.0), flights.sent()) == (None, [])
+        assert (budget.reserve(1.0), flights.sent()) == (7, [7])
+    assert seen == [[7], [7]]
+
+
+def test_a_stopped_part_reserves_nothing_new(part) -> None:
+    """Only what was sent goes on."""
+    with part._flights.fly([7]):
+        part.stop()
+        with pytest.raises(BuildError, match="ended"):
+            part._work.client._budget.reserve(1.0)
+
+
 def test_only_a_capped_build_asks_before_every_request(part, desk) -> None:
     """Without a cap no message is sent for it."""
     part._work.client._budget.settle(part._work.client._budget.reserve(1.0), 1.0)
