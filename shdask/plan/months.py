@@ -79,9 +79,9 @@ class _Spread:
 
     def add(self, path: str, cost: Cost) -> None:
         """Pay for a group: in what is left of this month, in whole months, and in a part of the last."""
-        here = max(cost.requests / self.requests, cost.pu / self.pu)
-        if here <= 0:
+        if not cost.requests and not cost.pu:
             return
+        here = max(cost.requests / self.requests, cost.pu / self.pu)
         left = 1.0
         while left > DUST:
             room = min(
@@ -89,17 +89,17 @@ class _Spread:
                 (self.requests - self.used[0]) / cost.requests if cost.requests else inf,
                 (self.pu - self.used[1]) / cost.pu if cost.pu else inf,
             )
-            if room > DUST / here:
+            if room * here > DUST or not here:
                 self._use(path, cost, room)
                 left -= room
             if left <= DUST:
                 return
             self._end()
             whole = floor(left * here + DUST)
-            if whole > 1:
-                share = min(left, (whole - 1) / here)
+            if whole:
+                share = min(left, whole / here)
                 self._use(path, cost, share)
-                self._end(whole - 1)
+                self._end(whole)
                 left -= share
 
     def _use(self, path: str, cost: Cost, share: float) -> None:

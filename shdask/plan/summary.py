@@ -16,21 +16,26 @@ from shdask.plan.naive import WholeBoxes, add_boxes, price_whole_boxes
 from shdask.plan.wording import duration, size
 
 if TYPE_CHECKING:
-    from shdask.plan.cost import Cost, Limit
+    from shdask.plan.cost import Cost
     from shdask.plan.cube import CubePlan
     from shdask.plan.group import GroupPlan
     from shdask.plan.measured import Measured
 
 SHOWN_MONTHS = 24
 """Of the data and of the quota each; JSON has all of them."""
-LIMITS: Mapping[Limit, str] = MappingProxyType(
+LIMITS: Mapping[str, str] = MappingProxyType(
     {
         "requests_per_minute": "the requests per minute bind",
         "pu_per_minute": "the PU per minute bind",
         "requests_per_month": "the requests per month bind",
         "pu_per_month": "the PU per month bind",
+        "jobs_at_once": "the jobs at once bind",
     }
 )
+RATES: Mapping[str, str] = MappingProxyType(
+    {"requests": "requests_per_minute", "pu": "pu_per_minute", "jobs": "jobs_at_once"}
+)
+"""What takes longest -> the limit that it takes so long by."""
 
 Row = tuple[str, str]
 """(label, words); rows of a group's own begin with one without words."""
@@ -203,8 +208,8 @@ def cost_rows(cost: Cost, boxes: WholeBoxes, *, is_most: bool = False) -> Iterat
     yield "price", f"{most}{cost.pu:.2f} PU"
     by_requests, by_pu = duration(cost.minutes_by_requests * 60), duration(cost.minutes_by_pu * 60)
     both = f"requests {by_requests}, PU {by_pu}"
-    limit = LIMITS["requests_per_minute" if cost.binding == "requests" else "pu_per_minute"]
-    yield "time", f"about {duration(cost.minutes * 60)} at the account's rates ({both}); {limit}"
+    rate = LIMITS[RATES[cost.binding]]
+    yield "time", f"about {duration(cost.minutes * 60)} at the account's rates ({both}); {rate}"
     if cost.months:
         shares = f"{_share(cost.months_by_requests)} of a month's requests, {_share(cost.months_by_pu)} of its PU"
         yield "quota", shares if cost.months <= 1 else f"{shares}: {cost.months:.1f} months; {LIMITS[cost.limit]}"

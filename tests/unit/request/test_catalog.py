@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
-from dateutil.relativedelta import relativedelta
 from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import shape
 
 from shdask.errors import PlanError
 from shdask.model import TimeInterval
-from shdask.plan.cost import price_search
 from shdask.request.catalog import (
     MAX_CORNERS,
     box_km2,
@@ -158,31 +156,6 @@ def test_spans_cover_the_interval_once(area: shapely.Geometry, start: datetime, 
     assert all(one.end == two.start for one, two in pairwise(spans))
 
 
-@pytest.mark.parametrize(
-    ("area", "interval", "pu"),
-    [
-        (VALLEY, JUNE, 0.01),
-        (VALLEY, years("2024-01-01", "2025-01-01"), 0.12),
-        (VALLEY, years("2024-01-31", "2024-02-29"), 0.01),
-        (VALLEY, years("2024-01-31", "2024-03-01"), 0.02),
-        (VALLEY, years("2024-06-10", "2024-07-10"), 0.01),
-        (VALLEY, years("2024-06-10", "2024-07-11"), 0.02),
-        (shapely.box(-180, -90, 180, 90), JUNE, 1.0),
-    ],
-)
-def test_a_page_costs_area_times_started_months(area: shapely.Geometry, interval: TimeInterval, pu: float) -> None:
-    """At least 0.01 megametres squared, at most 1 PU: the documentation's numbers."""
-    assert price_search(area, interval) == pytest.approx(pu)
-
-
 def test_the_globe_has_its_area() -> None:
     """510 million square kilometres, as everywhere."""
     assert box_km2(shapely.box(-180, -90, 180, 90)) == pytest.approx(510.1e6, rel=1e-3)
-
-
-def test_a_country_costs_what_its_box_does() -> None:
-    """300 x 300 km around 46 degrees: 0.09 of a square megametre for each month."""
-    side = 300 / 111.2
-    country = shapely.box(14, 46 - side / 2, 14 + side / np.cos(np.radians(46)), 46 + side / 2)
-    interval = TimeInterval(start=JUNE.start, end=JUNE.start + relativedelta(months=3))
-    assert price_search(country, interval) == pytest.approx(0.27, rel=0.01)
