@@ -17,6 +17,7 @@ from typing import Any
 
 from shdask.errors import (
     AuthError,
+    JobQueueFull,
     QuotaExhausted,
     RateLimited,
     RequestRejected,
@@ -75,8 +76,9 @@ def service_error(
     if error_class is QuotaExhausted:
         resume_at = _resume_at(answer.headers, now)
         return QuotaExhausted(f"{message} at {resume_at}", status, complaint.code, resume_at)
-    if error_class is RateLimited:
-        return RateLimited(message, status, complaint.code, retry_after_s(answer.headers, deployment))
+    if error_class in {RateLimited, JobQueueFull}:
+        limited = RateLimited if error_class is RateLimited else JobQueueFull
+        return limited(message, status, complaint.code, retry_after_s(answer.headers, deployment))
     if 300 <= status < 400:  # noqa: PLR2004  # HTTP's own numbers
         message = f"{message} (a redirect, not followed since it would carry the token elsewhere); check the base URL"
     if status == 404:  # noqa: PLR2004  # HTTP's own number
@@ -88,7 +90,7 @@ def _class_of(status: int, complaint: Complaint) -> type[ServiceError]:
     if status == 401:  # noqa: PLR2004  # HTTP's own number
         return TokenRejected
     if status == 429:  # noqa: PLR2004  # HTTP's own number
-        return RateLimited
+        return JobQueueFull if "concurrent async requests" in complaint.text else RateLimited
     # a request time-out, and a known transient fault: the service lost a body that was sent
     if status == 408 or "Request body should be non-empty" in complaint.text:  # noqa: PLR2004  # HTTP's own number
         return ServiceUnavailable

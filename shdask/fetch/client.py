@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from shdask.errors import (
     AuthError,
+    JobQueueFull,
     RateLimited,
     ServiceError,
     ShdaskError,
@@ -78,6 +79,14 @@ class Fetched(Generic[T]):
     spent: Spent
 
 
+Judge = Callable[[ShdaskError, Spent], ShdaskError]
+"""What an error of an attempt means to its caller, who may add to what the attempt has cost."""
+
+
+def _as_it_is(error: ShdaskError, cost: Spent) -> ShdaskError:  # noqa: ARG001  # a Judge
+    return error
+
+
 class ServiceClient:
     """Sends requests of one account to one deployment, as long as they fit into a budget. Thread-safe."""
 
@@ -103,6 +112,11 @@ class ServiceClient:
         self._budget = budget or Uncapped()
         self._clock = clock
         self._sleep = sleep
+
+    @property
+    def deployment(self) -> Deployment:
+        """Where it sends to."""
+        return self._deployment
 
     def process(
         self,
@@ -136,6 +150,22 @@ class ServiceClient:
         # application/json is refused since version 1.0.0 of the Catalog
         return self._buy(self._deployment.catalog_path + "/search", body, pu, decode, accept="*/*", spent=spent)
 
+    def submit(
+        self,
+        body: Mapping[str, Any],
+        pu: float,
+        decode: Callable[[bytes], T],
+        judge: Judge,
+        *,
+        spent: Spent,
+    ) -> T:
+        """Orders a job from Async Process and returns what ``decode`` makes of the answer; as ``process`` otherwise.
+
+        What ``judge`` makes of an attempt's error is raised, or tried again where its class says so.
+        """
+        path = self._deployment.async_path
+        return self._buy(path, body, pu, decode, accept="application/json", spent=spent, judge=judge).value
+
     def _buy(
         self,
         path: str,
@@ -145,6 +175,7 @@ class ServiceClient:
         *,
         accept: str,
         spent: Spent | None,
+        judge: Judge = _as_it_is,
     ) -> Fetched[T]:
         headers = {"Content-Type": "application/json", "Accept": accept}
         spent = Spent() if spent is None else spent
@@ -153,7 +184,7 @@ class ServiceClient:
             return decode(answer.body)
 
         url, payload = self._deployment.base_url + path, encode_json(body)
-        value = self._call("POST", url, headers=headers, payload=payload, pu=pu, read=read, spent=spent)
+        value = self._call("POST", url, headers=headers, payload=payload, pu=pu, read=read, spent=spent, judge=judge)
         return Fetched(value=value, spent=spent)
 
     def send(
@@ -180,6 +211,7 @@ class ServiceClient:
         read: Callable[[HttpAnswer], T],
         spent: Spent,
         with_token: bool = True,
+        judge: Judge = _as_it_is,
     ) -> T:
         refused: AccessToken | None = None
         charged = 0
@@ -195,6 +227,7 @@ class ServiceClient:
             answer = self._send(method, url, headers={**bearer, **headers}, payload=payload, pu=pu, spent=cost)
             charged += answer.is_success
             error = self._error_of(answer)
+            cost.rejected += answer.status == 429 and not isinstance(error, JobQueueFull)  # noqa: PLR2004  # HTTP's own
             if isinstance(error, RateLimited):
                 self._gate.rejected(error.retry_after_s)
             if isinstance(error, TokenRejected):
@@ -207,9 +240,13 @@ class ServiceClient:
             promise, cost = self._reserve(pu), Spent()
             try:
                 return self._told(lambda: attempt(cost))
+            except ShdaskError as error:
+                judged = judge(error, cost)
             finally:
                 spent.add(cost)
                 self._budget.settle(promise, cost.pu + cost.pu_unknown)
+            # out here it has no context: frames below hold the request, and with it a bucket's keys
+            raise judged
 
         return call_with_retries(
             permitted,
@@ -265,7 +302,7 @@ class ServiceClient:
     def _error_of(self, answer: HttpAnswer) -> ServiceError | TransportError | None:
         error = service_error(answer, self._deployment)
         if error is None and answer.cut is not None:
-            return TransportError(answer.cut)
+            return TransportError(answer.cut, may_be_charged=True)
         return error
 
 
@@ -275,8 +312,6 @@ def _whole(answer: HttpAnswer) -> HttpAnswer:
 
 def _count(answer: HttpAnswer, pu: float, spent: Spent) -> None:
     spent.nbytes += len(answer.body)
-    if answer.status == 429:  # noqa: PLR2004  # HTTP's own number
-        spent.rejected += 1
     if answer.is_success:  # only these are charged
         spent.pu += _stated_pu(answer.headers, pu)
 
