@@ -71,7 +71,7 @@ class Deployment:
     async_path: str = "/api/v1/async/process"
     max_async_px: int = 10_000
     """Longest side of one Async Process request in pixels (documentation page "Async Process")."""
-    async_job_minutes: float = 10.0
+    async_job_minutes: float = 5.0
     """How long a large job takes from its order to its files. Unconfirmed: a guess, until runs have shown it."""
     async_concurrency: int = 5
     """Jobs that an account may run at once. Unconfirmed: a limit is documented, its figure is not."""

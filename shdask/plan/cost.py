@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MINUTES_PER_MONTH = 31 * 24 * 60
 """As the service's longer buckets have it (PT744H)."""
 
-Limit = Literal["requests_per_minute", "pu_per_minute", "requests_per_month", "pu_per_month"]
+Limit = Literal["requests_per_minute", "pu_per_minute", "requests_per_month", "pu_per_month", "jobs_at_once"]
 """What a plan waits for."""
 
 
@@ -39,9 +39,10 @@ class Cost:
     nbytes_down: int
     nbytes_stored: int
     minutes: float
-    """At the deployment's rates: the longer of what requests and processing units take, the month's quota apart."""
-    binding: Literal["requests", "pu"]
-    """Which of the two rates takes longer."""
+    """At the deployment's rates: the longest of what requests, processing units and jobs take, the month's quota
+    apart."""
+    binding: Literal["requests", "pu", "jobs"]
+    """Which of them takes longest."""
     months: float = 0.0
     """How many monthly quotas it takes, of requests or of processing units, whichever are more; 0 without quotas."""
     minutes_by_requests: float = 0.0
@@ -52,13 +53,23 @@ class Cost:
     """How many monthly quotas of requests it takes; 0 where there is none."""
     months_by_pu: float = 0.0
     """How many monthly quotas of processing units it takes; 0 where there is none."""
+    jobs: int = 0
+    """How many of the requests are jobs of Async Process."""
+    minutes_by_jobs: float = 0.0
+    """What jobs take, so many at once as the account may run."""
 
     @property
     def limit(self) -> Limit:
         """Which limit is the last to let it through: a quota where one month's is not enough, else a rate."""
         if self.months > 1:
             return "requests_per_month" if self.months_by_requests >= self.months_by_pu else "pu_per_month"
-        return "requests_per_minute" if self.binding == "requests" else "pu_per_minute"
+        limits: dict[str, Limit] = {"requests": "requests_per_minute", "pu": "pu_per_minute", "jobs": "jobs_at_once"}
+        return limits[self.binding]
+
+    @property
+    def minutes_in_all(self) -> float:
+        """The minutes, or as many months as the quotas make it wait for after the first, whichever are more."""
+        return max(self.minutes, (self.months - 1.0) * MINUTES_PER_MONTH)
 
 
 def price_request(
@@ -82,12 +93,17 @@ def price_pixels(pixels: Floats, bands: float, *, factor: float = 1.0, prices: P
 
 
 def price_async(pu: float, *, prices: Prices = PUBLISHED_PRICES) -> float:
-    """Processing units of an Async Process request that is worth ``pu`` before any least price. Pure.
+    """Processing units of one Async Process request that is worth ``pu`` by Process: `price_jobs`. Pure."""
+    return float(price_jobs(np.array([pu], np.float64), prices=prices)[0])
+
+
+def price_jobs(pu: Floats, *, prices: Prices = PUBLISHED_PRICES) -> Floats:
+    """Processing units of Async Process requests that are worth ``pu`` by Process, one entry each. Pure.
 
     Source: documentation pages "Processing Unit" and "Async Process". Whether the least price holds before the
     discount, where there is one, or after it, is not documented: here after it, which is the dearer.
     """
-    return max(pu * prices.async_factor, prices.async_min_pu)
+    return np.maximum(pu * prices.async_factor, prices.async_min_pu)
 
 
 def price_search(area: shapely.Geometry, interval: TimeInterval, *, prices: Prices = PUBLISHED_PRICES) -> float:
@@ -129,6 +145,43 @@ def estimate_cost(
     )
 
 
+def estimate_jobs(
+    *,
+    jobs: int,
+    pu: float,
+    pixels_down: int,
+    pixels_stored: int,
+    sent_nbytes_per_px: int,
+    stored_nbytes_per_px: int,
+    deployment: Deployment,
+    job_minutes: float,
+    concurrency: int,
+) -> Cost:
+    """What so many jobs of Async Process come to, ``concurrency`` of them at once, ``job_minutes`` each. Pure.
+
+    They are counted as a request each, and against the month's units but not the minute's: a large job is dearer than
+    a minute's units, and would never be accepted. Neither is documented.
+    """
+    cost = estimate_cost(
+        requests=jobs,
+        pu=pu,
+        pixels_down=pixels_down,
+        pixels_stored=pixels_stored,
+        sent_nbytes_per_px=sent_nbytes_per_px,
+        stored_nbytes_per_px=stored_nbytes_per_px,
+        deployment=deployment,
+    )
+    by_jobs = math.ceil(jobs / concurrency) * job_minutes
+    return replace(
+        cost,
+        jobs=jobs,
+        minutes=max(by_jobs, cost.minutes_by_requests),
+        minutes_by_jobs=by_jobs,
+        minutes_by_pu=0.0,
+        binding="jobs" if by_jobs >= cost.minutes_by_requests else "requests",
+    )
+
+
 def _months(amount: float, per_month: float | None) -> float:
     return 0.0 if per_month is None else amount / per_month
 
@@ -165,4 +218,6 @@ def add_costs(costs: Sequence[Cost]) -> Cost:
         minutes_by_pu=math.fsum(cost.minutes_by_pu for cost in costs),
         months_by_requests=months_by_requests,
         months_by_pu=months_by_pu,
+        jobs=sum(cost.jobs for cost in costs),
+        minutes_by_jobs=math.fsum(cost.minutes_by_jobs for cost in costs),
     )

@@ -19,6 +19,7 @@ from shdask.plan.explain import TileExplanation, explain_tile
 from shdask.plan.grid import Grid
 from shdask.plan.ground import Ground
 from shdask.plan.grown_area import Reopened
+from shdask.plan.jobs import cost_by_jobs, count_jobs, price_by_jobs
 from shdask.plan.layer import LayerPlan
 from shdask.plan.spec import Prefer, StoreOptions
 from shdask.plan.tile_set import TileSet
@@ -28,10 +29,9 @@ from shdask.settings import Deployment
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from shdask.plan.delivery_spec import DeliveryOptions
+    from shdask.plan.route import Routing
     from shdask.plan.timeline import Timeline
-
-MASK_NBYTES = 1
-"""``data_mask`` is stored as uint8."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,6 +57,10 @@ class GroupPlan:
     """Whether the array is given by itself, so that the area may grow inside it."""
     reopened: Reopened = field(default_factory=Reopened)
     """Tiles that stand in the cube, and of which only what the area has gained is to be bought."""
+    delivery: DeliveryOptions | None = None
+    """Where jobs deliver to: a place, without keys."""
+    routing: Routing | None = None
+    """Whether tiles are bought by Process or by jobs, and why; None, where nothing was compared, by Process."""
     max_pu: float | None = None
     notes: tuple[str, ...] = ()
     """What was mended or left out on the way, for the user to read."""
@@ -76,6 +80,11 @@ class GroupPlan:
             raise ValueError("the windows were cut for another area, or for other steps; cut them anew")
 
     @property
+    def is_by_jobs(self) -> bool:
+        """Whether tiles are bought by jobs of Async Process."""
+        return self.routing is not None and self.routing.route == "async"
+
+    @property
     def cost(self) -> Cost:
         """What all tiles cost."""
         tiles = self.tile_set.indices()
@@ -83,6 +92,11 @@ class GroupPlan:
 
     def cost_by(self, tiles: NDArray[np.intp], parts: NDArray[np.intp], count: int) -> list[Cost]:
         """What ``tiles`` cost, bought together, in ``count`` parts; ``parts`` has the number of each tile's. Pure."""
+        if self.routing is not None and self.is_by_jobs:
+            routing = self.routing
+            return cost_by_jobs(
+                self, tiles, parts, count, job_minutes=routing.job_minutes, concurrency=routing.concurrency
+            )
         amounts = (
             self.request_counts(tiles),
             self.prices(tiles),
@@ -97,7 +111,7 @@ class GroupPlan:
                 pixels_down=int(down[part]),
                 pixels_stored=int(stored[part]),
                 sent_nbytes_per_px=self.layer.sent_nbytes_per_px,
-                stored_nbytes_per_px=sum(np.dtype(band.dtype).itemsize for band in self.layer.bands) + MASK_NBYTES,
+                stored_nbytes_per_px=self.layer.stored_nbytes_per_px,
                 deployment=self.deployment,
             )
             for part in range(count)
@@ -106,8 +120,12 @@ class GroupPlan:
     def prices(self, tiles: NDArray[np.intp]) -> NDArray[np.float64]:
         """Projected processing units of the tiles at these indices, bought together, one entry each. Pure.
 
-        A tile's share of its bundle's: where the least price of a request holds, it is the cheaper the more share it.
+        A tile's share of its bundle's, or of its jobs': where the least price of a request holds, it is the cheaper
+        the more share it.
         """
+        return price_by_jobs(self, tiles) if self.is_by_jobs else self._prices_by_requests(tiles)
+
+    def _prices_by_requests(self, tiles: NDArray[np.intp]) -> NDArray[np.float64]:
         found: NDArray[np.float64] = np.empty(tiles.size)
         dates = self._dates(tiles)
         for count in np.unique(dates).tolist():
@@ -135,7 +153,9 @@ class GroupPlan:
         return int(self.request_counts(tiles).sum())
 
     def request_counts(self, tiles: NDArray[np.intp]) -> NDArray[np.int64]:
-        """Requests that bring each of ``tiles``; those of a bundle are counted with its first of them. Pure."""
+        """Requests that bring each of ``tiles``; those of a bundle or job are counted with its first of them. Pure."""
+        if self.is_by_jobs:
+            return count_jobs(self, tiles)
         counts = self._add_up(tiles, whole=lambda some: np.ones(some.size), each=np.ones_like)
         if self.tile_set.bundles:
             _, first = np.unique(self.tile_set.bundle_numbers(tiles), return_index=True)
@@ -222,8 +242,8 @@ class GroupPlan:
         return self.layer.price(window.shape)
 
     def tile_pu(self, index: int) -> float:
-        """Projected processing units of the tile at ``index``, bought alone. Pure."""
-        return float(self.prices(np.array([index]))[0])
+        """Projected processing units of the tile at ``index``, bought alone, by Process. Pure."""
+        return float(self._prices_by_requests(np.array([index]))[0])
 
     def explain(self, index: int) -> TileExplanation:
         """Why the tile at ``index`` is asked for as it is, and at what price. Pure. Raises IndexError as `tile`."""

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 DAYS_PER_SAMPLE = 2.5
 """How often Sentinel-2 passes where its orbits overlap: an estimate for scripts that read every scene of a time."""
+MASK_NBYTES = 1
+"""``data_mask`` is stored as uint8."""
 UNITS: Mapping[str, str] = MappingProxyType(
     {
         "REFLECTANCE": "1",
@@ -97,7 +99,7 @@ class LayerPlan:
 
     def price_pixels(self, pixels: Floats, *, dates: int = 1) -> Floats:
         """Processing units of windows of so many pixels of every band, one entry each, at ``dates`` times. Pure."""
-        first, *others = (self._part_prices(part, pixels, dates) for part in self.parts)
+        first, *others = (self.part_prices(part, pixels, dates=dates) for part in self.parts)
         return sum(others, first)
 
     def part_price(self, part: Part, shape: tuple[int, int], *, dates: int = 1) -> float:
@@ -105,9 +107,10 @@ class LayerPlan:
 
         An estimate where a script reads every scene (ORBIT, TILE): how many there are is not known.
         """
-        return float(self._part_prices(part, np.array([shape[0] * shape[1]], np.float64), dates)[0])
+        return float(self.part_prices(part, np.array([shape[0] * shape[1]], np.float64), dates=dates)[0])
 
-    def _part_prices(self, part: Part, pixels: Floats, dates: int) -> Floats:
+    def part_prices(self, part: Part, pixels: Floats, *, dates: int = 1) -> Floats:
+        """`part_price` of requests for so many pixels, one entry each. Pure."""
         if part.script is None:
             bands = len(part.bands) * self.leading.price_factor * dates
         else:
@@ -163,6 +166,11 @@ class LayerPlan:
     def sent_nbytes_per_px(self) -> int:
         """Bytes per pixel on the wire, before compression; every part has a data mask."""
         return sum(part.nbytes_per_px for part in self.parts)
+
+    @property
+    def stored_nbytes_per_px(self) -> int:
+        """Bytes per pixel in the cube, before compression, data mask included."""
+        return sum(np.dtype(band.dtype).itemsize for band in self.bands) + MASK_NBYTES
 
     def identity(self) -> dict[str, Any]:
         """What decides the pixels of a layer, as JSON types. Pure."""
