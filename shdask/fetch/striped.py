@@ -117,6 +117,13 @@ class StripedTiff:
             yield y0, end
             y0 = end
 
+    def nbytes_of(self, y0: int, y1: int) -> int:
+        """Bytes of the file that hold rows [y0, y1). Pure."""
+        if self.is_plain:
+            return (y1 - y0) * self.expected.row_nbytes
+        side = self.directory.block_rows
+        return int(self.counts[:, y0 // side : -(-y1 // side)].sum())
+
     def read_rows(self, y0: int, y1: int, *, run_cpu: RunCpu = run_here) -> NDArray[Any]:
         """Rows [y0, y1) of the picture, (band, y, x). Raises DecodeError for damaged strips, StoreError for others."""
         rows = np.empty((self.expected.band_count, y1 - y0, self.expected.shape[1]), self.expected.dtype)
