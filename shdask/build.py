@@ -26,6 +26,7 @@ from shdask.assemble.ledger import Ledger
 from shdask.assemble.place import Place
 from shdask.assemble.store import CubeStore, create_or_open, known_states
 from shdask.errors import BudgetExceeded
+from shdask.fetch.budget import fits
 from shdask.model import TileEvent, TileState
 from shdask.plan.group import GroupPlan
 from shdask.report import BuildReport, Progress
@@ -198,7 +199,7 @@ def _check_budget(tally: Tally, max_pu: float | None) -> None:
 
 
 def _check_price(tiles: int, pu: float, max_pu: float | None) -> None:
-    if max_pu is not None and not pu <= max_pu:  # nothing fits under NaN
+    if max_pu is not None and not fits(pu, max_pu):
         raise BudgetExceeded(
             f"{tiles} tiles are left to buy for {pu:.2f} PU, and max_pu is {max_pu:g}; "
             f"nothing was sent. Raise max_pu, or make the area smaller or the resolution coarser"

@@ -22,6 +22,7 @@ from shdask.assemble.store import CubeStore, create_or_open, known_states, read_
 from shdask.assemble.tree import child, close_tree, create_tree
 from shdask.build import Executor, run_build
 from shdask.errors import BudgetExceeded, StoreError
+from shdask.fetch.budget import fits
 from shdask.model import TileEvent, TileState
 from shdask.plan.cube import ROOT, CubePlan
 from shdask.plan.group import GroupPlan
@@ -262,7 +263,7 @@ def _pu_left(cube: CubeStore, only: Sequence[int] | None) -> float:
 def _check_budget(left: Mapping[str, float], max_pu: float | None, spent: float) -> None:
     """Before anything is sent for the first group, and again once looks are judged, what is left of all must fit."""
     pu = math.fsum(left.values())
-    if max_pu is None or pu <= max_pu - spent:
+    if fits(pu + spent, max_pu):
         return
     shown = ", ".join(f"{path or '/'} {price:.2f}" for path, price in left.items())
     sent = f", of which the look took {spent:.2f}; nothing more was sent" if spent else "; nothing was sent"

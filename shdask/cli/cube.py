@@ -98,6 +98,7 @@ def build(
 ) -> None:
     """Fetch what the store does not hold yet; run it again to continue or to retry failed tiles."""
     from shdask.display import build_on_cluster, plan_table
+    from shdask.fetch.budget import fits
     from shdask.plan.dates import override_time
     from shdask.plan.spec import CubeSpec
     from shdask.planning import make_plan
@@ -110,7 +111,7 @@ def build(
     console().print(plan_table(made))
     Credentials.load()  # who has none is told so before being asked
     price, cap = 0.0 if yes else price_left(made, store, update=update), made.max_pu if max_pu is None else max_pu
-    if cap is None or price <= cap:  # else nothing is bought
+    if fits(price, cap):  # else nothing is bought
         confirm_price(price, spec.service.confirm_above_pu, yes=yes)
     report = build_on_cluster(
         made,
@@ -200,6 +201,7 @@ def _repair(
     """Fetch what is broken or missing, and nothing else. Whatever may be wrong is found before a mark is removed."""
     from shdask.assemble.tree_verify import forget_broken
     from shdask.display import build_on_cluster
+    from shdask.fetch.budget import fits
     from shdask.plan.spec import CubeSpec
     from shdask.planning import make_plan
     from shdask.run_cube import price_tiles
@@ -213,7 +215,7 @@ def _repair(
     count, price = sum(map(len, tiles.values())), price_tiles(made, store, tiles)  # refuses a job of another cube
     cap = made.max_pu if max_pu is None else max_pu
     console().print(f"repairing {count} tiles for {price:.2f} PU", highlight=False)
-    if cap is not None and not price <= cap:
+    if cap is not None and not fits(price, cap):
         from shdask.errors import BudgetExceeded
 
         raise BudgetExceeded(

@@ -17,6 +17,11 @@ TRIAL_SHARE = 0.1
 """Until the first answer has named its price, no more than this share of the cap is promised, or one request."""
 
 
+def fits(pu: float, max_pu: float | None) -> bool:
+    """Whether ``pu`` processing units may be spent under a cap, None being none. Pure."""
+    return max_pu is None or pu <= max_pu * (1 + SLACK)  # nothing fits under NaN
+
+
 class Budget(Protocol):
     """A cap that several buyers share. Thread-safe."""
 
@@ -82,15 +87,16 @@ class BudgetState:
 
     def reserve(self, pu: float, holder: str = "") -> int | None:
         """As `Budget.reserve`, for ``holder``."""
-        price, cap = pu * self.dearness, self.max_pu * (1 + SLACK)
-        if not self.spent + price <= cap:  # nothing fits under NaN
+        price = pu * self.dearness
+        if not fits(self.spent + price, self.max_pu):
             dearer = f" ({self.dearness:.3g} times the projection, as others were)" if self.dearness > 1 + SLACK else ""
             raise BudgetExceeded(
                 f"the next request costs {price:.4g} PU{dearer}, and {self.spent:.4g} of max_pu {self.max_pu:g} are "
                 f"spent or may have been; it was not sent"
             )
         is_trial = not self._is_tried and self._open > 0
-        if self.spent + self.reserved + price > cap or (is_trial and self._open_pu + pu > TRIAL_SHARE * self.max_pu):
+        is_too_early = is_trial and self._open_pu + pu > TRIAL_SHARE * self.max_pu
+        if is_too_early or not fits(self.spent + self.reserved + price, self.max_pu):
             return None
         self._last += 1
         self._promises[self._last] = _Promise(pu=pu, holder=holder)
