@@ -24,7 +24,9 @@ MOST_TILES = 1500
 """That are drawn one by one, and no more than so many windows."""
 BLOCKS_ACROSS = 60
 """Along the longer side of the array, where tiles are drawn in blocks."""
-MOST_LINES = 6000
+SHADES = 5
+"""Of a block, by how much of it is bought."""
+MOST_LINES = 4000
 """Of the area's border."""
 AREA, OUTLINE, WHOLE, CUT = "#b7d7a8", "#2d4a1f", "#1f4e79", "#c55a11"
 _STYLE = f'fill-opacity="0.25" stroke-width="0.6" fill="{WHOLE}" stroke="{WHOLE}"'
@@ -32,7 +34,7 @@ _CUT_STYLE = f'fill-opacity="0.25" stroke-width="0.6" fill="{CUT}" stroke="{CUT}
 
 
 def draw_windows(plan: GroupPlan) -> str:
-    """``plan``'s array from above, north up, as an ``<svg>`` element of at most some hundred kB. Pure.
+    """``plan``'s array from above, north up, as an ``<svg>`` element of at most some 300 kB. Pure.
 
     Green is the area, blue a tile that is bought whole, brown one that is bought in windows. Tiles that are too many
     to be seen are drawn in blocks, the fainter the smaller the share of them that is bought. It holds numbers and no
@@ -60,7 +62,7 @@ def _outline_path(area: Area, scale: float) -> str:
     lines = np.unique(ends[(ends[:, :2] != ends[:, 2:]).any(axis=1)], axis=0)
     if len(lines) > MOST_LINES:
         return ""
-    return "".join(f"M{x0:g} {y0:g}L{x1:g} {y1:g}" for x0, y0, x1, y1 in lines.tolist())
+    return "".join(f"M{x0:g} {y0:g}l{x1 - x0:g} {y1 - y0:g}" for x0, y0, x1, y1 in lines.tolist())
 
 
 def _area_path(plan: GroupPlan, scale: float) -> str:
@@ -130,12 +132,16 @@ def _blocks(plan: GroupPlan, scale: float) -> list[str]:
     blocks, number = np.unique(y // factor * across + x // factor, return_inverse=True)
     bought = np.bincount(number, weights=shares) / factor**2
     is_cut = np.bincount(number, weights=places >= 0) > 0
-    row, column = np.divmod(blocks, across)
-    size = factor * side * scale
+    y0, x0 = np.divmod(blocks, across)
+    corners = np.stack((x0, y0), axis=1) * (factor * side * scale)
+    shade = np.ceil(np.minimum(bought, 1.0) * SHADES).astype(np.int64)
     return [
-        f'<rect x="{left:.1f}" y="{top:.1f}" width="{size:.1f}" height="{size:.1f}" '
-        f'fill="{CUT if cut_here else WHOLE}" fill-opacity="{0.1 + 0.4 * min(1.0, share):.2f}"/>'
-        for top, left, share, cut_here in zip(
-            (row * size).tolist(), (column * size).tolist(), bought.tolist(), is_cut.tolist(), strict=True
-        )
+        f'<path fill="{CUT if cut_here else WHOLE}" fill-opacity="{0.1 + 0.4 * level / SHADES:.2f}" d="{path}"/>'
+        for cut_here in (False, True)
+        for level in range(1, SHADES + 1)
+        if (path := _squares(corners[(is_cut == cut_here) & (shade == level)], factor * side * scale))
     ]
+
+
+def _squares(corners: NDArray[np.floating], size: float) -> str:
+    return "".join(f"M{x:.1f} {y:.1f}h{size:.1f}v{size:.1f}h-{size:.1f}z" for x, y in corners.tolist())
