@@ -219,11 +219,11 @@ def cost_rows(cost: Cost, boxes: WholeBoxes, *, is_most: bool = False) -> Iterat
 
 
 def _saved(share: float) -> str:
-    return f"{share:.0%} of their PU saved" if share >= 0 else f"this plan takes {-share:.0%} more PU"
+    return f"{_share(share)} of their PU saved" if share >= 0 else f"this plan takes {_share(-share)} more PU"
 
 
-def _share(months: float) -> str:
-    return f"{months:.1%}" if months < 0.1 else f"{months:.0%}"  # noqa: PLR2004  # a tenth of a month's
+def _share(share: float) -> str:
+    return f"{share:.1%}" if share < 0.1 else f"{share:.0%}"  # noqa: PLR2004  # a tenth
 
 
 def _calendar_row(months: QuotaMonths) -> Row:
