@@ -9,12 +9,12 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +27,19 @@ from shdask.assemble.place import Place
 from shdask.assemble.store import CubeStore, create_or_open, known_states
 from shdask.errors import BudgetExceeded
 from shdask.fetch.budget import fits
+from shdask.jobs.deliveries import Deliveries
+from shdask.jobs.lots import project_pu
+from shdask.jobs.patience import JobPatience
+from shdask.jobs.run import start_run
 from shdask.model import TileEvent, TileState
 from shdask.plan.group import GroupPlan
 from shdask.report import BuildReport, Progress
 from shdask.settings import Credentials
-from shdask.tally import Tally, project_pu, recover_rows
+from shdask.tally import Tally, recover_rows
+
+if TYPE_CHECKING:
+    from shdask.assemble.job_rows import JobRecord, JobRow
+    from shdask.fetch.client import ServiceClient
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +48,23 @@ DRAIN_S = 25.0
 POLL_S = 0.2
 DEARER = 1.01
 """Answers that are so much dearer than projected are worth a word."""
+
+
+class JobBook(Protocol):
+    """What the owner's ledger knows of jobs of Async Process, and takes of them. Called in the owner's thread."""
+
+    @property
+    def past_jobs(self) -> Mapping[str, JobRecord]:
+        """The last that was known of each when this run began."""
+
+    def add_job(self, row: JobRow) -> None:
+        """Make durable what was ordered, accepted, or became of a job. Raises StoreError."""
+
+    def take_up(self, tiles: Sequence[int]) -> None:
+        """Make durable that tiles may be written from now on whose pixels are paid for. Raises StoreError."""
+
+    def tell(self, note: str) -> None:
+        """Something that the user shall read in the report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +81,10 @@ class BuildJob:
     count_charged: Callable[[float], None] = lambda _pu: None
     """Called once, at the end, with what was reserved and not given back: more than the events say where workers were
     lost."""
+    deliveries: Deliveries = field(default_factory=Deliveries)
+    """Tiles whose pixels lie in a bucket; the others are bought by Process."""
+    book: JobBook | None = None
+    """Of jobs; None where there can be none."""
 
 
 class Run(Protocol):
@@ -76,7 +105,10 @@ class Run(Protocol):
         """The error that makes going on pointless, once one was met; no further tile is started then."""
 
     def stop(self) -> None:
-        """Start no further tile; those in flight go on. Again: does nothing."""
+        """Start no further tile; those in flight go on, jobs at the service alone. Again: does nothing."""
+
+    def spend_no_more(self) -> None:
+        """Buy nothing more; what is paid for is brought home. Again: does nothing."""
 
     def waiting_for(self) -> str:
         """What progress hangs on just now, in a few words."""
@@ -88,11 +120,24 @@ class Run(Protocol):
         """Release what the run holds; tiles still in flight are abandoned."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """The account of a build in its owner's hands, and the executor that works under the same limiter and token."""
+
+    service: ServiceClient
+    """Without a cap."""
+    executor: Executor
+    patience: JobPatience = field(default_factory=JobPatience)
+
+
 class Executor(Protocol):
     """Where tiles run: in this process, or on a cluster."""
 
     def start(self, job: BuildJob, tiles: NDArray[np.intp]) -> Run:
         """Begin to work on the tiles of these indices. Raises AuthError, SettingsError, StoreError."""
+
+    def open_account(self, job: BuildJob) -> AbstractContextManager[Account]:
+        """The account, for the length of the block, for what the owner itself asks. Raises as `start`."""
 
 
 def run_build(
@@ -155,14 +200,15 @@ def run_build(
                     give_out=tally.give_out,
                     max_pu=max_pu,
                     count_charged=tally.count_charged,
+                    book=tally,
                 )
-                with executor.start(work, todo) as run:
+                with start_run(executor, work, todo) as run:
                     try:
                         _record_until_finished(run, tally, max_pu, listeners)
                     finally:
                         if run.finished:
                             tally.settle()
-    return replace(tally.report(), notes=notes)
+    return replace(tally.report(), notes=(*notes, *tally.notes))
 
 
 def continue_cube(
@@ -191,7 +237,7 @@ def _check_growth(cube: CubeStore, areas: CubeAreas, ledger: Ledger, max_pu: flo
     tiles, states = wide.plan.tile_set.indices(), known_states(wide.plan, wide, ledger)
     states[list(opened)] = TileState.UNTRIED
     left = tiles[np.isin(states[tiles], (TileState.UNTRIED, TileState.FAILED))]
-    _check_price(left.size, project_pu(wide.plan, left), max_pu)
+    _check_price(left.size, project_pu(wide.plan, left, ledger.past.jobs), max_pu)
 
 
 def _check_budget(tally: Tally, max_pu: float | None) -> None:
@@ -236,7 +282,7 @@ def _record_until_finished(run: Run, tally: Tally, max_pu: float | None, listene
                     raise KeyboardInterrupt  # noqa: TRY301  # one way out for both kinds of interrupt
                 if max_pu is not None and not over_budget and tally.pu_charged >= max_pu:
                     over_budget = True
-                    run.stop()
+                    run.spend_no_more()
         except KeyboardInterrupt:
             run.stop()
             deadline = time.monotonic() + DRAIN_S

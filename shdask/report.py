@@ -18,7 +18,7 @@ INTERRUPTED = 130
 SUMS = (
     "tiles", "written", "empty", "failed", "skipped", "requests", "rejected", "pu_spent", "pu_projected", "nbytes",
     "seconds", "pu_unknown", "unrecorded", "pu_unrecorded", "nbytes_projected", "answers", "answers_s",
-    "seconds_projected",
+    "seconds_projected", "jobs",
 )  # fmt: skip  # a list
 """Of a report's figures, those that add up over groups."""
 
@@ -63,6 +63,8 @@ class BuildReport:
     """Pictures whose time was taken."""
     answers_s: float = 0.0
     """From sending their requests until they were there, of all together."""
+    jobs: int = 0
+    """Jobs of Async Process that were accepted in this run."""
     failures: Mapping[Any, str] = field(default_factory=dict, repr=False)
     """Tile index -> the last error's text; in a cube of several groups, the group's path and the index."""
     notes: tuple[str, ...] = ()
@@ -107,6 +109,7 @@ class BuildReport:
             *((path or "/", f"{one.tiles_text()}, {one.pu_spent:.2f} PU") for path, one in self.groups.items()),
             ("tiles", self.tiles_text()),
             ("requests", f"{self.requests} ({self.rejected} answered 429)"),
+            *([("jobs", f"{self.jobs} of Async Process")] if self.jobs else []),
             ("PU", f"{self.pu_spent:.2f} spent, {self.pu_projected:.2f} projected{self._unsure_text()}"),
             ("time", f"{_duration(self.seconds)}, {_duration(self.seconds_projected)} projected{self._latency_text()}"),
             ("received", f"{self.nbytes / 1e6:.1f} MB of {self.nbytes_projected / 1e6:.1f} MB before compression"),

@@ -23,6 +23,7 @@ from shdask.assemble.tree import child, close_tree, create_tree
 from shdask.build import Executor, run_build
 from shdask.errors import BudgetExceeded, StoreError
 from shdask.fetch.budget import fits
+from shdask.jobs.lots import project_pu
 from shdask.model import TileEvent, TileState
 from shdask.plan.cube import ROOT, CubePlan
 from shdask.plan.group import GroupPlan
@@ -30,7 +31,6 @@ from shdask.plan.scout import scout_path
 from shdask.report import BuildReport, Progress, add_progress, add_reports
 from shdask.scouting import follow_layer, judge
 from shdask.settings import Credentials
-from shdask.tally import project_pu
 
 
 def run_cube(
@@ -113,9 +113,10 @@ def _is_begun(place: Place) -> bool:
 
 def _pu_at_most(group: GroupPlan, place: Place, *, update: bool) -> float:
     cube, areas = widen_area(create_or_open(group, place), grow=True)
-    cube, _ = find_reopened(as_it_will_be(cube, update=update), areas, read_ledger(place))
-    states, tiles = known_states(cube.plan, cube, read_ledger(place)), cube.plan.tile_set.indices()
-    return project_pu(cube.plan, tiles[np.isin(states[tiles], (TileState.UNTRIED, TileState.FAILED))])
+    ledger = read_ledger(place)
+    cube, _ = find_reopened(as_it_will_be(cube, update=update), areas, ledger)
+    states, tiles = known_states(cube.plan, cube, ledger), cube.plan.tile_set.indices()
+    return project_pu(cube.plan, tiles[np.isin(states[tiles], (TileState.UNTRIED, TileState.FAILED))], ledger.jobs)
 
 
 def price_tiles(plan: CubePlan, store: str | Path, tiles: Mapping[str, Sequence[int]]) -> float:
@@ -127,7 +128,7 @@ def price_tiles(plan: CubePlan, store: str | Path, tiles: Mapping[str, Sequence[
     pu = 0.0
     for path, group in plan.groups.items():
         cube = as_it_stands(create_or_open(group, child(root, path)))
-        pu += project_pu(cube.plan, np.asarray(tiles.get(path, ()), np.intp))
+        pu += project_pu(cube.plan, np.asarray(tiles.get(path, ()), np.intp), {})
     return pu
 
 
@@ -250,14 +251,15 @@ def _with_group(on_event: Callable[[TileEvent], None] | None, path: str) -> Call
 def _pu_left(cube: CubeStore, only: Sequence[int] | None) -> float:
     """Projected processing units of the tiles that a build would buy."""
     plan = cube.plan
-    states = known_states(plan, cube, read_ledger(cube.place))
+    ledger = read_ledger(cube.place)
+    states = known_states(plan, cube, ledger)
     tiles = plan.tile_set.indices()
     left = tiles[np.isin(states[tiles], (TileState.UNTRIED, TileState.FAILED))]
     if plan.clear is not None:
         left = np.intersect1d(left, looked_at(cube))
     if only is not None:
         left = np.intersect1d(left, np.asarray(only, np.intp))
-    return project_pu(plan, left)
+    return project_pu(plan, left, ledger.jobs)
 
 
 def _check_budget(left: Mapping[str, float], max_pu: float | None, spent: float) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
@@ -20,8 +21,10 @@ from shdask.assemble.store import CubeStore, StoredTile
 from shdask.assemble.write import UnfitPixels
 from shdask.errors import BudgetExceeded, BuildError, ShdaskError
 from shdask.fetch.client import ServiceClient, Spent
+from shdask.fetch.delivery import fetch_delivered
 from shdask.fetch.process import Purchase, RunCpu, fetch_tiles, tile_bodies
 from shdask.fetch.retry import call_with_retries
+from shdask.jobs.deliveries import Deliveries, Delivery
 from shdask.model import Tile, TileData, TileEvent, TileState, Window
 from shdask.plan.group import GroupPlan
 from shdask.request.digest import request_digest
@@ -38,6 +41,10 @@ class TileWork:
     cube: CubeStore
     client: ServiceClient
     run_cpu: RunCpu
+    deliveries: Deliveries = field(default_factory=Deliveries)
+    """Tiles that are read from a bucket rather than bought."""
+    await_turn: Callable[[], AbstractContextManager[object]] = nullcontext
+    """Entered for as long as a row of delivered tiles is in memory."""
     spool: Spool = field(default_factory=Spool.of_this_user)
     """Where pixels that the store refuses wait on this machine."""
     sleep: Callable[[float], object] = time.sleep
@@ -65,14 +72,24 @@ def run_tiles(work: TileWork, indices: Sequence[int]) -> list[TileOutcome]:
     and bytes, and is shared out for processing units. Never raises a ShdaskError: a failed tile is an
     outcome. Anything else is a fault of ours and propagates.
     """
+    delivery = work.deliveries.of(indices[0])
+    with nullcontext() if delivery is None else work.await_turn():
+        return _run_tiles(work, indices, delivery)
+
+
+def _run_tiles(work: TileWork, indices: Sequence[int], delivery: Delivery | None) -> list[TileOutcome]:
     started = time.monotonic()
     attempts = [_Attempt.of(work, index) for index in indices]
     shares: dict[int, Spent] = {}
     for attempt in attempts:
         attempt.look(work)
-    for together in _by_windows([attempt for attempt in attempts if attempt.is_open]):
+    missing = [attempt for attempt in attempts if attempt.is_open]
+    for together in _by_windows(missing) if delivery is None else filter(None, [missing]):
         spent = Spent()
-        _fetch(work, together, spent)
+        if delivery is None:
+            _fetch(work, together, spent)
+        else:
+            _collect(work, together, delivery, spent)
         shares |= {id(attempt): _share(spent, len(together), first=attempt is together[0]) for attempt in together}
     for attempt in attempts:
         attempt.write(work)
@@ -199,6 +216,34 @@ def _fetch(work: TileWork, attempts: Sequence[_Attempt], spent: Spent) -> None:
         return
     for attempt, data, level in zip(attempts, fetched, levels, strict=True):
         attempt.data = replace(data, data_mask=data.data_mask & inside[level])
+
+
+def _collect(work: TileWork, attempts: Sequence[_Attempt], delivery: Delivery, spent: Spent) -> None:
+    """Read the pixels of ``attempts``, a row of tiles, from the bucket, clipped; where that fails, all of them have."""
+    tiles, plan, read = [attempt.tile for attempt in attempts], work.plan, work.run_cpu
+    purchases = [Purchase.begin(plan, [tile]) for tile in tiles]
+    for attempt, purchase in zip(attempts, purchases, strict=True):
+        if attempt.part is not None:
+            purchase.resume(0, *attempt.part)
+            attempt.part = None
+    try:
+        found = fetch_delivered(
+            plan,
+            tiles,
+            delivery.window,
+            delivery.files,
+            delivery.bucket,
+            run_cpu=read,
+            spent=spent,
+            purchases=purchases,
+        )
+        for attempt, data in zip(attempts, found, strict=True):
+            inside = read(partial(plan.bought_mask, attempt.tile))
+            attempt.data = replace(data, data_mask=data.data_mask & inside)
+    except ShdaskError as error:
+        for attempt in attempts:
+            attempt.data = None
+            attempt.fail(error)
 
 
 def _share(spent: Spent, count: int, *, first: bool) -> Spent:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -16,24 +17,54 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shdask.account import open_service
-from shdask.build import BuildJob, Run
+from shdask.build import Account, BuildJob, Run
 from shdask.errors import BudgetExceeded, ShdaskError
 from shdask.fetch.budget import make_local_budget
+from shdask.fetch.client import ServiceClient
 from shdask.fetch.process import run_here
+from shdask.jobs.patience import JobPatience
 from shdask.model import TileEvent
 from shdask.run_tiles import TileOutcome, TileWork, run_tiles
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SerialExecutor:
     """One tile after the other in this process: the same story with no cluster, for small areas and debuggers."""
+
+    patience: JobPatience = field(default_factory=JobPatience)
+    """With jobs of Async Process."""
 
     def start(self, job: BuildJob, tiles: NDArray[np.intp]) -> Run:
         """Log in, and begin with the first tile. Raises AuthError when the credentials are refused."""
         with ExitStack() as stack:
-            budget = make_local_budget(job.max_pu)
-            client = stack.enter_context(open_service(job.plan.deployment, job.credentials, budget=budget))
-            work = TileWork(plan=job.plan, cube=job.cube, client=client, run_cpu=run_here)
-            return _SerialRun(work, tiles, stack.pop_all().close, job.give_out)
+            service = stack.enter_context(open_service(job.plan.deployment, job.credentials))
+            return _start_run(job, tiles, service, stack.pop_all().close)
+
+    @contextmanager
+    def open_account(self, job: BuildJob) -> Iterator[Account]:
+        """As `Executor.open_account`."""
+        with open_service(job.plan.deployment, job.credentials) as service:
+            yield Account(service=service, executor=_LoggedIn(service=service), patience=self.patience)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LoggedIn:
+    """Runs tiles in this process with a client that is open already."""
+
+    service: ServiceClient
+
+    def start(self, job: BuildJob, tiles: NDArray[np.intp]) -> Run:
+        return _start_run(job, tiles, self.service, release=lambda: None)
+
+    @contextmanager
+    def open_account(self, job: BuildJob) -> Iterator[Account]:  # noqa: ARG002  # the seam's signature
+        yield Account(service=self.service, executor=self)
+
+
+def _start_run(job: BuildJob, tiles: NDArray[np.intp], service: ServiceClient, release: Callable[[], None]) -> Run:
+    client = service.under(make_local_budget(job.max_pu))
+    work = TileWork(plan=job.plan, cube=job.cube, client=client, run_cpu=run_here, deliveries=job.deliveries)
+    return _SerialRun(work, tiles, release, job.give_out)
 
 
 class _SerialRun:
@@ -53,7 +84,7 @@ class _SerialRun:
         self._work = work
         self._release = release
         self._give_out = give_out
-        self._left: Iterator[list[int]] = work.plan.tile_set.bundle(tiles)
+        self._left: Iterator[list[int]] = work.deliveries.bundle(work.plan, tiles.tolist())
         self._current: Future[list[TileOutcome]] | None = None
         self._start_next()
 
@@ -82,6 +113,9 @@ class _SerialRun:
 
     def stop(self) -> None:
         self._left = iter(())
+
+    def spend_no_more(self) -> None:
+        self.stop()
 
     def waiting_for(self) -> str:
         return "the answer to one request"

@@ -6,6 +6,7 @@ Refuses to know where tiles run or how they are fetched. Lives in the owner proc
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import math
 import time
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shdask.assemble.job_rows import JobAccepted, JobEnd, JobFold, JobIntent, JobRecord, JobRow, job_line
 from shdask.assemble.ledger import Ledger
 from shdask.assemble.rows import event_line
 from shdask.assemble.spool import Spool, spool_prefix
@@ -22,6 +24,7 @@ from shdask.assemble.store import CubeStore, known_states
 from shdask.errors import BuildError, ShdaskError, StoreError
 from shdask.fetch.budget import SLACK
 from shdask.fetch.retry import RetryPolicy, call_with_retries
+from shdask.jobs.lots import project_pu
 from shdask.learned import Learned
 from shdask.meter import RunMeter, project_s
 from shdask.model import TileEvent, TileState
@@ -69,11 +72,14 @@ class Tally:
         self._done_here = 0
         self._requests = self._rejected = self._nbytes = 0
         self._pu_unknown = self._pu_lost = 0.0
+        self._jobs = JobFold(ledger.past.jobs)
+        self._job_count = 0
+        self.notes: tuple[str, ...] = ()
         self._failures: dict[int, str] = {}
         self._meter = RunMeter(plan)
         self._note: Mapping[str, object] = {}
         self._say_next = float("-inf")
-        self.pu_projected = project_pu(plan, self.remaining)
+        self.pu_projected = project_pu(plan, self.remaining, ledger.past.jobs)
 
     @classmethod
     def begin(
@@ -103,8 +109,32 @@ class Tally:
 
     def give_out(self, tiles: Sequence[int]) -> None:
         """Make durable that these tiles may be sent from now on; executors call it before they submit a batch."""
-        pu = project_pu(self._plan, np.asarray(tiles, np.intp))
+        pu = float(self._plan.prices(np.asarray(tiles, np.intp)).sum())
         call_with_retries(lambda: self._ledger.give_out(tiles, pu_projected=pu), STORE_RETRIES)
+
+    @property
+    def past_jobs(self) -> Mapping[str, JobRecord]:
+        """As `JobBook.past_jobs`."""
+        return self._ledger.past.jobs
+
+    def add_job(self, row: JobRow) -> None:
+        """As `JobBook.add_job`; what a job has cost counts from when it was accepted."""
+        call_with_retries(lambda: self._ledger.add_job(row), STORE_RETRIES, on_error=self._say_wait)
+        logger.info("job %s, attempt %d: %s", row.key, row.attempt, _job_text(row))
+        self.pu_spent += self._jobs.add(json.loads(job_line(row)))
+        if isinstance(row, JobAccepted):
+            self._job_count += 1
+        elif isinstance(row, JobEnd) and row.end == "lost":
+            self._pu_unknown += self._jobs.records[row.key].intent.pu
+
+    def take_up(self, tiles: Sequence[int]) -> None:
+        """As `JobBook.take_up`."""
+        call_with_retries(lambda: self._ledger.give_out(tiles, pu_projected=0.0), STORE_RETRIES)
+
+    def tell(self, note: str) -> None:
+        """As `JobBook.tell`."""
+        logger.warning("%s: %s", self._cube.place.name, note)
+        self.notes += (note,)
 
     @property
     def pu_charged(self) -> float:
@@ -114,7 +144,7 @@ class Tally:
     @property
     def pu_left(self) -> float:
         """What the remaining tiles are projected to cost."""
-        return project_pu(self._plan, self.remaining)
+        return project_pu(self._plan, self.remaining, self._jobs.records)
 
     @property
     def dearness(self) -> float:
@@ -224,6 +254,7 @@ class Tally:
             skipped=self._skipped,
             requests=self._requests,
             rejected=self._rejected,
+            jobs=self._job_count,
             pu_spent=self.pu_spent,
             pu_unknown=self._pu_unknown + self._pu_lost,
             pu_projected=self.pu_projected,
@@ -272,6 +303,12 @@ class Tally:
             self.close()
 
 
+def _job_text(row: JobRow) -> str:
+    if isinstance(row, JobIntent):
+        return f"is sent, to deliver to {row.url}"
+    return f"runs as {row.id}" if isinstance(row, JobAccepted) else f"{row.end} {row.text or ''}".strip()
+
+
 def _log_tile(event: TileEvent) -> None:
     text = event.error or ("found done" if event.skipped else event.state.name.lower())
     logger.info("tile %d, request %s: %s", event.tile, (event.request or "-")[:REQUEST_CHARS], text)
@@ -288,8 +325,3 @@ def recover_rows(plan: GroupPlan, cube: CubeStore, ledger: Ledger) -> None:
     if lines:
         ledger.recover(lines)
         spool.drop(name)
-
-
-def project_pu(plan: GroupPlan, todo: NDArray[np.intp]) -> float:
-    """Processing units that the tiles at ``todo`` are projected to cost. Pure."""
-    return float(plan.prices(todo).sum())

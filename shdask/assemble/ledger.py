@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shdask import __version__
+from shdask.assemble.job_rows import JobAccepted, JobRow, job_line
 from shdask.assemble.journal import Journal
 from shdask.assemble.lease import Lease
 from shdask.assemble.place import Place, open_place
@@ -113,6 +114,12 @@ class Ledger:
         """Make durable that ``tiles`` may be sent from now on, before they are."""
         if tiles:
             self._write(given_out_line(tiles, pu_projected))
+
+    def add_job(self, row: JobRow) -> None:
+        """Make durable what was ordered, accepted, or became of an Async Process job."""
+        self._write(job_line(row))
+        if isinstance(row, JobAccepted):
+            self.pu_spent += row.pu
 
     def settle(self) -> None:
         """Say that nothing which was given out is in flight any more."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shdask.assemble.job_rows import JobFold, JobRecord
 from shdask.model import TileEvent, TileState
 from shdask.plan.measured import RunFigures
 
@@ -85,6 +86,8 @@ class LedgerSummary:
     """POSIX time of the last tile's row."""
     pace: tuple[float, ...] = ()
     """POSIX times of the last run's last rows, at most some hundred, oldest first."""
+    jobs: dict[str, JobRecord] = field(default_factory=dict)
+    """The last that is known of each Async Process job, by its key."""
     unreadable_rows: int = 0
     """Lines that are no row, such as one cut by a power failure."""
 
@@ -192,6 +195,7 @@ class Fold:
         self._in_flight: dict[int, float] = {}
         self._reopened: dict[int, int] = {}
         self._errors: dict[int, str] = {}
+        self._jobs = JobFold()
         self._runs: list[RunHeader] = []
         self._end: RunEnd | None = None
         self._pace: deque[float] = deque(maxlen=_PACE_ROWS)
@@ -245,6 +249,8 @@ class Fold:
             self._end = _end_of(row["end"])
         elif "settled" in row:
             self._in_flight.clear()
+        elif "job" in row:
+            self._pu_spent += self._jobs.add(row)
         elif "forgotten" in row:
             self._forget(_tiles_of(row["forgotten"]))
         elif "reopened" in row:
@@ -253,6 +259,7 @@ class Fold:
             self._give_out(_tiles_of(row["out"]), row["pu"])
 
     def _forget(self, tiles: list[int]) -> None:
+        self._jobs.outdate(tiles)
         for tile in tiles:
             if tile < len(self._states):
                 self._states[tile] = TileState.UNTRIED
@@ -261,6 +268,7 @@ class Fold:
                 self._reopened[tile] = 0
 
     def _reopen(self, tiles: list[int], level: int) -> None:
+        self._jobs.outdate(tiles)
         for tile in tiles:
             self._reopened[tile] = min(level, self._reopened.get(tile, level))
             if tile < len(self._states):
@@ -288,6 +296,7 @@ class Fold:
             nbytes=self._nbytes,
             errors=self._errors,
             runs=tuple(self._runs),
+            jobs=self._jobs.records,
             end=self._end,
             pace=tuple(self._pace),
             last_row=self._last_row,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -21,7 +21,7 @@ from shdask.assemble.conventions import TOO_CLOUDY
 from shdask.assemble.layout import Layout, object_key
 from shdask.assemble.ledger import Ledger, read_ledger
 from shdask.assemble.place import Place, open_place
-from shdask.assemble.store import find_marks, read_cube_attributes, tile_index
+from shdask.assemble.store import CubeStore, find_marks, read_cube_attributes, tile_index
 from shdask.assemble.template import DATA_MASK, TILE_STATE
 from shdask.errors import StoreError
 from shdask.model import Tile, TileState
@@ -170,6 +170,22 @@ def verify_cube(
         missing=tuple(np.flatnonzero((said == TileState.WRITTEN) & ~stands).tolist()),
         unrecorded=tuple(unrecorded),
     )
+
+
+def find_broken(cube: CubeStore, checksums: Mapping[int, int]) -> dict[int, str]:
+    """Why tiles of these ``checksums`` cannot be read back as they were stored, by index; sound ones are left out.
+
+    Changes nothing. Raises StoreError where the store does not answer.
+    """
+    place = cube.place
+    tiles = CubeTiles.of(place, read_cube_attributes(place))
+    arrays = [cube.arrays[name] for name in (*(band.name for band in cube.plan.layer.bands), DATA_MASK)]
+    read = {tile: _read_checksum(place, arrays, tiles, tile) for tile in checksums}
+    return {
+        tile: found if isinstance(found, str) else f"tile {tile} holds other pixels than were stored"
+        for tile, found in read.items()
+        if found != checksums[tile]
+    }
 
 
 def _read_all(

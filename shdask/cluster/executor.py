@@ -10,7 +10,7 @@ import ipaddress
 import logging
 import pickle
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, field
 from urllib.parse import urlsplit
@@ -22,14 +22,16 @@ from distributed.protocol.serialize import ToPickle
 from numpy.typing import NDArray
 
 from shdask import __version__
-from shdask.build import BuildJob, Run
+from shdask.build import Account, BuildJob, Run
 from shdask.cluster.build_desk import BuildDesk
 from shdask.cluster.nanny_plugin import PatientNanny
 from shdask.cluster.patience import Patience
 from shdask.cluster.run import LOST, DaskRun
 from shdask.cluster.scheduler_plugin import AccountDesk, Sealed, account_key
+from shdask.cluster.seams import OwnerSeat, SchedulerGate, SchedulerTokens
 from shdask.cluster.worker_plugin import TileWorker
 from shdask.errors import BuildError, SettingsError, ShdaskError
+from shdask.fetch.client import RequestsTransport, ServiceClient
 from shdask.settings import Credentials, Deployment
 
 logger = logging.getLogger(__name__)
@@ -50,6 +52,15 @@ class DaskExecutor:
         """
         return _start_run(self.client, job, tiles, self.patience, release=lambda: None)
 
+    @contextlib.contextmanager
+    def open_account(self, job: BuildJob) -> Iterator[Account]:
+        """The scheduler's limiter and token in the owner's hands. Raises as `start`."""
+        service = _open_service(self.client, job, self.patience)
+        try:
+            yield Account(service=service.client, executor=self, patience=self.patience.jobs)
+        finally:
+            service.transport.close()
+
 
 @dataclass(frozen=True, slots=True)
 class OnDemandExecutor:
@@ -69,6 +80,38 @@ class OnDemandExecutor:
         except BaseException:
             opened.close()
             raise
+
+    @contextlib.contextmanager
+    def open_account(self, job: BuildJob) -> Iterator[Account]:
+        """Open the cluster, and keep it for as long as the account is needed. Raises as `start`."""
+        with self.open_cluster() as client:
+            self.on_open(client)
+            with DaskExecutor(client, self.patience).open_account(job) as account:
+                yield account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OpenService:
+    client: ServiceClient
+    transport: RequestsTransport
+
+
+def _open_service(client: Client, job: BuildJob, patience: Patience) -> _OpenService:
+    refuse_plain_network(client.scheduler.address)
+    try:
+        account = log_in(client, job.plan.deployment, job.credentials, patience)
+    except OSError as error:
+        raise BuildError(LOST) from error
+    transport, seat = RequestsTransport(pool_size=1), OwnerSeat(client=client)
+    service = ServiceClient(
+        job.plan.deployment,
+        transport,
+        SchedulerGate(seat, account),
+        SchedulerTokens(seat, account),
+        patience.retries,
+        timeouts=patience.timeouts,
+    )
+    return _OpenService(client=service, transport=transport)
 
 
 def _start_run(
@@ -96,6 +139,7 @@ def _begin_run(
         cube=job.cube,
         patience=patience,
         is_capped=job.max_pu is not None,
+        deliveries=job.deliveries,
     )
     run = DaskRun(client, plugin, tiles, give_out=job.give_out, count_charged=job.count_charged, release=release)
     try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from shdask.fetch.outage import OutageRule
 from shdask.fetch.retry import RetryPolicy
 from shdask.fetch.transport import Timeouts
+from shdask.jobs.patience import JobPatience
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,5 +28,7 @@ class Patience:
     """Of one request."""
     retries: RetryPolicy = field(default_factory=RetryPolicy)
     """Of one request."""
+    jobs: JobPatience = field(default_factory=JobPatience)
+    """Of Async Process."""
     outage: OutageRule = field(default_factory=OutageRule)
     """Of the account."""

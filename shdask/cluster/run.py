@@ -59,7 +59,7 @@ class DaskRun:
         self._client = client
         self._plugin = plugin
         rate = plugin.plan.deployment.requests_per_minute / 60
-        self._queue = TileQueue(tiles, rate, plugin.plan.tile_set.bundle_numbers(tiles))
+        self._queue = TileQueue(tiles, rate, plugin.deliveries.bundle_numbers(plugin.plan, tiles))
         self._give_out = give_out
         self._release = release
         self._count_charged = count_charged
@@ -199,6 +199,10 @@ class DaskRun:
             self._queue.clear()
             if self._connected:
                 _tell(lambda: self._client.run(stop_build, self._plugin.build, on_error="ignore"))
+
+    def spend_no_more(self) -> None:
+        """As `Run.spend_no_more`."""
+        self.stop()
 
     def waiting_for(self) -> str:
         """As `Run.waiting_for`."""

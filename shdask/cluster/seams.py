@@ -10,9 +10,10 @@ import pickle
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from distributed import Worker
+from distributed import Client
 from distributed.utils import sync
 
 from shdask.cluster.scheduler_plugin import token_mark
@@ -28,7 +29,40 @@ STALE_S = 5.0
 """A permit is used within moments. One this old is from before this process was frozen."""
 
 
-def ask_scheduler(worker: Worker, handler: str, /, timeout_s: float = ASK_S, **words: Any) -> Any:
+class Seat(Protocol):
+    """From where the scheduler is asked: a worker, or the owner of a build."""
+
+    @property
+    def loop(self) -> Any: ...  # noqa: D102  # as `distributed.Worker` has it
+    @property
+    def scheduler(self) -> Any: ...  # noqa: D102
+    @property
+    def address(self) -> Any: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerSeat:
+    """The seat of the process that owns a build."""
+
+    client: Client
+
+    @property
+    def loop(self) -> Any:
+        """On which the scheduler's answers come."""
+        return self.client.loop
+
+    @property
+    def scheduler(self) -> Any:
+        """What calls its handlers by name."""
+        return self.client.scheduler
+
+    @property
+    def address(self) -> str:
+        """What the scheduler knows it by; no worker's."""
+        return str(self.client.id)
+
+
+def ask_scheduler(worker: Seat, handler: str, /, timeout_s: float = ASK_S, **words: Any) -> Any:
     """What the scheduler's handler answers. Raises TransportError, which is tried again, where it cannot be reached."""
     try:
         return sync(worker.loop, getattr(worker.scheduler, handler), callback_timeout=timeout_s, **words)
@@ -39,7 +73,7 @@ def ask_scheduler(worker: Worker, handler: str, /, timeout_s: float = ASK_S, **w
 class SchedulerGate:
     """The RateGate of a worker: leases timed permits from the scheduler in batches, one call at a time."""
 
-    def __init__(self, worker: Worker, account: str, *, sleep: Callable[[float], object] = time.sleep) -> None:
+    def __init__(self, worker: Seat, account: str, *, sleep: Callable[[float], object] = time.sleep) -> None:
         self._worker = worker
         self._account = account
         self._sleep = sleep
@@ -147,7 +181,7 @@ class SchedulerGate:
 class SchedulerBudget:
     """The Budget of a build on a worker: the scheduler's, which all its workers share."""
 
-    def __init__(self, worker: Worker, build: str) -> None:
+    def __init__(self, worker: Seat, build: str) -> None:
         self._worker = worker
         self._build = build
 
@@ -170,7 +204,7 @@ class SchedulerBudget:
 class SchedulerTokens:
     """The TokenSource of a worker: the scheduler's token, kept until shortly before it expires."""
 
-    def __init__(self, worker: Worker, account: str) -> None:
+    def __init__(self, worker: Seat, account: str) -> None:
         self._worker = worker
         self._account = account
         self._lock = threading.Lock()

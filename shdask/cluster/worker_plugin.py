@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
@@ -28,6 +28,7 @@ from shdask.errors import BuildError, ShdaskError, StoreError, TransportError
 from shdask.fetch.budget import Budget, Uncapped
 from shdask.fetch.client import RequestsTransport, ServiceClient
 from shdask.fetch.limiter import RateGate
+from shdask.jobs.deliveries import Deliveries
 from shdask.model import TileEvent, TileState
 from shdask.plan.group import GroupPlan
 from shdask.run_tiles import TileOutcome, TileWork, run_tiles
@@ -40,6 +41,8 @@ DRAIN_S = 24.0
 LEAVE_S = 5.0
 """How long a worker that ends tries to tell the scheduler so."""
 ASK_AGAIN_S = 1.0
+ROWS_AT_ONCE = 2
+"""So many rows of delivered tiles are in a worker's memory: while one is written, the next is read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,7 @@ class TileWorker(WorkerPlugin):
         cube: CubeStore,
         patience: Patience,
         is_capped: bool = False,
+        deliveries: Deliveries | None = None,
     ) -> None:
         self.name = plugin_name(build)
         self.build = build
@@ -71,6 +75,8 @@ class TileWorker(WorkerPlugin):
         self.patience = patience
         self.is_capped = is_capped
         """Whether the scheduler keeps a cap of this build, which is asked before every request."""
+        self.deliveries = deliveries or Deliveries()
+        """Tiles that are read from a bucket rather than bought."""
         self._cube = cube
 
     def setup(self, worker: Worker) -> None:
@@ -97,8 +103,15 @@ class TileWorker(WorkerPlugin):
             budget=_FlightBudget(budget, self._flights, self._pause),
             sleep=self._pause,
         )
+        self._turns = threading.BoundedSemaphore(ROWS_AT_ONCE)
         self._work = TileWork(
-            plan=self.plan, cube=self._cube, client=client, run_cpu=self._run_cpu, sleep=self._wait_for_store
+            plan=self.plan,
+            cube=self._cube,
+            client=client,
+            run_cpu=self._run_cpu,
+            deliveries=self.deliveries,
+            await_turn=self._take_turn,
+            sleep=self._wait_for_store,
         )
         _end_well_on_sigterm(worker)
 
@@ -156,7 +169,7 @@ class TileWorker(WorkerPlugin):
                 return
             self._flights.resize(fetch_threads(self.plan.deployment, answer["workers"]))
             taken.update(dict.fromkeys(answer["run"]))
-            for bundle in self.plan.tile_set.bundle(answer["run"]):
+            for bundle in self.deliveries.bundle(self.plan, answer["run"]):
                 taken.update(dict.fromkeys(bundle, self._fetch_pool.submit(self._run_bundle, bundle)))
             left = list(answer["wait"])
             if left:
@@ -224,6 +237,17 @@ class TileWorker(WorkerPlugin):
         """Wait before another try to write what was paid for, as long as the worker lives."""
         if self._over.wait(seconds):
             raise BuildError("the build has ended before the store took this tile")
+
+    @contextlib.contextmanager
+    def _take_turn(self) -> Iterator[None]:
+        """Room for a row of delivered tiles in this worker's memory."""
+        with self._flights.waiting():
+            while not self._turns.acquire(timeout=ASK_AGAIN_S):
+                self._pause(0.0)
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     def _run_cpu(self, call: Callable[[], T]) -> T:
         return self._cpu_pool.submit(call).result()

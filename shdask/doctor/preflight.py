@@ -6,14 +6,14 @@ Refuses to check what the build finds out with its first answer, and to stand in
 from __future__ import annotations
 
 import logging
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shdask.build import BuildJob, Executor, Run
+from shdask.build import Account, BuildJob, Executor, Run
 from shdask.doctor.desk import ONCE, Desk, read_date, read_object
 from shdask.doctor.examine import check_clock, now_utc
 from shdask.doctor.offer import collections_of, explain_missing, find_missing, read_children
@@ -39,10 +39,18 @@ class CarefulExecutor:
 
     def start(self, job: BuildJob, tiles: NDArray[np.intp]) -> Run:
         """As the inner executor's. Raises PlanError as well, where the deployment does not offer a collection."""
+        self._look(job)
+        return self.inner.start(job, tiles)
+
+    def open_account(self, job: BuildJob) -> AbstractContextManager[Account]:
+        """As the inner executor's, after the same look."""
+        self._look(job)
+        return self.inner.open_account(job)
+
+    def _look(self, job: BuildJob) -> None:
         if not self._looked:
             look_before(self.plan, job.plan.deployment)
             self._looked = True
-        return self.inner.start(job, tiles)
 
 
 def look_before(plan: CubePlan, deployment: Deployment) -> None:

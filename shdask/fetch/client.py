@@ -118,6 +118,20 @@ class ServiceClient:
         """Where it sends to."""
         return self._deployment
 
+    def under(self, budget: Budget) -> ServiceClient:
+        """The same client, limiter and token, under another cap."""
+        return ServiceClient(
+            self._deployment,
+            self._transport,
+            self._gate,
+            self._tokens,
+            self._policy,
+            timeouts=self._timeouts,
+            budget=budget,
+            clock=self._clock,
+            sleep=self._sleep,
+        )
+
     def process(
         self,
         body: Mapping[str, Any],

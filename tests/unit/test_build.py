@@ -48,6 +48,9 @@ class _ScriptedRun:
     def stop(self) -> None:
         self.stops += 1
 
+    def spend_no_more(self) -> None:
+        self.stop()
+
     def waiting_for(self) -> str:
         return "nothing"
 

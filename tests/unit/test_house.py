@@ -18,7 +18,7 @@ FLOORS = {
     "plan": 1,
     "fetch": 2, "assemble": 2,
     "account": 3, "build": 3, "demand": 3, "doctor": 3, "planning": 3, "report": 3, "run_cube": 3,
-    "learned": 3, "meter": 3, "run_tiles": 3, "scouting": 3, "serial": 3, "sentinelhub": 3, "tally": 3,
+    "learned": 3, "meter": 3, "jobs": 3, "run_tiles": 3, "scouting": 3, "serial": 3, "sentinelhub": 3, "tally": 3,
     "cluster": 4,
     "serve": 5,
     "api": 6,

@@ -1,0 +1,166 @@
+"""A run of tiles that jobs bring: orders and watches the jobs, and hands what they deliver to an executor.
+
+Lives in the owner's thread; one more thread asks service and bucket. Refuses to know where tiles run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shdask.errors import BudgetExceeded
+from shdask.jobs.collecting import Collecting
+from shdask.jobs.lots import Lot, make_lots
+from shdask.jobs.ordering import Ordering
+from shdask.model import TileEvent
+
+if TYPE_CHECKING:
+    from shdask.build import Account, BuildJob, Executor, Run
+
+logger = logging.getLogger(__name__)
+
+LEFT_BEHIND = (
+    "{count} jobs of an earlier run are paid for and not collected ({urls}); {cure}, or their tiles are bought again"
+)
+
+
+def start_run(executor: Executor, job: BuildJob, tiles: NDArray[np.intp]) -> Run:
+    """Begin to work on ``tiles``: by jobs where the plan goes by them or some are paid for, else as ``executor`` does.
+
+    Raises as `Executor.start`; WrongStore and SettingsError, before anything is paid, where jobs cannot deliver.
+    """
+    records = {} if job.book is None else job.book.past_jobs
+    lots = make_lots(job.plan, tiles, records)
+    _warn_of_left_jobs(job, lots)
+    if not lots:
+        return executor.start(job, tiles)
+    with ExitStack() as stack:
+        account = stack.enter_context(executor.open_account(job))
+        run = JobRun(job, tiles, lots, account, release=stack.pop_all().close)
+        try:
+            run.begin()
+        except BaseException:
+            run.close()
+            raise
+        return run
+
+
+def _warn_of_left_jobs(job: BuildJob, lots: Sequence[Lot]) -> None:
+    if job.book is None:
+        return
+    adopted = {order.job.key for lot in lots for order in lot.orders if order.open is not None}
+    left = [
+        record.intent
+        for key, record in job.book.past_jobs.items()
+        if record.is_open and record.id is not None and key not in adopted
+    ]
+    if left and job.plan.delivery is None:
+        urls = ", ".join(sorted({intent.url.rpartition("/")[0] for intent in left}))
+        job.book.tell(LEFT_BEHIND.format(count=len(left), urls=urls, cure="give [delivery] with that place again"))
+
+
+class JobRun:
+    """Tiles of jobs, and of those that go another way, at work."""
+
+    def __init__(
+        self,
+        job: BuildJob,
+        tiles: NDArray[np.intp],
+        lots: Sequence[Lot],
+        account: Account,
+        *,
+        release: Callable[[], None],
+    ) -> None:
+        self.fatal: Exception | None = None
+        by_jobs = np.concatenate([np.empty(0, np.intp), *(np.array(lot.tiles, np.intp) for lot in lots)])
+        self._release = release
+        self._stopped = False
+        self._ordering = Ordering.open(job, lots, account)
+        self._collecting = Collecting(job, account.executor)
+        self._collecting.buy(np.setdiff1d(tiles, by_jobs))
+
+    def begin(self) -> None:
+        """See whether jobs can deliver, take up those of earlier runs, and order the first."""
+        self._ordering.begin()
+
+    def poll(self, timeout_s: float) -> Sequence[TileEvent]:
+        """As `Run.poll`."""
+        self._step(0.0 if self._collecting.is_running else timeout_s)
+        events = self._collecting.poll(timeout_s)
+        self._end_lots()
+        if self._collecting.fatal is not None:
+            self._give_up(self._collecting.fatal)
+        return events
+
+    def _step(self, timeout_s: float) -> None:
+        """Take answers, ask what is due, and begin with what has been delivered."""
+        self._ordering.step(timeout_s)
+        if self._ordering.fatal is not None:
+            self._give_up(self._ordering.fatal)
+        if self._stopped:
+            return
+        for lot, delivery in self._ordering.take_delivered():
+            self._collecting.collect(lot, delivery)
+        for lot in self._ordering.take_given_up():
+            self._collecting.buy(np.array(lot.tiles, np.intp))
+        # what may yet be spent is promised to one of both at a time
+        self._ordering.is_held = self._collecting.buys_under_cap
+        self._collecting.start(left_pu=self._ordering.left_pu)
+
+    def _end_lots(self) -> None:
+        for ended in self._collecting.take_ended():
+            self._ordering.end_lot(ended)
+        self._ordering.count_spent(self._collecting.take_spent())
+
+    def _give_up(self, error: Exception) -> None:
+        if self.fatal is None:
+            self.fatal = error
+        if isinstance(error, BudgetExceeded):
+            self.spend_no_more()
+        else:
+            self.stop()
+
+    @property
+    def finished(self) -> bool:
+        """As `Run.finished`; jobs that run go on at the service, and the next run takes them up."""
+        if self._collecting.is_running or not self._ordering.is_quiet:
+            return False
+        return self._stopped or not (self._ordering.has_work or self._collecting.has_work)
+
+    def stop(self) -> None:
+        """As `Run.stop`."""
+        self._stopped = True
+        self._ordering.stop()
+        self._collecting.stop()
+
+    def spend_no_more(self) -> None:
+        """As `Run.spend_no_more`."""
+        self._ordering.stop()
+        self._collecting.spend_no_more()
+
+    def waiting_for(self) -> str:
+        """As `Run.waiting_for`."""
+        texts = [text for text in (self._collecting.waiting_for(), self._ordering.waiting_for()) if text]
+        return "; ".join(texts) or "nothing"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Abandon what is in flight."""
+        try:
+            self._collecting.close()
+        finally:
+            self._ordering.close()
+            self._release()
