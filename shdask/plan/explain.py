@@ -13,6 +13,7 @@ import numpy as np
 
 from shdask.model import Window
 from shdask.plan.cost import pu_minutes, request_minutes
+from shdask.plan.windows import WORTHS
 from shdask.plan.wording import duration
 
 if TYPE_CHECKING:
@@ -244,6 +245,9 @@ def _why_worth(plan: GroupPlan) -> str:
     both = f"{cost.requests} requests take {duration(requests)}, {cost.pu:.2f} PU {duration(pu)}, by {_limits(account)}"
     if not math.isfinite(plan.windows.worth_pu):
         return f"requests bind even where no tile is cut; {both}"
+    least = _price(plan, int(plan.ground.whole_px)) / 2**WORTHS
+    if plan.windows.worth_pu <= least:
+        return f"PU bind, and it is never taken to be worth less; {both}"
     return f"the least at which requests take no longer than PU; {both}"
 
 

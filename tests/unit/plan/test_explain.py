@@ -93,7 +93,8 @@ def test_a_tile_outside_the_array_is_refused(half: Any, index: int) -> None:
     [
         ("pu", 300.0, 'prefer = "pu"', True),
         ("requests", 300.0, 'prefer = "requests"', False),
-        ("auto", 6e5, "the least at which requests take no longer than PU", True),
+        ("auto", 300.0, "the least at which requests take no longer than PU", True),
+        ("auto", 6e5, "PU bind, and it is never taken to be worth less", True),
         ("auto", 1.0, "requests bind even where no tile is cut", False),
     ],
 )
