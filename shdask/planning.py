@@ -17,6 +17,7 @@ from shdask.plan.layer import LayerPlan
 from shdask.plan.layer_spec import MOSAIC
 from shdask.plan.learning import learn_from
 from shdask.plan.placing import make_groups, place_in_time
+from shdask.plan.route import check_delivery, route_groups
 from shdask.plan.scout import add_scouts
 from shdask.plan.spec import CubeSpec
 from shdask.request.declared import check_declared, read_declared
@@ -44,7 +45,8 @@ def make_plan(spec: Plannable) -> CubePlan:
     spec = spec.with_scripts()
     placed = _place_in_time(plan_before_search(spec))
     planned = make_cube_plan(add_scouts(placed.groups, spec), max_pu=placed.max_pu, notes=placed.notes)
-    return learn_from(planned, Learned.of_this_user().read())
+    known = Learned.of_this_user().read()
+    return route_groups(learn_from(planned, known), spec, known)
 
 
 def plan_before_search(spec: CubeSpec) -> CubePlan:
@@ -54,11 +56,13 @@ def plan_before_search(spec: CubeSpec) -> CubePlan:
     raises PlanError as it does.
     """
     check_dates(spec, datetime.now(UTC).date())
+    account = deployment_of(spec)
+    check_delivery(spec.delivery, account)
     area = None
     if spec.aoi is not None:
         area = read_area(spec.aoi, crs=spec.aoi_crs, layer=spec.aoi_layer, where=spec.aoi_where, folder=spec.folder)
     like = read_reference_grid(spec.like, folder=spec.folder) if spec.like is not None else None
-    groups = make_groups(spec, area=area, like=like, deployment=deployment_of(spec))
+    groups = make_groups(spec, area=area, like=like, deployment=account)
     for group in groups.values():
         try:
             _check_scripts(group.layer)

@@ -289,7 +289,12 @@ class GroupPlan:
         cost, (rows, columns), (rx, ry) = self.cost, self.grid.shape, self.grid.resolution
         bands = ", ".join(band.name for band in self.layer.bands)
         duration = f"{cost.minutes:.1f} min" if cost.minutes >= 1 else f"{cost.minutes * 60:.0f} s"
-        rate = self.deployment.requests_per_minute if cost.binding == "requests" else self.deployment.pu_per_minute
+        rates = {"requests": self.deployment.requests_per_minute, "pu": self.deployment.pu_per_minute}
+        pace = (
+            f"{rates[cost.binding]:g} {cost.binding}/min"
+            if cost.binding != "jobs"
+            else f"{self.deployment.async_concurrency} jobs at once"
+        )
         is_open = self.clear is not None and self.tile_set.cloudy is None
         at_most = "at most " if is_open else ""
         only = f"; only tile-dates at least {self.clear.min_share:.0%} clear are bought" if self.clear else ""
@@ -298,7 +303,8 @@ class GroupPlan:
             f"{rows} x {columns} px (y, x) of {rx:g} x {ry:g} in {self.grid.crs}",
             *self._time_lines(),
             f"{self.tile_count} tiles of {self.store.tile_px} px",
-            f"{at_most}{cost.requests} requests, {cost.pu:.2f} PU, {duration} at {rate:g} {cost.binding}/min{only}",
+            f"{at_most}{cost.requests} requests, {cost.pu:.2f} PU, {duration} at {pace}{only}",
+            *(self.routing.lines() if self.routing is not None and self.routing.by_jobs is not None else ()),
             f"{cost.nbytes_stored / 1e6:,.1f} MB stored before compression",
             *self.notes,
         ]

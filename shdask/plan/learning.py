@@ -50,6 +50,14 @@ def kind_of(layer: LayerPlan, deployment: Deployment) -> str:
     return f"{_place(deployment)} {collections} {written}"
 
 
+def job_kind_of(layer: LayerPlan, deployment: Deployment) -> str:
+    """`kind_of` of a layer's jobs of Async Process, which have a price and a duration of their own. Pure.
+
+    Their answers are their files: ``Measured.latency_s`` is how long a job takes.
+    """
+    return f"{kind_of(layer, deployment)} jobs"
+
+
 def _place(deployment: Deployment) -> str:
     parts = urlsplit(deployment.base_url)
     if may_use_plain_http(parts.hostname or "", {}):  # nobody has named it: it is this machine

@@ -13,17 +13,24 @@ import numpy as np
 
 from shdask.errors import PlanError
 from shdask.plan.cost import Cost
+from shdask.plan.cube import CubePlan, make_cube_plan
 from shdask.plan.jobs import cost_by_jobs
+from shdask.plan.learning import job_kind_of
+from shdask.plan.scout import is_scout
 from shdask.plan.spec import DELIVERY_CURE
 from shdask.plan.wording import duration
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from shdask.plan.delivery_spec import DeliveryOptions
     from shdask.plan.group import GroupPlan
     from shdask.plan.layer_spec import LayerRoute
-    from shdask.plan.spec import Prefer
+    from shdask.plan.measured import Measured
+    from shdask.plan.spec import CubeSpec, Prefer
+    from shdask.settings import Deployment
 
 Route = Literal["process", "async"]
 ALIKE = 1e-6
@@ -69,7 +76,7 @@ class Routing:
         """Both routes and the reason, a line each, the chosen one first. Pure."""
         process = f"Process: {self.process.requests} requests, {_amount(self.process)}"
         if self.by_jobs is None:
-            return [f"{process}; {self.why}"]
+            return [f"Process: {self.why}"]
         jobs = f"Async Process: {self.jobs} jobs, {_amount(self.by_jobs)} (jobs' times are a guess)"
         chosen, other = (jobs, process) if self.route == "async" else (process, jobs)
         return [f"{chosen}; {self.why}", f"instead of {other}"]
@@ -116,15 +123,51 @@ def choose_route(
     )
 
 
+def check_delivery(delivery: DeliveryOptions | None, account: Deployment) -> None:
+    """Raise PlanError where a deployment does not deliver as the job says: CDSE's schema has no roles. Pure."""
+    if delivery is not None and delivery.iam_role_arn is not None and account.name == "cdse":
+        raise PlanError(
+            "delivery.iam_role_arn: cdse delivers with keys alone; leave it out, and set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY in the environment"
+        )
+
+
+def route_groups(plan: CubePlan, spec: CubeSpec, known: Mapping[str, Measured]) -> CubePlan:
+    """The plan with every group's route; looks at clear ground go by Process. Pure. Raises as `choose_route`.
+
+    ``known`` are figures of earlier runs, by kind: what jobs were charged, and how long they took.
+    """
+    groups = {
+        path: group
+        if is_scout(path)
+        else with_route(
+            group,
+            spec.layers[group.layer.name].route,
+            spec.delivery,
+            measured=known.get(job_kind_of(group.layer, group.deployment)),
+        )
+        for path, group in plan.groups.items()
+    }
+    return make_cube_plan(groups, max_pu=plan.max_pu, notes=plan.notes, measured=plan.measured)
+
+
 def with_route(
-    group: GroupPlan, layer_route: LayerRoute, delivery: DeliveryOptions | None, *, job_minutes: float | None = None
+    group: GroupPlan,
+    layer_route: LayerRoute,
+    delivery: DeliveryOptions | None,
+    *,
+    measured: Measured | None = None,
 ) -> GroupPlan:
     """The same plan by the route that suits its job and its account best. Pure. Raises as `choose_route`.
 
-    ``job_minutes`` None takes the deployment's guess.
+    ``measured`` is what jobs of its kind have shown; without it their price is the deployment's, their time a guess.
     """
-    account = group.deployment
-    minutes = account.async_job_minutes if job_minutes is None else job_minutes
+    account, minutes = group.deployment, group.deployment.async_job_minutes
+    if measured is not None and measured.latency_s is not None:
+        minutes = measured.latency_s / 60
+    if measured is not None and measured.pu_ratio is not None:
+        prices = replace(account.prices, async_factor=account.prices.async_factor * measured.pu_ratio)
+        group = replace(group, layer=replace(group.layer, prices=prices))
     routing = choose_route(
         group,
         layer_route=layer_route,

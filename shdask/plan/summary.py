@@ -63,6 +63,7 @@ class GroupSummary:
         return {
             **cost_json(self.cost),
             "tiles": self.tiles,
+            **({} if self.plan.routing is None else {"routing": self.plan.routing.as_dict()}),
             "whole_boxes": boxes_json(self.boxes, self.cost),
             **({"by_month": months} if months else {}),
             **learned,
@@ -79,6 +80,8 @@ class GroupSummary:
             days = f"{min(times):%Y-%m-%d} to {max(times):%Y-%m-%d}"
             yield "steps", f"{len(times)} ({plan.layer.cadence}), {days}"
         yield "tiles", f"{self.tiles} of {plan.store.tile_px} px{self._left_out()}"
+        if plan.routing is not None:
+            yield from (("route", line) for line in plan.routing.lines())
         yield from cost_rows(self.cost, self.boxes, is_most=self._may_be_less)
         yield from _shown(
             [
@@ -208,6 +211,8 @@ def cost_rows(cost: Cost, boxes: WholeBoxes, *, is_most: bool = False) -> Iterat
     yield "price", f"{most}{cost.pu:.2f} PU"
     by_requests, by_pu = duration(cost.minutes_by_requests * 60), duration(cost.minutes_by_pu * 60)
     both = f"requests {by_requests}, PU {by_pu}"
+    if cost.jobs:
+        both = f"requests {by_requests}, jobs {duration(cost.minutes_by_jobs * 60)}"
     rate = LIMITS[RATES[cost.binding]]
     yield "time", f"about {duration(cost.minutes * 60)} at the account's rates ({both}); {rate}"
     if cost.months:
