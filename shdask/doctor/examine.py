@@ -1,4 +1,4 @@
-"""The whole visit: job, login, deployment, clock, collections, time, layers, quota; a finding for each.
+"""The whole visit: job, login, deployment, clock, collections, time, layers, quota, bucket; a finding for each.
 
 Refuses to know how any of them is checked.
 """
@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from shdask.doctor.bucket import check_bucket
 from shdask.doctor.desk import Desk, read_date, read_object, user_of
 from shdask.doctor.findings import Diagnosis, Finding
 from shdask.doctor.offer import Offer, check_collections, check_time, collections_of, read_offers
@@ -35,6 +36,7 @@ from shdask.fetch.retry import RetryPolicy, call_with_retries
 from shdask.fetch.transport import RequestsTransport, Timeouts, Transport
 from shdask.plan.cost import Cost, add_costs
 from shdask.plan.cube import CubePlan
+from shdask.plan.delivery_spec import DeliveryOptions
 from shdask.plan.footprint import metres_per_px
 from shdask.plan.layer_spec import MOSAIC
 from shdask.plan.spec import CubeSpec
@@ -65,6 +67,8 @@ def examine(job: CubeSpec | str | Path | None = None, *, now: Callable[[], datet
     if case is not None:
         with closing(RequestsTransport(pool_size=1)) as transport:
             _Visit(case=case, transport=transport, findings=findings, spent=spent, now=now).go()
+        if case.delivery is not None:
+            findings.append(check_bucket(case.delivery))
     return Diagnosis(findings=tuple(findings), requests=spent.requests, pu_spent=spent.pu)
 
 
@@ -75,6 +79,8 @@ class _Case:
     deployment: Deployment
     plan: CubePlan | None = None
     """Before any search; None without a job, and where it cannot be planned."""
+    delivery: DeliveryOptions | None = None
+    """Where the job's jobs of Async Process deliver to."""
 
     @property
     def cost(self) -> Cost | None:
@@ -106,7 +112,7 @@ def _open_case(job: CubeSpec | str | Path | None, findings: list[Finding]) -> _C
     except PlanError as error:
         findings.append(_wrong_job(error))
         return _Case(deployment=deployment)
-    case = _Case(deployment=deployment, plan=plan)
+    case = _Case(deployment=deployment, plan=plan, delivery=spec.delivery)
     findings += _describe(plan, case.cost)
     return case
 
