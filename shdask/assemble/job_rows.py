@@ -92,6 +92,8 @@ class JobRecord:
 def job_line(row: JobRow) -> bytes:
     """The row as a line. Pure."""
     told = asdict(row)
+    if isinstance(row, JobEnd):
+        told["became"] = told.pop("end")  # ``end`` is what the row of a run's end has
     told = {"job": told.pop("key"), **{name: value for name, value in told.items() if value is not None}}
     return json.dumps(told, separators=(",", ":")).encode() + b"\n"
 
@@ -119,7 +121,7 @@ class JobFold:
                 self.records[key] = replace(known, id=str(row["id"]), pu=pu)
             return pu
         if known is not None and is_latest:
-            self.records[key] = replace(known, end=row["end"], text=row.get("text"))
+            self.records[key] = replace(known, end=row["became"], text=row.get("text"))
         return 0.0
 
     def outdate(self, tiles: Iterable[int]) -> None:
