@@ -23,6 +23,7 @@ NAMES = (
     "emulator_earth",
     "ledger",
     "kill_points",
+    "async_rows",
 )
 
 
