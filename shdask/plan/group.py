@@ -131,8 +131,6 @@ class GroupPlan:
         for count in np.unique(dates).tolist():
             some = dates == count
             found[some] = self._prices(tiles[some], count) / count
-        for place in np.flatnonzero(np.isin(tiles, list(self.reopened.levels))):
-            found[place] = sum(self.window_pu(window) for window in self.tile(int(tiles[place])).windows)
         return found
 
     def _prices(self, tiles: NDArray[np.intp], dates: int) -> NDArray[np.float64]:
@@ -145,8 +143,19 @@ class GroupPlan:
         """With how many of ``tiles``, itself among them, each comes in one request."""
         if not self.tile_set.bundles:
             return np.ones(tiles.size, np.intp)
-        _, places, counts = np.unique(self.tile_set.bundle_numbers(tiles), return_inverse=True, return_counts=True)
+        _, places, counts = np.unique(self._together(tiles), return_inverse=True, return_counts=True)
         return np.asarray(counts[places], np.intp)
+
+    def _together(self, tiles: NDArray[np.intp]) -> NDArray[np.intp]:
+        """For each of ``tiles`` a number that it shares with those of its bundle that lack the same pixels."""
+        levels = self._levels(tiles)
+        return self.tile_set.bundle_numbers(tiles) * (1 + levels.max(initial=0)) + levels
+
+    def _levels(self, tiles: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Of how many areas each of ``tiles`` has its pixels and keeps them; 0 where it is bought as a new one is."""
+        if not self.reopened.levels:
+            return np.zeros(tiles.size, np.intp)
+        return np.array([self.reopened.levels.get(tile, 0) for tile in tiles.tolist()], np.intp)
 
     def request_count(self, tiles: NDArray[np.intp]) -> int:
         """Requests that bring the tiles at these indices, those of a bundle together. Pure."""
@@ -158,7 +167,7 @@ class GroupPlan:
             return count_jobs(self, tiles)
         counts = self._add_up(tiles, whole=lambda some: np.ones(some.size), each=np.ones_like)
         if self.tile_set.bundles:
-            _, first = np.unique(self.tile_set.bundle_numbers(tiles), return_index=True)
+            _, first = np.unique(self._together(tiles), return_index=True)
             is_first = np.zeros(tiles.size, np.bool_)
             is_first[first] = True
             counts[~is_first] = 0.0
@@ -181,6 +190,9 @@ class GroupPlan:
             found[hits] = table.sums(each(table.pixels))[places[hits]]
             is_whole &= ~hits
         found[is_whole] = whole(tiles[is_whole])
+        for place in np.flatnonzero(self._levels(tiles)).tolist():
+            (window,) = self.tile(int(tiles[place])).windows
+            found[place] = each(np.array([window.pixel_count], np.float64))[0]
         return found
 
     def _whole_pixels(self, tiles: NDArray[np.intp]) -> NDArray[np.float64]:
