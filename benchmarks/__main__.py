@@ -13,6 +13,7 @@ NAMES = (
     "million_tiles",
     "lazy_open",
     "slovenia",
+    "windows",
     "engine_overhead",
     "rate_limit",
     "dates_per_request",
