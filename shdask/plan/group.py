@@ -149,7 +149,7 @@ class GroupPlan:
     def _together(self, tiles: NDArray[np.intp]) -> NDArray[np.intp]:
         """For each of ``tiles`` a number that it shares with those of its bundle that lack the same pixels."""
         levels = self._levels(tiles)
-        return self.tile_set.bundle_numbers(tiles) * (1 + levels.max(initial=0)) + levels
+        return np.asarray(self.tile_set.bundle_numbers(tiles) * (1 + levels.max(initial=0)) + levels, np.intp)
 
     def _levels(self, tiles: NDArray[np.intp]) -> NDArray[np.intp]:
         """Of how many areas each of ``tiles`` has its pixels and keeps them; 0 where it is bought as a new one is."""
