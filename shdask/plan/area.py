@@ -117,7 +117,9 @@ def _centres_inside(edges: Floats, y0: int, y1: int) -> Spans:
     last = np.minimum(np.ceil(edges[:, 3] - 0.5), y1)
     edge, rows = _each_row(first, last)
     crossings = _x_at(edges[edge], rows.astype(np.float64) + 0.5)
-    order = np.lexsort((crossings, rows))
+    # by row, then by crossing: in a third of lexsort's time, since numpy counts where it sorts 16 bits
+    order = np.argsort(crossings)
+    order = order[np.argsort((rows - y0).astype(np.uint16 if y1 - y0 <= 2**16 else np.int64)[order], kind="stable")]
     columns = np.ceil(crossings[order] - 0.5).astype(np.int64)
     return rows[order][::2], columns[::2], columns[1::2]
 
