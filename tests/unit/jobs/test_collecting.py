@@ -1,0 +1,203 @@
+"""What becomes of lots at an executor that does as it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import pytest
+
+from shdask.build import BuildJob
+from shdask.errors import StoreError
+from shdask.fetch.bucket import Bucket
+from shdask.jobs.collecting import Collecting
+from shdask.jobs.deliveries import Delivery
+from shdask.jobs.lots import Lot, make_lots
+from shdask.model import TileEvent, TileState
+from shdask.plan.group import GroupPlan
+from shdask.settings import Credentials
+
+
+@dataclass
+class _Desk:
+    """An executor whose runs say what they are told to, and what they were given."""
+
+    steps: list[list[TileEvent]] = field(default_factory=list)
+    started: list[tuple[BuildJob, list[int]]] = field(default_factory=list)
+    fatal: Exception | None = None
+    heard: list[str] = field(default_factory=list)
+
+    def start(self, job: BuildJob, tiles: np.ndarray) -> Self:
+        self.started.append((job, tiles.tolist()))
+        return self
+
+    def poll(self, _timeout_s: float) -> Sequence[TileEvent]:
+        return self.steps.pop(0)
+
+    @property
+    def finished(self) -> bool:
+        return not self.steps
+
+    def stop(self) -> None:
+        self.heard.append("stop")
+
+    def spend_no_more(self) -> None:
+        self.heard.append("spend no more")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.heard.append("closed")
+
+
+def written(tile: int, **fields: Any) -> TileEvent:
+    """A tile that is durable."""
+    return TileEvent(**{"tile": tile, "state": TileState.WRITTEN, "checksum": tile, "finished": 1.0, **fields})
+
+
+def failed(tile: int, error: str) -> TileEvent:
+    """A tile that is not."""
+    return TileEvent(tile=tile, state=TileState.FAILED, error=error, finished=1.0)
+
+
+@pytest.fixture
+def lots(plan: GroupPlan) -> list[Lot]:
+    """Of all tiles."""
+    return make_lots(plan, plan.tile_set.indices(), {})
+
+
+@pytest.fixture
+def desk() -> _Desk:
+    """Told nothing yet."""
+    return _Desk()
+
+
+@pytest.fixture
+def given() -> list[list[int]]:
+    """Tiles that are told to be on their way, and cost something."""
+    return []
+
+
+@pytest.fixture
+def collecting(plan: GroupPlan, desk: _Desk, given: list[list[int]]) -> Collecting:
+    """Under a cap of 100 PU."""
+    job = BuildJob(
+        plan=plan,
+        cube=None,  # type: ignore[arg-type]  # nothing looks at it
+        credentials=Credentials(client_id="a", client_secret="b"),
+        give_out=lambda tiles: given.append(list(tiles)),
+        max_pu=100.0,
+    )
+    return Collecting(job, desk)  # type: ignore[arg-type]  # as much of an executor as is needed
+
+
+def deliver(collecting: Collecting, lot: Lot) -> None:
+    """Hand a lot over."""
+    bucket = Bucket.from_url("s3://bucket/cubes")
+    collecting.collect(lot, Delivery(bucket=bucket, window=lot.window, files=({}, {}), first_tile=lot.tiles[0]))
+
+
+def test_lots_that_wait_go_together(collecting: Collecting, desk: _Desk, lots: list[Lot]) -> None:
+    """What has come while a run was on goes with the next, and what is bought stands behind it, under what is left."""
+    deliver(collecting, lots[0])
+    desk.steps = [[written(tile) for tile in lots[0].tiles], []]
+    collecting.start(left_pu=70.0)
+    deliver(collecting, lots[1])
+    collecting.buy(np.array([90, 80]))
+    collecting.start(left_pu=70.0)
+    collecting.poll(0.0)
+    collecting.poll(0.0)
+    desk.steps = [[]]
+    collecting.start(left_pu=70.0)
+    (first, some), (second, more) = desk.started
+    assert (some, first.max_pu) == (list(lots[0].tiles), None)
+    assert (more, second.max_pu) == ([*lots[1].tiles, 80, 90], 70.0)
+
+
+def test_lot_ends_with_its_last_tile(collecting: Collecting, desk: _Desk, lots: list[Lot]) -> None:
+    """It is told at once, with what to verify it by, though other lots are not done."""
+    deliver(collecting, lots[0])
+    deliver(collecting, lots[1])
+    desk.steps = [[written(tile) for tile in lots[0].tiles], [], []]
+    collecting.start(left_pu=None)
+    collecting.poll(0.0)
+    (ended,) = collecting.take_ended()
+    assert (ended.lot, ended.spoilt) == (lots[0], None)
+    assert ended.checksums == {tile: tile for tile in lots[0].tiles}
+    assert list(collecting.take_ended()) == []
+
+
+def test_files_that_cannot_be_read_are_replaced(collecting: Collecting, desk: _Desk, lots: list[Lot]) -> None:
+    """Tiles whose files are no picture are bought by Process, and the lot is told to be of no use."""
+    first, *others = lots[0].tiles
+    deliver(collecting, lots[0])
+    desk.steps = [[failed(first, "DecodeError: no"), *map(written, others)]]
+    collecting.start(left_pu=None)
+    collecting.poll(0.0)
+    (ended,) = collecting.take_ended()
+    assert ended.spoilt == "DecodeError: no"
+    desk.steps = [[]]
+    collecting.start(left_pu=100.0)
+    assert desk.started[1][1] == [first]
+
+
+def test_tiles_that_failed_otherwise_are_left(collecting: Collecting, desk: _Desk, lots: list[Lot]) -> None:
+    """The next build takes them up: their files are good."""
+    first, *others = lots[0].tiles
+    deliver(collecting, lots[0])
+    desk.steps = [[failed(first, "StoreError: no"), *map(written, others)]]
+    collecting.start(left_pu=None)
+    collecting.poll(0.0)
+    assert list(collecting.take_ended()) == []
+    assert not collecting.has_work
+
+
+def test_delivered_tiles_are_given_out_for_nothing(
+    collecting: Collecting, desk: _Desk, lots: list[Lot], given: list[list[int]]
+) -> None:
+    """Only what is bought counts as in flight with its price."""
+    deliver(collecting, lots[0])
+    collecting.buy(np.array([90]))
+    desk.steps = [[]]
+    collecting.start(left_pu=100.0)
+    desk.started[0][0].give_out([*lots[0].tiles, 90])
+    assert given == [[90]]
+
+
+def test_what_a_run_spent_is_told_at_its_end(collecting: Collecting, desk: _Desk) -> None:
+    """More where its cap's keeper counted more."""
+    collecting.buy(np.array([90]))
+    desk.steps = [[written(90, pu_spent=2.0, pu_unknown=1.0)], []]
+    collecting.start(left_pu=100.0)
+    collecting.poll(0.0)
+    assert (collecting.buys_under_cap, collecting.take_spent()) == (True, 0.0)
+    desk.started[0][0].count_charged(5.0)
+    collecting.poll(0.0)
+    assert (collecting.buys_under_cap, collecting.take_spent(), collecting.take_spent()) == (False, 5.0, 0.0)
+
+
+def test_spending_no_more_brings_home_what_is_paid(collecting: Collecting, desk: _Desk, lots: list[Lot]) -> None:
+    """A run that buys is told to stop; delivered tiles that it left go with the next, and nothing is bought."""
+    deliver(collecting, lots[0])
+    collecting.buy(np.array([90]))
+    desk.steps = [[]]
+    collecting.start(left_pu=100.0)
+    collecting.spend_no_more()
+    collecting.poll(0.0)
+    assert "spend no more" in desk.heard
+    desk.steps = [[]]
+    collecting.start(left_pu=0.0)
+    assert desk.started[1][1] == list(lots[0].tiles)
+
+
+def test_error_of_a_run_is_told(collecting: Collecting, desk: _Desk, lots: list[Lot]) -> None:
+    """What makes going on pointless is the build's to judge; the lot is left for the next one."""
+    deliver(collecting, lots[0])
+    desk.steps, desk.fatal = [[]], StoreError("no")
+    collecting.start(left_pu=None)
+    collecting.poll(0.0)
+    assert collecting.fatal is desk.fatal
+    assert not collecting.has_work
