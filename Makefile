@@ -2,10 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench soak fuzz emulator clean
+.PHONY: demo demo-async test check bench soak fuzz emulator clean
 
 demo: .venv/ready
 	$(BIN)/shdask demo
+
+demo-async: .venv/ready
+	$(BIN)/shdask demo --async --store demo-async/cube.zarr
 
 # two files at a time: many tests wait for clusters more than they compute
 test: .venv/ready
@@ -36,4 +39,4 @@ emulator: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo demo-async

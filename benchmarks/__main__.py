@@ -25,6 +25,7 @@ NAMES = (
     "ledger",
     "kill_points",
     "async_rows",
+    "async_jobs",
 )
 
 

@@ -192,10 +192,14 @@ def demo(
     store: Annotated[Path, typer.Option(help="Where the cube goes; a second run continues it.")] = Path(
         "demo/cube.zarr"
     ),
+    by_jobs: Annotated[bool, typer.Option("--async", help="By jobs of Async Process, which deliver to S3.")] = False,
 ) -> None:
     """Run the whole main job on the emulator, with no account: a country becomes one cube."""
     try:
-        from shdask.demo.run import run_demo
+        if by_jobs:
+            from shdask.demo.jobs import run_demo_of_jobs as run_demo
+        else:
+            from shdask.demo.run import run_demo
     except ImportError as error:
         raise _missing_extra(error) from error
     run_demo(store, console())

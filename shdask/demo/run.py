@@ -26,21 +26,21 @@ def run_demo(store: Path, console: Console) -> None:
     """Build the demo's cube at ``store`` and a picture beside it. Raises BuildError when tiles failed."""
     folder = store.parent
     job = lay_out_job(folder)
-    _say(console, "1  The job", f"{job}: a coarse outline of a country, July 2024, 30 m")
-    _say(console, "2  The service", "an emulator on 127.0.0.1; its Earth is synthetic, its protocol is real")
+    say(console, "1  The job", f"{job}: a coarse outline of a country, July 2024, 30 m")
+    say(console, "2  The service", "an emulator on 127.0.0.1; its Earth is synthetic, its protocol is real")
     with start_emulator() as service:
         os.environ.update(service.environment())
         plan = make_plan(job)
-        _say(console, "3  The price", "before anything is sent")
+        say(console, "3  The price", "before anything is sent")
         console.print(plan_table(plan))
-        _say(console, "4  The build", "on a Dask cluster of one process per core")
+        say(console, "4  The build", "on a Dask cluster of one process per core")
         report = build_on_cluster(plan, store, console)
     report.raise_for_failures()
     console.print(str(report), markup=False, highlight=False, soft_wrap=True)
 
     picture = folder / PICTURE
     write_picture(open_cube(store), picture)
-    _say(
+    say(
         console,
         "5  The cube",
         f"{store}, drawn in {picture}; run the demo again and nothing is fetched twice. Open it:",
@@ -49,14 +49,14 @@ def run_demo(store: Path, console: Console) -> None:
     console.print("\n" + "".join(f"    {line}\n" for line in lines), style="green", markup=False, highlight=False)
 
 
-def lay_out_job(folder: Path) -> Path:
-    """Copy the demo's job and its area into ``folder``; returns the job's path.
+def lay_out_job(folder: Path, job: str = "job.toml") -> Path:
+    """Copy a job of the demo's and its area into ``folder``; returns the job's path.
 
     Raises SettingsError where a file of the user's would be overwritten, and then copies nothing.
     """
-    ours = {name: files("shdask.demo").joinpath(name).read_bytes() for name in ("job.toml", "country.geojson")}
+    ours = {name: files("shdask.demo").joinpath(name).read_bytes() for name in (job, "country.geojson")}
     taken = [name for name, text in ours.items() if (folder / name).exists() and (folder / name).read_bytes() != text]
-    if (folder / PICTURE).exists() and not (folder / "job.toml").exists():
+    if (folder / PICTURE).exists() and not (folder / job).exists():
         taken.append(PICTURE)
     if taken:
         raise SettingsError(
@@ -66,8 +66,9 @@ def lay_out_job(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in ours.items():
         (folder / name).write_bytes(text)
-    return folder / "job.toml"
+    return folder / job
 
 
-def _say(console: Console, step: str, text: str) -> None:
+def say(console: Console, step: str, text: str) -> None:
+    """Tell a step of the story."""
     console.print(f"[bold]{step}[/bold]  {escape(text)}", highlight=False, soft_wrap=True)

@@ -1,0 +1,69 @@
+"""What do 46 jobs cost where 10 % fail, 5 % vanish and the owner is killed in the middle: PU spent over PU needed?"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import zarr
+
+import shdask
+from shdask.emulator.launch import start_emulator
+from tests.cluster.job_chaos import make_chaos_plan, strike
+from tests.contract.async_bench import ADMIN, BUCKET, Bench
+from tests.seaweed import start_seaweed
+
+SEEDS = (1, 2, 3)
+RESOLUTION = 13.0
+"""of which the bench's triangle takes 23 blocks of tiles, in two parts."""
+FAULTS = "slow=1,fail:0.1,vanish:0.05"
+KILL_AFTER = 0.5
+
+
+def run() -> dict[str, Any]:
+    """Three times with other luck, on a cluster of two processes, against SeaweedFS on loopback."""
+    with tempfile.TemporaryDirectory(prefix="shdask-bench-", dir=Path.cwd()) as folder:
+        return _run(Path(folder))
+
+
+def _run(folder: Path) -> dict[str, Any]:
+    outcomes = []
+    with start_seaweed(folder / "seaweed", [ADMIN]) as server:
+        server.make_bucket(BUCKET, ADMIN)
+        for seed in SEEDS:
+            with start_emulator(s3_endpoint=server.endpoint, seed=seed) as service:
+                bench = Bench(service=service, server=server)
+                keys = {**service.environment(), **ADMIN.environ, "AWS_REGION": "us-east-1"}
+                with mock.patch.dict(os.environ, keys):
+                    _build_right(bench, folder / f"right{seed}")  # the synthetic Earth is another with each seed
+                    service.reset()
+                    store = folder / f"cube{seed}"
+                    outcome = strike(bench, store, resolution=RESOLUTION, faults=FAULTS, kill_after=KILL_AFTER)
+                    told = asdict(outcome)
+                    told.pop("told")
+                    told["pu_spent_over_needed"] = round(outcome.pu_spent_over_needed, 4)
+                    told["is_right"] = read_pixels(store) == read_pixels(folder / f"right{seed}")
+                    print(told, flush=True)
+                    outcomes.append(told)
+    over = [told["pu_spent_over_needed"] for told in outcomes]
+    return {
+        "faults": FAULTS,
+        "killed_after_share_of_orders": KILL_AFTER,
+        "pu_spent_over_needed": {"mean": round(sum(over) / len(over), 4), "least": min(over), "most": max(over)},
+        "all_right": all(told["is_right"] for told in outcomes),
+        "runs": outcomes,
+    }
+
+
+def _build_right(bench: Bench, store: Path) -> None:
+    plan = make_chaos_plan(bench, "none", resolution=RESOLUTION, route="process")
+    shdask.build_cube(plan, store, executor=shdask.SerialExecutor()).raise_for_failures()
+
+
+def read_pixels(store: Path) -> dict[str, bytes]:
+    """Every array's bytes."""
+    return {name: array[...].tobytes() for name, array in zarr.open_group(store, mode="r").arrays()}
