@@ -22,11 +22,12 @@ def one_emulator() -> Iterator[EmulatorProcess]:
 
 
 @pytest.fixture
-def service(one_emulator: EmulatorProcess, work: Path, monkeypatch) -> EmulatorProcess:
+def service(one_emulator: EmulatorProcess, work: Path, monkeypatch) -> Iterator[EmulatorProcess]:
     """The emulator as new, in the environment, and builds that run in this process."""
     one_emulator.clear_faults()
     one_emulator.reset()
     for name, value in one_emulator.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("shdask.display.OnDemandExecutor", lambda *_: shdask.SerialExecutor())
-    return one_emulator
+    yield one_emulator
+    one_emulator.clear_faults()  # the next file's cubes may be built without this fixture
