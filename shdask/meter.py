@@ -5,9 +5,10 @@ Refuses to know where the figures go.
 
 from __future__ import annotations
 
+from shdask.assemble.job_rows import JobAccepted, JobIntent, JobRow
 from shdask.model import TileEvent, TileState
 from shdask.plan.group import GroupPlan
-from shdask.plan.learning import kind_of
+from shdask.plan.learning import job_kind_of, kind_of
 from shdask.plan.measured import RunFigures
 
 
@@ -20,16 +21,21 @@ class RunMeter:
         self._nbytes = self._nbytes_projected = 0
         self._requests = self._answers = 0
         self._answers_s = 0.0
+        self.nbytes_delivered = 0
+        """Of tiles that jobs delivered, before compression."""
 
     def add(self, event: TileEvent) -> None:
         """Count an attempt of a tile; what a failed one brought is no whole tile, and says nothing of its price."""
         self._requests += event.requests
         self._answers += event.answers
         self._answers_s += event.answers_s
-        if event.skipped or event.state is TileState.FAILED or not event.pu_spent:
+        if event.skipped or event.state is TileState.FAILED:
             return
         windows = self._plan.tile(event.tile).windows
         pixels = sum(window.pixel_count for window in windows)
+        if not event.pu_spent:
+            self.nbytes_delivered += 0 if event.requests else pixels * self._plan.layer.sent_nbytes_per_px
+            return
         self._pu_spent += event.pu_spent
         self._pu_projected += sum(map(self._plan.window_pu, windows))
         self._nbytes += event.nbytes
@@ -50,6 +56,53 @@ class RunMeter:
             answers_s=self._answers_s,
             seconds=seconds,
             seconds_projected=project_s(plan, self._pu_projected),
+        )
+
+
+class JobMeter:
+    """Adds up what jobs of Async Process have cost and taken that were ordered and have delivered in one run."""
+
+    def __init__(self, plan: GroupPlan) -> None:
+        self._plan = plan
+        self._accepted: dict[str, tuple[JobIntent, JobAccepted]] = {}
+        self._intents: dict[str, JobIntent] = {}
+        self._pu_spent = self._pu_projected = self._seconds = 0.0
+        self._count = 0
+
+    def add(self, row: JobRow) -> None:
+        """Take a row of the run."""
+        if isinstance(row, JobIntent):
+            self._intents[row.key] = row
+        elif isinstance(row, JobAccepted):
+            if row.key in self._intents:
+                self._accepted[row.key] = self._intents[row.key], row
+        elif row.end == "done" and row.key in self._accepted:
+            self._end(*self._accepted.pop(row.key), at=row.at)
+
+    def _end(self, intent: JobIntent, accepted: JobAccepted, *, at: float) -> None:
+        if intent.pu <= self._plan.layer.prices.async_min_pu:  # the least price says nothing of the factor
+            return
+        self._count += 1
+        self._pu_spent += accepted.pu
+        self._pu_projected += intent.pu
+        self._seconds += at - accepted.at
+
+    def figures(self, seconds: float) -> RunFigures:
+        """What the jobs have shown in a run that took so long; nothing where all were of the least price. Pure."""
+        plan = self._plan
+        learned = plan.layer.prices.async_factor / plan.deployment.prices.async_factor
+        return RunFigures(
+            kind=job_kind_of(plan.layer, plan.deployment),
+            pu_spent=self._pu_spent,
+            pu_projected=self._pu_projected,
+            pu_formula=self._pu_projected / learned,
+            nbytes=0,
+            nbytes_projected=0,
+            requests=self._count,
+            answers=self._count,
+            answers_s=self._seconds,
+            seconds=seconds,
+            seconds_projected=0.0,
         )
 
 

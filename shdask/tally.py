@@ -26,7 +26,7 @@ from shdask.fetch.budget import SLACK
 from shdask.fetch.retry import RetryPolicy, call_with_retries
 from shdask.jobs.lots import project_pu
 from shdask.learned import Learned
-from shdask.meter import RunMeter, project_s
+from shdask.meter import JobMeter, RunMeter, project_s
 from shdask.model import TileEvent, TileState
 from shdask.plan.group import GroupPlan
 from shdask.report import INTERRUPTED, BuildReport, Progress
@@ -76,7 +76,7 @@ class Tally:
         self._job_count = 0
         self.notes: tuple[str, ...] = ()
         self._failures: dict[int, str] = {}
-        self._meter = RunMeter(plan)
+        self._meter, self._job_meter = RunMeter(plan), JobMeter(plan)
         self._note: Mapping[str, object] = {}
         self._say_next = float("-inf")
         self.pu_projected = project_pu(plan, self.remaining, ledger.past.jobs)
@@ -121,6 +121,7 @@ class Tally:
         """As `JobBook.add_job`; what a job has cost counts from when it was accepted."""
         call_with_retries(lambda: self._ledger.add_job(row), STORE_RETRIES, on_error=self._say_wait)
         logger.info("job %s, attempt %d: %s", row.key, row.attempt, _job_text(row))
+        self._job_meter.add(row)
         self.pu_spent += self._jobs.add(json.loads(job_line(row)))
         if isinstance(row, JobAccepted):
             self._job_count += 1
@@ -259,7 +260,7 @@ class Tally:
             pu_unknown=self._pu_unknown + self._pu_lost,
             pu_projected=self.pu_projected,
             nbytes=self._nbytes,
-            nbytes_projected=figures.nbytes_projected,
+            nbytes_projected=figures.nbytes_projected + self._meter.nbytes_delivered,
             answers=figures.answers,
             answers_s=figures.answers_s,
             seconds=seconds,
@@ -297,7 +298,8 @@ class Tally:
             raise
         finally:
             figures = self._meter.figures(time.monotonic() - self._started)
-            Learned.of_this_user().add(figures)
+            for measured in (figures, self._job_meter.figures(figures.seconds)):
+                Learned.of_this_user().add(measured)
             with contextlib.suppress(StoreError):  # the next line tells the same trouble, or another owns the cube
                 self._ledger.end_run(**end, figures=figures)
             self.close()

@@ -9,12 +9,14 @@ import math
 import os
 import shlex
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shdask.assemble.job_rows import JobRecord
 from shdask.assemble.lease import DEAD_S, Owner, read_owner
 from shdask.assemble.ledger import read_ledger
 from shdask.assemble.outlook import eta_s, next_step, next_words, share_left
@@ -49,6 +51,11 @@ class CubeStatus:
     """Tiles that were given out and of which nothing was heard since."""
     pu_in_flight: float
     """What those are projected to cost; after a kill, what may have been paid for nothing."""
+    jobs: dict[str, int]
+    """Jobs of Async Process that are paid for and whose tiles are not all there: how many are ``running``,
+    ``delivered``, or ``unknown``, since no answer to their order came."""
+    pu_in_jobs: float
+    """What those have cost, which ``pu_left`` lacks."""
     owner: str | None
     """``host:pid`` of the process that builds it now, or died building it."""
     owner_state: str
@@ -156,7 +163,19 @@ class Found:
     def pu_left(self) -> float:
         """Projected for those."""
         projected = float(self.attributes["spec"]["projected"]["pu"])
-        return projected * share_left(self.tiles.layout, self.tiles.rows, self.tiles.columns, self.left)
+        whole = projected * share_left(self.tiles.layout, self.tiles.rows, self.tiles.columns, self.left)
+        return max(0.0, whole - self.pu_in_jobs)
+
+    @property
+    def open_jobs(self) -> list[JobRecord]:
+        """Jobs that may be paid for and whose tiles are not all there."""
+        left = set(self.tiles.indices[self.left].tolist())
+        return [job for job in self.ledger.jobs.values() if job.is_open and not left.isdisjoint(job.intent.tiles)]
+
+    @property
+    def pu_in_jobs(self) -> float:
+        """What those have cost."""
+        return math.fsum(job.pu for job in self.open_jobs)
 
     @property
     def last_begun(self) -> float:
@@ -195,6 +214,8 @@ def make_status(found: Found, *, store: str, pu_left: float, more_left: bool) ->
         requests=ledger.requests,
         pu_spent=ledger.pu_spent,
         pu_left=found.pu_left,
+        jobs=dict(Counter(map(_job_state, found.open_jobs))),
+        pu_in_jobs=found.pu_in_jobs,
         in_flight=len(ledger.in_flight),
         pu_in_flight=math.fsum(ledger.in_flight.values()),
         owner=owner,
@@ -214,6 +235,12 @@ def make_status(found: Found, *, store: str, pu_left: float, more_left: bool) ->
     )
 
 
+def _job_state(job: JobRecord) -> str:
+    if job.id is None:
+        return "unknown"
+    return "running" if job.end is None else "delivered"
+
+
 def _lines(status: CubeStatus) -> list[tuple[str, str]]:
     counted = f"{status.written} written, {status.empty} empty, {status.failed} failed, {status.untried} untried"
     lines = [
@@ -226,6 +253,10 @@ def _lines(status: CubeStatus) -> list[tuple[str, str]]:
         lines += _run_lines(status)
     if status.in_flight:
         lines.append(("in flight", f"{status.in_flight} tiles, of up to {status.pu_in_flight:.2f} PU"))
+    if status.jobs:
+        counted = ", ".join(f"{count} {state}" for state, count in status.jobs.items())
+        then = "" if status.running else "; the next build takes them up"
+        lines.append(("jobs", f"{counted}, of {status.pu_in_jobs:.2f} PU{then}"))
     if status.last_row_s is not None:
         lines.append(("last tile", f"{_ago(status.last_row_s)} ago"))
     if status.ended is not None and status.ended["error"]:

@@ -6,6 +6,7 @@ Refuses to change anything, and to guess what the places do not say.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -87,6 +88,8 @@ def _add(store: str, groups: Mapping[str, CubeStatus], acting: str, missing: tup
         requests=sum(one.requests for one in groups.values()),
         pu_spent=sum(one.pu_spent for one in groups.values()),
         pu_left=sum(one.pu_left for one in groups.values()),
+        jobs=dict(sum((Counter(one.jobs) for one in groups.values()), Counter())),
+        pu_in_jobs=sum(one.pu_in_jobs for one in groups.values()),
         in_flight=sum(one.in_flight for one in groups.values()),
         pu_in_flight=sum(one.pu_in_flight for one in groups.values()),
         eta_s=eta,

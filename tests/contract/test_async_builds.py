@@ -12,6 +12,7 @@ import zarr
 
 import shdask
 from shdask.assemble.ledger import read_ledger
+from shdask.assemble.status import read_status
 from shdask.emulator.launch import EmulatorProcess, start_emulator
 from shdask.errors import BudgetExceeded, WrongStore
 from shdask.plan.cube import CubePlan
@@ -209,6 +210,16 @@ def test_jobs_of_a_dead_build_are_taken_up(bench: Bench, prefix: str, right: Pat
     assert differing(tmp_path / "cube", right) == []
     assert (bench.submits(), report.jobs, report.pu_spent, report.pu_projected) == (JOBS, 0, 0.0, 0.0)
     assert read_ledger(tmp_path / "cube").pu_spent == pytest.approx(10.0 * JOBS)
+
+
+def test_status_tells_of_jobs_that_are_paid_for(bench: Bench, prefix: str, tmp_path: Path) -> None:
+    """After a build has died it is said what its jobs have cost, what is left to pay, and who takes them up."""
+    bench.service.set_faults("slow=5")
+    run_until(bench, bench.plan(prefix), tmp_path / "cube", lambda: count_known(tmp_path / "cube") == JOBS)
+    status = read_status(tmp_path / "cube")
+    assert (sum(status.jobs.values()), status.jobs["running"]) == (JOBS, JOBS)
+    assert (status.pu_in_jobs, status.pu_left) == (10.0 * JOBS, 0.0)
+    assert f"jobs      {JOBS} running, of {10.0 * JOBS:.2f} PU; the next build takes them up" in str(status)
 
 
 def test_jobs_that_ended_meanwhile_are_collected(bench: Bench, prefix: str, right: Path, tmp_path: Path) -> None:

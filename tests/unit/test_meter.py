@@ -7,10 +7,15 @@ from dataclasses import replace
 import pytest
 
 import shdask
-from shdask.meter import RunMeter, project_s
-from shdask.model import TileEvent, TileState
+from shdask.assemble.job_rows import JobAccepted, JobEnd, JobIntent
+from shdask.meter import JobMeter, RunMeter, project_s
+from shdask.model import TileEvent, TileState, Window
 from shdask.plan.group import GroupPlan
 from tests.cluster.specs import earth_spec
+
+INTENT = JobIntent(
+    key="a", attempt=1, url="s3://b/c", window=Window(y0=0, y1=1, x0=0, x1=1), tiles=(0,), pu=10.0, digest="d", at=99.0
+)
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +71,26 @@ def test_what_the_plan_had_learned_is_taken_off_the_formula(plan) -> None:
 def test_time_is_projected_in_proportion_to_the_price(plan) -> None:
     """All of it takes the plan's minutes, half of it half of them."""
     assert project_s(plan, plan.cost.pu / 2) == pytest.approx(30 * plan.cost.minutes)
+
+
+def test_jobs_are_measured_apart(plan: GroupPlan) -> None:
+    """What jobs have cost and how long they took is told by jobs that were ordered and came in this run."""
+    meter = JobMeter(plan)
+    meter.add(replace(INTENT, pu=30.0))
+    meter.add(JobAccepted(key="a", attempt=1, id="x", pu=20.0, at=100.0))
+    meter.add(JobEnd(key="a", attempt=1, end="done", at=190.0))
+    meter.add(JobAccepted(key="b", attempt=1, id="y", pu=20.0, at=100.0))
+    meter.add(JobEnd(key="b", attempt=1, end="done", at=190.0))
+    figures = meter.figures(200.0)
+    assert (figures.pu_spent, figures.pu_projected, figures.pu_formula) == (20.0, 30.0, 30.0)
+    assert (figures.answers, figures.answers_s) == (1, 90.0)
+    assert figures.kind.endswith(" jobs")
+
+
+def test_jobs_of_the_least_price_say_nothing(plan: GroupPlan) -> None:
+    """Ten units are charged whatever the factor is."""
+    meter = JobMeter(plan)
+    meter.add(INTENT)
+    meter.add(JobAccepted(key="a", attempt=1, id="x", pu=10.0, at=100.0))
+    meter.add(JobEnd(key="a", attempt=1, end="done", at=190.0))
+    assert (meter.figures(200.0).pu_spent, meter.figures(200.0).answers) == (0.0, 0)
