@@ -13,6 +13,7 @@ import numpy as np
 
 from shdask.model import Window
 from shdask.plan.cost import pu_minutes, request_minutes
+from shdask.plan.jobs import make_jobs
 from shdask.plan.windows import WORTHS
 from shdask.plan.wording import duration
 
@@ -90,6 +91,10 @@ class TileExplanation:
     """It is bought only where a coarse look finds at least this share clear; None buys it always."""
     standing_areas: int | None
     """Of how many of the cube's earlier areas its pixels are there; None of a tile that is not reopened."""
+    jobs: tuple[str, ...] = ()
+    """The jobs of Async Process that bring it, one for each part, instead of windows; none where Process does."""
+    route: str = ""
+    """Why its group takes the route that it takes; empty where there is no choice."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON types; a request that is never worth cutting for has no ``worth_pu``. Pure."""
@@ -111,6 +116,9 @@ class TileExplanation:
         ]
         if self.left_out:
             return [*where, f"not bought: {self.left_out}"]
+        if self.jobs:
+            by_jobs = f"{self.pu:.4f} PU, its share of {' and '.join(self.jobs)} of Async Process: {self.route}"
+            return [*where, by_jobs, *self._rule_lines()]
         return [*where, *self._window_lines(), *self._price_lines(), *self._rule_lines()]
 
     def _window_lines(self) -> list[str]:
@@ -157,7 +165,9 @@ def explain_tile(plan: GroupPlan, index: int, *, group: str = "") -> TileExplana
     index, tiles = int(index), plan.tile_set
     tile, left_out = plan.tile(index), _why_left_out(plan, index)
     steps = () if left_out or plan.timeline is None else _bundled_steps(plan, index)
-    windows = () if left_out else tile.windows
+    is_by_jobs = plan.is_by_jobs and not left_out
+    windows = () if left_out or is_by_jobs else tile.windows
+    jobs = [job for job in make_jobs(plan, tiles.indices()) if index in job.tiles] if is_by_jobs else []
     return TileExplanation(
         group=group,
         tile=index,
@@ -173,7 +183,7 @@ def explain_tile(plan: GroupPlan, index: int, *, group: str = "") -> TileExplana
             for window in windows
         ),
         parts=_parts(plan, windows),
-        requests=len(windows) * len(plan.layer.parts),
+        requests=len(jobs) or len(windows) * len(plan.layer.parts),
         pu=0.0 if left_out else _share_of(plan, tile, steps),
         area_px=int(np.count_nonzero(plan.area_mask(tile.extent))),
         area_pu=_price(plan, int(np.count_nonzero(plan.area_mask(tile.extent)))),
@@ -184,6 +194,8 @@ def explain_tile(plan: GroupPlan, index: int, *, group: str = "") -> TileExplana
         is_trimmed_to_swath=bool(plan.windows.by_tile.find(index)) and tiles.reach is not None,
         min_clear_share=None if plan.clear is None else plan.clear.min_share,
         standing_areas=plan.reopened.levels.get(index),
+        jobs=tuple(f"job {job.key} for {len(job.tiles)} tiles" for job in jobs),
+        route="" if plan.routing is None else plan.routing.why,
     )
 
 
@@ -211,6 +223,9 @@ def _bundled_steps(plan: GroupPlan, index: int) -> list[int]:
 
 
 def _share_of(plan: GroupPlan, tile: Tile, steps: list[int] | tuple[()]) -> float:
+    if plan.is_by_jobs:  # a job's price has a floor, which its tiles share
+        planned = plan.tile_set.indices()
+        return float(plan.prices(planned)[planned == tile.index][0])
     cells, cell = plan.tile_set.cell_count, tile.index % plan.tile_set.cell_count
     together = np.array([step * cells + cell for step in steps] or [tile.index], np.intp)
     return float(plan.prices(together)[together == tile.index][0])

@@ -16,8 +16,10 @@ from shdask.errors import PlanError
 from shdask.model import Window
 from shdask.plan.clear import ClearRule
 from shdask.plan.cube import make_cube_plan
+from shdask.plan.delivery_spec import DeliveryOptions
 from shdask.plan.grown_area import Reopened
 from shdask.plan.placing import place_in_time
+from shdask.plan.route import with_route
 from shdask.plan.timeline import make_timeline
 from tests.unit.plan.scenes import scene, span
 
@@ -158,6 +160,16 @@ def test_an_explanation_is_json(small: Any, half: Any) -> None:
     endless = replace(half.explain(0), worth_pu=math.inf).as_dict()
     assert json.loads(json.dumps(endless, allow_nan=False))["worth_pu"] is None
     assert json.loads(json.dumps(small.explain(5).as_dict()))["dates"][0] == "2024-06-02T10:00:00+00:00"
+
+
+def test_a_tile_of_a_job_names_it_and_its_share(half: Any) -> None:
+    """The shares of all tiles are the price of the jobs, floor and all."""
+    routed = with_route(half, "async", DeliveryOptions(s3_url="s3://bucket/jobs"))
+    told = [routed.explain(index) for index in routed.tile_set.indices().tolist()]
+    assert sum(each.pu for each in told) == pytest.approx(routed.cost.pu)
+    assert told[0].jobs == ("job t0-r0-c0-p0 for 3 tiles", "job t0-r0-c0-p1 for 3 tiles")
+    assert (told[0].windows, told[0].requests) == ((), 2)
+    assert "of Async Process" in repr(told[0])
 
 
 def test_a_cube_explains_by_group(half: Any, small: Any) -> None:
