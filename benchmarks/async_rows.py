@@ -57,6 +57,51 @@ print(json.dumps({{
 }}))
 """
 
+COLLECT = """
+import json, resource, time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from shdask.assemble.store import create_or_open
+from shdask.cluster.worker_plugin import ROWS_AT_ONCE
+from shdask.fetch.bucket import Bucket
+from shdask.fetch.process import run_here
+from shdask.inputs import read_area
+from shdask.jobs.deliveries import Deliveries, Delivery
+from shdask.plan.placing import make_group
+from shdask.plan.spec import CubeSpec
+from shdask.run_tiles import TileWork, run_tiles
+from shdask.settings import DEPLOYMENTS
+
+def peak_mb():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+spec = CubeSpec(
+    aoi={bounds}, aoi_crs="EPSG:32633", crs="EPSG:32633", resolution=10, time=("2024-06-01", "2024-06-30"),
+    layers={{"s2": {{"collection": "sentinel-2-l2a", "bands": ["B02", "B03", "B04", "B08"]}}}},
+)
+area = read_area(spec.aoi, crs=spec.aoi_crs)
+plan = make_group(spec, area=area, like=None, deployment=DEPLOYMENTS["services"])
+cube = create_or_open(plan, "{folder}/{key}.zarr")
+bucket = Bucket.from_url("s3://{bucket}")
+bucket.preflight()
+delivery = Delivery(bucket=bucket, window=plan.grid.window, files=({{"default": "{key}"}},), first_tile=0)
+tiles = plan.tile_set.indices().tolist()
+deliveries = Deliveries(by_tile=dict.fromkeys(tiles, delivery))
+work = TileWork(plan=plan, cube=cube, client=None, run_cpu=run_here, deliveries=deliveries)
+before, started, cpu = peak_mb(), time.perf_counter(), time.process_time()
+with ThreadPoolExecutor(ROWS_AT_ONCE) as pool:
+    rows = pool.map(lambda row: run_tiles(work, row), deliveries.bundle(plan, tiles))
+    outcomes = [one for row in rows for one in row]
+seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+assert [one.event.error for one in outcomes] == [None] * 25, [one.event.error for one in outcomes]
+stored = sum(path.stat().st_size for path in Path("{folder}/{key}.zarr").rglob("*") if path.is_file())
+print(json.dumps({{
+    "rows_at_once": ROWS_AT_ONCE, "tiles": len(outcomes), "cube_mb": round(stored / 2**20),
+    "rss_before_mb": round(before), "peak_rss_mb": round(peak_mb()),
+    "seconds": round(seconds, 1), "cpu_s": round(cpu, 1),
+}}))
+"""
+
 
 def write_file(path: Path, compress: str) -> None:
     """A striped GeoTIFF as a job delivers it: 4 bands of smooth land with noise, and a mask, pixel by pixel."""
@@ -76,7 +121,10 @@ def write_file(path: Path, compress: str) -> None:
 
 
 def run() -> dict[str, Any]:
-    """The second row of tiles of 2048 px, 10,000 px wide, from SeaweedFS, each in a fresh interpreter."""
+    """The second row of tiles of 2048 px, 10,000 px wide, then all rows into a cube on disk as a worker does it.
+
+    From SeaweedFS, each in a fresh interpreter.
+    """
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, open_bucket(Path(folder)):
         store = S3Store(BUCKET, client_options={"allow_http": True})
@@ -86,7 +134,14 @@ def run() -> dict[str, Any]:
             size = path.stat().st_size
             obstore.put(store, path.name, path)
             path.unlink()
-            code = CODE.format(bounds=BOUNDS, bucket=BUCKET, key=path.name)
-            out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-            found[compress] = {"file_mb": round(size / 2**20), **json.loads(out)}
+            words = {"bounds": BOUNDS, "bucket": BUCKET, "key": path.name, "folder": folder}
+            row, whole = (_run_alone(code.format(**words)) for code in (CODE, COLLECT))
+            found[compress] = {"file_mb": round(size / 2**20), **row, "whole_file_into_a_cube": whole}
     return found
+
+
+def _run_alone(code: str) -> dict[str, Any]:
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if out.returncode:
+        raise RuntimeError(out.stderr)
+    return dict(json.loads(out.stdout))

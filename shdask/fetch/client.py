@@ -175,10 +175,14 @@ class ServiceClient:
     ) -> T:
         """Orders a job from Async Process and returns what ``decode`` makes of the answer; as ``process`` otherwise.
 
-        What ``judge`` makes of an attempt's error is raised, or tried again where its class says so.
+        What ``judge`` makes of an attempt's error is raised, or tried again where its class says so. The limiter is
+        asked for a request without units: a large job is dearer than a minute's, and would never be accepted if they
+        were counted against those (which is not documented).
         """
-        path = self._deployment.async_path
-        return self._buy(path, body, pu, decode, accept="application/json", spent=spent, judge=judge).value
+        accept = "application/json"
+        return self._buy(
+            self._deployment.async_path, body, pu, decode, accept=accept, spent=spent, judge=judge, permit_pu=0.0
+        ).value
 
     def _buy(
         self,
@@ -190,6 +194,7 @@ class ServiceClient:
         accept: str,
         spent: Spent | None,
         judge: Judge = _as_it_is,
+        permit_pu: float | None = None,
     ) -> Fetched[T]:
         headers = {"Content-Type": "application/json", "Accept": accept}
         spent = Spent() if spent is None else spent
@@ -198,7 +203,17 @@ class ServiceClient:
             return decode(answer.body)
 
         url, payload = self._deployment.base_url + path, encode_json(body)
-        value = self._call("POST", url, headers=headers, payload=payload, pu=pu, read=read, spent=spent, judge=judge)
+        value = self._call(
+            "POST",
+            url,
+            headers=headers,
+            payload=payload,
+            pu=pu,
+            read=read,
+            spent=spent,
+            judge=judge,
+            permit_pu=pu if permit_pu is None else permit_pu,
+        )
         return Fetched(value=value, spent=spent)
 
     def send(
@@ -226,6 +241,7 @@ class ServiceClient:
         spent: Spent,
         with_token: bool = True,
         judge: Judge = _as_it_is,
+        permit_pu: float = 0.0,
     ) -> T:
         refused: AccessToken | None = None
         charged = 0
@@ -251,7 +267,7 @@ class ServiceClient:
             return read(answer)
 
         def permitted() -> T:
-            promise, cost = self._reserve(pu), Spent()
+            promise, cost = self._reserve(pu, permit_pu), Spent()
             try:
                 return self._told(lambda: attempt(cost))
             except ShdaskError as error:
@@ -271,12 +287,12 @@ class ServiceClient:
             is_enough=lambda: charged >= MAX_CHARGED,
         )
 
-    def _reserve(self, pu: float) -> int:
+    def _reserve(self, pu: float, permit_pu: float) -> int:
         """A permit to send, and the budget's promise of the price.
 
         The permit comes first, for it may take long; it keeps, for what waits at once is a small part of a bucket.
         """
-        self._gate.acquire(pu)
+        self._gate.acquire(permit_pu)
         while (promise := self._budget.reserve(pu)) is None:
             self._sleep(PROMISE_S)
         return promise

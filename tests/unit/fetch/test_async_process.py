@@ -84,7 +84,7 @@ def test_an_accepted_job_is_known_by_its_id(client_of: Any, serve: Any, reply: A
     (seen,) = server.seen
     assert (seen.method, seen.path, json.loads(seen.body)) == ("POST", "/api/v1/async/process", BODY)
     assert spent == Spent(requests=1, pu=12.5, nbytes=len(RUNNING))
-    assert diary.entries == [("permit", 12.5), "token"]
+    assert diary.entries == [("permit", 0.0), "token"]
     assert diary.account == [12.5, -12.5]
 
 
@@ -165,7 +165,7 @@ def test_a_full_queue_is_told_at_once_and_slows_nobody(
         submit_job(client_of(server), BODY, 12.5, spent)
     assert (caught.value.status, caught.value.retry_after_s) == (429, 5.0)
     assert spent == Spent(requests=1, nbytes=len(FULL))
-    assert diary.entries == [("permit", 12.5), "token"]
+    assert diary.entries == [("permit", 0.0), "token"]
     assert diary.health == ["answered"]
     assert clock.slept == []
 
