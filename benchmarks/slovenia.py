@@ -63,9 +63,10 @@ def run() -> dict[str, Any]:
     """Build, then buy 2500 px windows that straddle four tiles each, and compare every pixel; draw the country."""
     with tempfile.TemporaryDirectory() as folder, start_emulator() as service:
         os.environ.update(service.environment())
-        plan = shdask.make_plan(make_spec()).only
+        whole = shdask.make_plan(make_spec())
+        plan = whole.only
         with open_local_client(2) as client:
-            report = shdask.build_cube(plan, Path(folder) / "cube", client=client)
+            report = shdask.build_cube(whole, Path(folder) / "cube", client=client)
         report.raise_for_failures()
         cube = shdask.open_cube(Path(folder) / "cube")
         write_picture(cube, PICTURE)
