@@ -164,6 +164,11 @@ class Collecting:
         spoilt = next(iter(load.spoilt.values()), None)
         self._ended.append(EndedLot(lot=load.lot, checksums=sums, spoilt=spoilt))
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether lots have ended that were not taken."""
+        return bool(self._ended)
+
     def take_ended(self) -> Iterator[EndedLot]:
         """Lots that are done with, each once."""
         ended, self._ended = self._ended, []

@@ -92,6 +92,8 @@ class JobState:
     """Until it is asked for again."""
     quiet_since: float = 0.0
     """Since when it is looked for."""
+    is_asked_again: bool = False
+    """Whether the service, which did not know it, was asked once more when the time of grace was over."""
     is_out: bool = False
     """Whether an errand for it has not come back."""
     is_dropped: bool = False
@@ -190,9 +192,12 @@ class JobDesk:
         """The service says whether it runs."""
         job = self._back(key)
         if not is_alive:
-            job.stage, job.due, job.quiet_since = Stage.ENDED, now, now
-            self._hold_until = now  # there may be a place
+            job.stage, job.due = Stage.ENDED, now
+            if not job.is_asked_again:
+                job.quiet_since = now
+                self._hold_until = now  # there may be a place
             return None
+        job.is_asked_again = False
         if now - job.since > self.patience.total_s:
             text = f"it still ran {(now - job.since) / 60:.0f} min after it was ordered"
             return self._fail(job, now, Ending(end="late", text=text))
@@ -211,8 +216,15 @@ class JobDesk:
             return Ending(end="done")
         if job.stage is Stage.SOUGHT:
             return self._found_alive(job, now, trace)
+        return self._missing(job, now, trace)
+
+    def _missing(self, job: JobState, now: float, trace: Trace) -> Ending | None:
+        """Not all that a job owes is there, which the service knows no more."""
         if now - job.quiet_since < self.patience.grace_s:
             job.due = now + self._jittered(self.patience.look_s)
+            return None
+        if not job.is_asked_again:  # one that is not known yet, or not by all of the service, would be paid twice
+            job.is_asked_again, job.stage, job.due = True, Stage.RUNS, now
             return None
         if trace.id is None:
             return self._fail(job, now, Ending(end="vanished", text="nothing of it came to the bucket"))
@@ -234,7 +246,7 @@ class JobDesk:
     def _fail(self, job: JobState, now: float, ending: Ending) -> Ending:
         may_again = job.orders < self.patience.max_orders and ending.end != "late"
         job.stage = Stage.WAITS if may_again else Stage.GIVEN_UP
-        job.attempt, job.id, job.due = job.attempt + 1, None, now
+        job.attempt, job.id, job.due, job.is_asked_again = job.attempt + 1, None, now, False
         return ending
 
     def _run(self, job: JobState, job_id: str, now: float, wait_s: float) -> None:

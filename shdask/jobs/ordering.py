@@ -10,16 +10,21 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from shdask.assemble.job_rows import JobAccepted, JobEnd, JobIntent, JobRecord
+from shdask.assemble.job_rows import EndKind, JobAccepted, JobEnd, JobIntent, JobRecord
 from shdask.errors import (
     BudgetExceeded,
+    JobDeliveredNothing,
+    JobError,
+    JobFailed,
     JobQueueFull,
     JobSubmitLost,
+    JobTooLate,
     JobVanished,
     ShdaskError,
 )
@@ -41,6 +46,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KEY_CHARS = 12
+ENDS: Mapping[EndKind, type[JobError]] = MappingProxyType({
+    "failed": JobFailed,
+    "vanished": JobVanished,
+    "nothing": JobDeliveredNothing,
+    "late": JobTooLate,
+    "lost": JobSubmitLost,
+})  # fmt: skip  # a list
+"""What an attempt's end is called where people read of it."""
 MAX_VANISHED = 3
 """So many jobs in a row of which nothing came, and the service cannot write to the bucket."""
 BUSY_S = 30.0
@@ -79,8 +92,8 @@ class Ordering:
         self._orders: dict[str, Order] = {order.job.key: order for lot in lots for order in lot.orders}
         self._desk = JobDesk(patience=account.patience, luck=random.random)
         self._courier: Courier[Errand | None] = Courier()
-        self._prefixes: dict[str, str] = {}
-        """Where the last attempt of each job delivers, below the bucket's place."""
+        self._prefixes: dict[str, list[str]] = {}
+        """Where each job's attempts deliver, below the bucket's place; the last is the one that counts."""
         self._found: dict[str, Found] = {}
         self._folder = hashlib.sha256(job.cube.place.name.encode()).hexdigest()[:KEY_CHARS]
         self._in_a_row = 0
@@ -117,7 +130,7 @@ class Ordering:
             self.bucket.preflight(writes=not has_role, deletes=self._delivery.cleanup)
 
     def _adopt(self, key: str, record: JobRecord, now: float, *, age_s: float) -> None:
-        self._prefixes[key] = record.intent.url.removeprefix(f"{self.bucket.url}/")
+        self._prefixes[key] = [record.intent.url.removeprefix(f"{self.bucket.url}/")]
         self._desk.adopt(
             key,
             now,
@@ -158,7 +171,7 @@ class Ordering:
         part = self._plan.layer.parts[self._orders[key].job.part]
         outputs = [picture.identifier for picture in part.pictures]
         job_id = self._desk.jobs[key].id
-        return partial(find_delivery, self.bucket, self._prefixes[key], outputs, job_id=job_id)
+        return partial(find_delivery, self.bucket, self._prefixes[key][-1], outputs, job_id=job_id)
 
     def _order(self, errand: Errand) -> None:
         """Send an order, if the cap allows, once its intent is durable."""
@@ -183,7 +196,7 @@ class Ordering:
             digest=order.digest,
             at=time.time(),
         )
-        self._prefixes[errand.key] = prefix
+        self._prefixes.setdefault(errand.key, []).append(prefix)
         self._book.add_job(intent)
         self._courier.send(errand, partial(order_job, self._plan, job, prefix, self._service))
 
@@ -246,7 +259,8 @@ class Ordering:
             return
         job = self._desk.jobs[errand.key]
         then = "it is ordered again" if job.stage is Stage.WAITS else "its tiles are bought by Process"
-        self._book.tell(f"job {errand.key}, attempt {errand.attempt}: {ending.end} ({ending.text}); {then}")
+        kind = ENDS.get(ending.end, JobFailed).__name__
+        self._book.tell(f"job {errand.key}, attempt {errand.attempt}: {kind}: {ending.text}; {then}")
         self._in_a_row += ending.end == "vanished"
         if self._in_a_row >= MAX_VANISHED and self.fatal is None:
             self.fatal = JobVanished(_TRACELESS.format(count=self._in_a_row, url=self.bucket.url))
@@ -290,7 +304,7 @@ class Ordering:
         if ended.spoilt is not None:
             self._book.tell(f"what jobs {', '.join(keys)} brought cannot be used ({ended.spoilt}); Process is asked")
         elif self._delivery.cleanup:
-            prefixes = [self._prefixes[key] for key in keys]
+            prefixes = [prefix for key in keys for prefix in self._prefixes[key]]
             self._courier.send(None, partial(clean_up, self._cube, ended.checksums, self.bucket, prefixes))
 
     def count_spent(self, pu: float) -> None:

@@ -91,9 +91,9 @@ class JobRun:
 
     def poll(self, timeout_s: float) -> Sequence[TileEvent]:
         """As `Run.poll`."""
+        self._end_lots()  # rows of all that was polled before are durable by now
         self._step(0.0 if self._collecting.is_running else timeout_s)
         events = self._collecting.poll(timeout_s)
-        self._end_lots()
         if self._collecting.fatal is not None:
             self._give_up(self._collecting.fatal)
         return events
@@ -129,7 +129,7 @@ class JobRun:
     @property
     def finished(self) -> bool:
         """As `Run.finished`; jobs that run go on at the service, and the next run takes them up."""
-        if self._collecting.is_running or not self._ordering.is_quiet:
+        if self._collecting.is_running or self._collecting.has_ended or not self._ordering.is_quiet:
             return False
         return self._stopped or not (self._ordering.has_work or self._collecting.has_work)
 

@@ -99,10 +99,27 @@ def test_files_may_come_within_the_time_of_grace(ended: JobDesk) -> None:
 @pytest.mark.parametrize(("trace", "end"), [(Trace(), "vanished"), (COPY, "nothing")])
 def test_grace_ends(ended: JobDesk, trace: Trace, end: str) -> None:
     """Of a job that left nothing and one that left something but its files different things are said."""
+    ended.looked("a", 9.0, trace)
+    ended.next(9.0)
+    ended.polled("a", 9.0, is_alive=False)
+    ended.next(9.0)
     ending = ended.looked("a", 9.0, trace)
     assert ending is not None
     assert ending.end == end
     assert ended.next(9.0) == ask(Ask.ORDER, attempt=2)
+
+
+def test_job_that_the_service_knows_after_all_runs_on(ended: JobDesk) -> None:
+    """When the time of grace is over, the service is asked once more before anything is ordered again."""
+    assert ended.looked("a", 9.0, COPY) is None
+    assert ended.next(9.0) == ask(Ask.POLL)
+    ended.polled("a", 9.0, is_alive=True)
+    assert ended.jobs["a"].stage is Stage.RUNS
+    ended.next(30.0)
+    ended.polled("a", 30.0, is_alive=False)
+    ended.next(30.0)
+    assert ended.looked("a", 34.9, COPY) is None
+    assert ended.next(36.0) == ask(Ask.LOOK)
 
 
 def test_error_ends_a_job_at_once(ended: JobDesk) -> None:
