@@ -308,7 +308,7 @@ class Tally:
 def _job_text(row: JobRow) -> str:
     if isinstance(row, JobIntent):
         return f"is sent, to deliver to {row.url}"
-    return f"runs as {row.id}" if isinstance(row, JobAccepted) else f"{row.end} {row.text or ''}".strip()
+    return f"runs as {row.id}" if isinstance(row, JobAccepted) else ": ".join(filter(None, (row.end, row.text)))
 
 
 def _log_tile(event: TileEvent) -> None:

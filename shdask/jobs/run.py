@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LEFT_BEHIND = (
-    "{count} jobs of an earlier run are paid for and not collected ({urls}); {cure}, or their tiles are bought again"
+    "{count} jobs of an earlier run are paid for, deliver to {urls}, and were not collected, for [delivery] does not "
+    "lead there any more: their tiles were bought again"
 )
 
 
@@ -37,7 +38,7 @@ def start_run(executor: Executor, job: BuildJob, tiles: NDArray[np.intp]) -> Run
     """
     records = {} if job.book is None else job.book.past_jobs
     lots = make_lots(job.plan, tiles, records)
-    _warn_of_left_jobs(job, lots)
+    _warn_of_left_jobs(job, tiles)
     if not lots:
         return executor.start(job, tiles)
     with ExitStack() as stack:
@@ -51,18 +52,20 @@ def start_run(executor: Executor, job: BuildJob, tiles: NDArray[np.intp]) -> Run
         return run
 
 
-def _warn_of_left_jobs(job: BuildJob, lots: Sequence[Lot]) -> None:
+def _warn_of_left_jobs(job: BuildJob, tiles: NDArray[np.intp]) -> None:
+    """Say which jobs are paid for and lie where this run does not look, though it buys their tiles."""
     if job.book is None:
         return
-    adopted = {order.job.key for lot in lots for order in lot.orders if order.open is not None}
+    here, todo = job.plan.delivery, set(tiles.tolist())
     left = [
         record.intent
-        for key, record in job.book.past_jobs.items()
-        if record.is_open and record.id is not None and key not in adopted
+        for record in job.book.past_jobs.values()
+        if record.is_open and record.id is not None and not todo.isdisjoint(record.intent.tiles)
+        if here is None or not record.intent.url.startswith(f"{here.s3_url}/")
     ]
-    if left and job.plan.delivery is None:
+    if left:
         urls = ", ".join(sorted({intent.url.rpartition("/")[0] for intent in left}))
-        job.book.tell(LEFT_BEHIND.format(count=len(left), urls=urls, cure="give [delivery] with that place again"))
+        job.book.tell(LEFT_BEHIND.format(count=len(left), urls=urls))
 
 
 class JobRun:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -242,6 +244,31 @@ def test_paid_jobs_are_collected_by_any_route(bench: Bench, prefix: str, right: 
     assert not any("/api/v1/process" in call for call in bench.calls)
 
 
+def test_jobs_that_lie_elsewhere_are_told(bench: Bench, prefix: str, right: Path, tmp_path: Path) -> None:
+    """A build that is not told where paid jobs deliver to buys their tiles, and says so, and where they lie."""
+    bench.service.set_faults("slow=2")
+    run_until(bench, bench.plan(prefix), tmp_path / "cube", lambda: count_known(tmp_path / "cube") == JOBS)
+    report = build(bench, "elsewhere", tmp_path / "cube", route="process")
+    assert differing(tmp_path / "cube", right) == []
+    (note,) = report.notes
+    assert note.startswith(f"{JOBS} jobs of an earlier run are paid for, deliver to s3://{BUCKET}/{prefix}/")
+
+
+def test_jobs_deliver_as_a_role(
+    server: Server, bench: Bench, prefix: str, right: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a role the service needs no key of ours, and this process only such as may read."""
+    role = "arn:aws:iam::123456789012:role/deliver"
+    with start_emulator(s3_endpoint=server.endpoint, s3_roles={role: (ADMIN.key_id, ADMIN.secret)}) as service:
+        for name, value in {**service.environment(), **READER.environ}.items():
+            monkeypatch.setenv(name, value)
+        report = build(
+            Bench(service=service, server=server), prefix, tmp_path / "cube", delivery={"iam_role_arn": role}
+        )
+    assert report.jobs == JOBS
+    assert differing(tmp_path / "cube", right) == []
+
+
 def test_unwritable_bucket_is_found_before_anything_is_paid(
     bench: Bench, prefix: str, tmp_path: Path, monkeypatch
 ) -> None:
@@ -271,9 +298,13 @@ def test_bucket_is_cleaned_on_request(bench: Bench, prefix: str, right: Path, tm
     assert differing(tmp_path / "clean", right) == []
 
 
-def test_no_secret_is_kept(bench: Bench, prefix: str, tmp_path: Path) -> None:
-    """The keys of the bucket stand in no file of the cube."""
+def test_no_secret_is_kept(bench: Bench, prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The keys of the bucket stand in no file of the cube, no line of a log, and nothing that travels."""
+    caplog.set_level(logging.DEBUG)
+    bench.service.set_faults([{"kind": "reset", "service": "async", "contains": "delivery", "times": 1}])
     build(bench, prefix, tmp_path / "cube")
+    assert ADMIN.secret not in caplog.text
+    assert ADMIN.secret.encode() not in pickle.dumps(bench.plan(prefix))
     files = [path for path in (tmp_path / "cube").rglob("*") if path.is_file()]
     assert (tmp_path / "cube" / ".shdask" / "ledger.jsonl") in files
     assert not any(ADMIN.secret.encode() in path.read_bytes() for path in files)

@@ -25,3 +25,11 @@ def test_a_file_of_the_users_is_not_overwritten(tmp_path: Path, name: str) -> No
     with pytest.raises(SettingsError, match=rf"holds a {name} that the demo would overwrite; .*--store demo/cube"):
         lay_out_job(tmp_path)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "dear")]
+
+
+def test_the_demo_of_jobs_says_where_to_deliver(tmp_path: Path) -> None:
+    """Its job goes by Async Process, and holds no key."""
+    spec = shdask.CubeSpec.from_file(lay_out_job(tmp_path / "demo", "job_async.toml"))
+    assert spec.layers["s2"].route == "async"
+    assert spec.delivery is not None
+    assert spec.delivery.s3_url == "s3://deliveries/demo"
