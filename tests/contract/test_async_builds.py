@@ -126,6 +126,18 @@ def test_job_that_always_fails_is_replaced_by_process(bench: Bench, prefix: str,
     assert bench.calls["POST /api/v1/process 200"] > 0
 
 
+def test_process_in_place_of_jobs_is_under_the_same_cap(bench: Bench, prefix: str, right: Path, tmp_path: Path) -> None:
+    """What jobs that failed have cost is off the cap of what replaces them: 20 + 10 PU of jobs leave too little."""
+    bench.service.set_faults("fail")
+    plan = bench.plan(prefix, job_px=512)
+    enough = shdask.build_cube(plan, tmp_path / "enough", executor=SERIAL, max_pu=50.0)
+    assert differing(tmp_path / "enough", right) == []
+    assert 30.0 < enough.pu_spent < 50.0
+    with pytest.raises(BudgetExceeded, match=r"of max_pu 30\.01"):
+        shdask.build_cube(plan, tmp_path / "little", executor=SERIAL, max_pu=30.01)
+    assert read_ledger(tmp_path / "little").pu_spent <= 30.01
+
+
 def test_job_that_vanishes_is_ordered_again(bench: Bench, prefix: str, right: Path, tmp_path: Path) -> None:
     """A job of which neither file nor error came within the time of grace is told, and ordered once more."""
     bench.service.set_faults("vanish@2")
