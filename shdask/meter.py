@@ -23,13 +23,15 @@ class RunMeter:
         self._answers_s = 0.0
         self.nbytes_delivered = 0
         """Of tiles that jobs delivered, before compression."""
+        self.is_timed = True
+        """Whether how long the run took says how long a build takes; not where it waits for who asks for tiles."""
 
     def add(self, event: TileEvent) -> None:
-        """Count an attempt of a tile; what a failed one brought is no whole tile, and says nothing of its price."""
+        """Count an attempt of a tile; one that failed, or went on where another had, says nothing of a tile's price."""
         self._requests += event.requests
         self._answers += event.answers
         self._answers_s += event.answers_s
-        if event.skipped or event.state is TileState.FAILED:
+        if event.skipped or event.resumed or event.state is TileState.FAILED:
             return
         windows = self._plan.tile(event.tile).windows
         pixels = sum(window.pixel_count for window in windows)
@@ -55,7 +57,7 @@ class RunMeter:
             answers=self._answers,
             answers_s=self._answers_s,
             seconds=seconds,
-            seconds_projected=project_s(plan, self._pu_projected),
+            seconds_projected=project_s(plan, self._pu_projected) if self.is_timed else 0.0,
         )
 
 

@@ -137,6 +137,8 @@ class TileEvent:
     """POSIX time."""
     skipped: bool = False
     """The tile was found durable and nothing was asked for."""
+    resumed: bool = False
+    """Pixels of it, or all, waited on this machine from an earlier attempt: what was spent is not its whole price."""
     error: str | None = None
     """``ErrorClass: message`` where ``state`` is FAILED."""
     worker: str | None = None

@@ -108,6 +108,7 @@ class _Attempt:
     """What an earlier run bought of it, and `Purchase.bought` of that."""
     stored: StoredTile | None = None
     skipped: bool = False
+    resumed: bool = False
     error: ShdaskError | None = None
 
     @classmethod
@@ -143,6 +144,7 @@ class _Attempt:
             self.data = work.spool.take(self.spooled_as, shape=shape)
         if self.is_open:
             self.part = work.spool.take_part(self.spooled_as, shape=shape, parts=len(work.plan.layer.parts))
+        self.resumed = self.data is not None or self.part is not None
 
     def write(self, work: TileWork) -> None:
         """Store the pixels, or keep them on this machine where the store refuses."""
@@ -178,6 +180,7 @@ class _Attempt:
             seconds=seconds,
             finished=time.time(),
             skipped=self.skipped,
+            resumed=self.resumed,
             error=None if error is None else f"{type(error).__name__}: {error}",
             request=self.request,
             checksum=stored.checksum,

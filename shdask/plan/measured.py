@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
 from shdask.settings import Deployment
@@ -16,7 +16,8 @@ EXPECTED_LATENCY_S = 4.0
 """A large request's answer, until one was measured; decides how many are in flight to fill the rate."""
 LEAST_IN_FLIGHT = 4
 WEIGHT_OF_EARLIER = 0.5
-"""Each run halves what those before it weigh, so that a service that changes is believed after a few."""
+"""What the runs before weigh after one that is far dearer than all of them; see `Measured.after`."""
+_TIMES = "seconds", "seconds_projected"
 SANE = 0.01, 100.0
 """A ratio beyond says that something else went wrong."""
 _MINUTE_S = 60.0
@@ -47,12 +48,12 @@ class RunFigures:
     seconds: float
     """The run took."""
     seconds_projected: float
-    """The tiles that came were to take, at the account's rates."""
+    """The tiles that came were to take, at the account's rates; 0 where ``seconds`` says nothing of that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """Sums over runs of one kind, the newest weighing most; each ratio is of two of them, so dear runs weigh more."""
+    """Sums over runs of one kind, later ones weighing more; each ratio is of two of them, so dear runs weigh more."""
 
     runs: int = 0
     pu_spent: float = 0.0
@@ -78,13 +79,15 @@ class Measured:
         return asdict(self)
 
     def after(self, run: RunFigures) -> Measured:
-        """The sums with one run more. Pure."""
-        sums = {
-            item.name: WEIGHT_OF_EARLIER * getattr(self, item.name) + getattr(run, item.name)
-            for item in fields(self)
-            if item.name != "runs"
-        }
-        return Measured(runs=self.runs + 1, **sums)
+        """The sums with one run more, which takes from the weight of those before as much as it is dear beside them.
+
+        Their times stay as they are where its own says nothing. Pure.
+        """
+        pu = self.pu_formula + run.pu_formula
+        weight = WEIGHT_OF_EARLIER ** (run.pu_formula / pu) if pu else 1.0
+        names = {item.name for item in fields(self)} - {"runs", *(() if run.seconds_projected else _TIMES)}
+        sums = {name: weight * getattr(self, name) + getattr(run, name) for name in names}
+        return replace(self, runs=self.runs + 1, **sums)
 
     @property
     def pu_ratio(self) -> float | None:

@@ -47,16 +47,33 @@ def test_what_came_is_held_against_its_own_projection(plan) -> None:
         TileEvent(tile=0, state=TileState.FAILED, requests=4, pu_spent=0.2, error="cut"),
         TileEvent(tile=0, state=TileState.WRITTEN, skipped=True),
         TileEvent(tile=0, state=TileState.WRITTEN),
+        TileEvent(tile=0, state=TileState.WRITTEN, resumed=True, requests=1, pu_spent=0.2, nbytes=50),
     ],
-    ids=["failed", "found done", "from the spool"],
+    ids=["failed", "found done", "by a job", "the rest"],
 )
 def test_what_did_not_come_whole_says_nothing_of_the_price(plan, event: TileEvent) -> None:
     """Its requests are counted all the same."""
     meter = RunMeter(plan)
     meter.add(event)
     found = meter.figures(1.0)
-    assert (found.pu_spent, found.pu_projected, found.nbytes_projected) == (0.0, 0.0, 0)
+    assert (found.pu_spent, found.pu_projected, found.nbytes, found.nbytes_projected) == (0.0, 0.0, 0, 0)
     assert found.requests == event.requests
+
+
+def test_pixels_that_waited_on_this_machine_are_not_delivered(plan) -> None:
+    """Nothing was received of them in this run."""
+    meter = RunMeter(plan)
+    meter.add(TileEvent(tile=0, state=TileState.WRITTEN, resumed=True))
+    assert meter.nbytes_delivered == 0
+
+
+def test_a_run_that_is_not_timed_foresees_no_time(plan) -> None:
+    """Its price is measured all the same."""
+    meter = RunMeter(plan)
+    meter.is_timed = False
+    meter.add(TileEvent(tile=0, state=TileState.WRITTEN, requests=1, pu_spent=0.7))
+    found = meter.figures(60.0)
+    assert (found.pu_spent, found.seconds, found.seconds_projected) == (0.7, 60.0, 0.0)
 
 
 def test_what_the_plan_had_learned_is_taken_off_the_formula(plan) -> None:

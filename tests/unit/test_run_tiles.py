@@ -139,6 +139,7 @@ def test_spooled_pixels_are_not_bought_again(work, shop, full_disk):
     shop.value = 2
     outcome = run_tile(work, 3)
     assert (outcome.event.state, outcome.event.requests, outcome.event.pu_spent) == (TileState.WRITTEN, 0, 0.0)
+    assert outcome.event.resumed
     assert shop.sold == 1
     assert spooled(work) == []
     rows, columns = work.plan.tile(3).extent.slices
@@ -242,6 +243,7 @@ def test_what_was_bought_of_a_tile_is_not_bought_again(work, shop, in_stripes):
     rows, columns = work.plan.tile(3).extent.slices
     stripes = [work.cube.arrays[work.plan.layer.bands[0].name][each.slices] for each in work.plan.tile(3).windows]
     assert (failed.state, failed.pu_spent, event.state, event.pu_spent) == (TileState.FAILED, 3, TileState.WRITTEN, 1)
+    assert (failed.resumed, event.resumed) == (False, True)
     assert [np.unique(stripe).tolist() for stripe in stripes] == [[1], [1], [1], [2]]
     assert np.unique(work.cube.arrays["data_mask"][rows, columns]).tolist() == [1]
     assert spooled(work) == []
@@ -434,6 +436,7 @@ def test_spooled_pixels_of_one_tile_leave_the_others_to_be_bought(dated, shop, m
     outcomes = run_tiles(dated, CELL)
     assert events_of(outcomes) == [(tile, TileState.WRITTEN) for tile in CELL]
     assert [outcome.event.pu_spent for outcome in outcomes] == [0.5, 0.0, 0.5]
+    assert [outcome.event.resumed for outcome in outcomes] == [False, True, False]
     assert shop.days[-1] == ["2024-06-03", "2024-06-13"]
     assert spooled(dated) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
 
 import pytest
 from hypothesis import given
@@ -37,16 +38,46 @@ def test_nothing_is_known_before_the_first_run() -> None:
 
 
 def test_dear_runs_weigh_more() -> None:
-    """1000 PU at 1.0, and then 1 PU at 3.0: sums of 501 over 503."""
+    """1000 PU at 1.0, and then 1 PU at 3.0: sums of 1002.31 over 1000.31, less what one run in 1001 takes."""
     dear = replace(RUN, pu_spent=1000.0, pu_formula=1000.0)
     small = replace(RUN, pu_spent=3.0, pu_formula=1.0)
-    assert Measured().after(dear).after(small).pu_ratio == pytest.approx(503 / 501)
+    assert Measured().after(dear).after(small).pu_ratio == pytest.approx(1.001999, abs=1e-5)
 
 
-def test_of_equal_runs_the_newest_weighs_twice_the_one_before() -> None:
-    """1.0 and then 2.5 make 2.0."""
+def test_a_run_as_dear_as_all_before_takes_three_tenths_of_their_weight() -> None:
+    """0.5 ** 0.5 of the first run's 1.0, and the second's 2.5: 3.2071 over 1.7071."""
     first, second = (replace(RUN, pu_spent=spent, pu_formula=1.0) for spent in (1.0, 2.5))
-    assert Measured().after(first).after(second).pu_ratio == pytest.approx(2.0)
+    assert Measured().after(first).after(second).pu_ratio == pytest.approx(1.8787, abs=1e-4)
+
+
+def test_a_run_that_is_far_dearer_halves_what_was_before() -> None:
+    """No more than that, whatever it cost."""
+    dear = replace(RUN, pu_formula=1e9, answers=0, answers_s=0.0)
+    assert Measured().after(RUN).after(dear).answers == pytest.approx(4.0)
+
+
+def test_twenty_tiny_runs_leave_what_a_large_one_has_shown() -> None:
+    """Of price, time, bytes and latency: 20 of 1 PU after one of 1000 move each by some percent at most."""
+    large = replace(RUN, pu_spent=1000.0, pu_formula=1000.0, answers=8000, answers_s=8000.0, nbytes_projected=400_000,
+                    nbytes=200_000, seconds=9000.0, seconds_projected=9000.0)  # fmt: skip  # one row
+    tiny = replace(RUN, pu_spent=3.0, pu_formula=1.0, answers=8, answers_s=24.0, nbytes_projected=400, nbytes=400,
+                   seconds=27.0, seconds_projected=9.0)  # fmt: skip  # one row
+    found = reduce(Measured.after, [tiny] * 20, Measured().after(large))
+    ratios = (found.pu_ratio, found.time_ratio, found.latency_s, found.nbytes_ratio)
+    assert ratios == pytest.approx((1.04, 1.04, 1.04, 0.51), abs=0.002)
+
+
+def test_a_run_whose_time_says_nothing_leaves_the_time_that_is_known() -> None:
+    """To the last bit, while its price counts."""
+    known = Measured().after(RUN)
+    found = known.after(replace(RUN, pu_spent=4.0, seconds=1e6, seconds_projected=0.0))
+    assert (found.seconds, found.seconds_projected, found.runs) == (30.0, 20.0, 2)
+    assert found.pu_spent > known.pu_spent
+
+
+def test_runs_whose_time_says_nothing_teach_none() -> None:
+    """Where no other was."""
+    assert Measured().after(replace(RUN, seconds_projected=0.0)).time_ratio is None
 
 
 def test_what_was_learned_is_held_against_the_formula_alone() -> None:
