@@ -124,13 +124,16 @@ class BuildDesk(SchedulerPlugin):
         if build in self._builds:
             self._builds[build].holds.keep_only(worker, tiles)
 
-    async def reserve(self, build: str, worker: str, pu: float) -> int | bytes | None:
-        """`Budget.reserve` of a build that has a cap: the promise, None for "ask again", or a pickled ShdaskError."""
+    async def reserve(self, build: str, worker: str, pu: float, promise: int | None = None) -> int | bytes | None:
+        """`BudgetState.reserve` of a build that has a cap: the promise, None for "ask again", or a pickled ShdaskError.
+
+        ``promise`` is the worker's own number for it: so it can settle one whose answer it never got.
+        """
         known = self._builds.get(build)
         if known is None or known.budget is None:
             return pickle.dumps(BuildError("the build has ended without this tile"))
         try:
-            promise = known.budget.reserve(pu, worker)
+            promise = known.budget.reserve(pu, worker, promise)
         except BudgetExceeded as error:
             return pickle.dumps(error)
         if worker not in self._scheduler.workers:  # it leaves, and may end without another word

@@ -5,10 +5,13 @@ Refuses to know credentials, tiles and what a build is.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import pickle
+import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,6 +28,8 @@ ASK_S = 30.0
 """A scheduler that has not answered by then is lost."""
 TOKEN_S = 120.0
 """It may itself have to wait for a token."""
+TELL_AGAIN_S = 5.0
+"""So long after it was lost, a settlement is told again by a worker that reserves nothing meanwhile."""
 STALE_S = 5.0
 """A permit is used within moments. One this old is from before this process was frozen."""
 
@@ -64,8 +69,12 @@ class OwnerSeat:
 
 def ask_scheduler(worker: Seat, handler: str, /, timeout_s: float = ASK_S, **words: Any) -> Any:
     """What the scheduler's handler answers. Raises TransportError, which is tried again, where it cannot be reached."""
+    return _sync(worker, getattr(worker.scheduler, handler), timeout_s, **words)
+
+
+def _sync(seat: Seat, ask: Callable[..., Any], limit_s: float, /, **words: Any) -> Any:
     try:
-        return sync(worker.loop, getattr(worker.scheduler, handler), callback_timeout=timeout_s, **words)
+        return sync(seat.loop, ask, callback_timeout=limit_s, **words)
     except OSError as error:
         raise TransportError(f"the scheduler does not answer: {type(error).__name__}: {error}") from error
 
@@ -179,26 +188,66 @@ class SchedulerGate:
 
 
 class SchedulerBudget:
-    """The Budget of a build on a worker: the scheduler's, which all its workers share."""
+    """The Budget of a build on a worker: the scheduler's, which all its workers share.
+
+    What the scheduler may not have heard of is told again until it answers: others wait for what is promised.
+    """
 
     def __init__(self, worker: Seat, build: str) -> None:
         self._worker = worker
         self._build = build
+        self._untold: deque[tuple[int, float]] = deque()
+        """(promise, PU spent on it) that the scheduler did not confirm; only the loop takes from it."""
+        self._is_due = threading.Lock()
+        """Held while the loop is to tell them."""
 
     def reserve(self, pu: float) -> int | None:
         """As `Budget.reserve`; raises BuildError as well, where the build is over."""
+        if self._untold:
+            _sync(self._worker, self._tell_untold, ASK_S)
+        # a number is asked for once: a question that arrives late finds it settled, and promises nothing
+        promise = secrets.randbits(63)
         words: dict[str, Any] = {"build": self._build, "worker": str(self._worker.address), "pu": pu}
-        answer: int | bytes | None = ask_scheduler(self._worker, "shdask_reserve_pu", **words)
+        try:
+            answer: int | bytes | None = ask_scheduler(self._worker, "shdask_reserve_pu", promise=promise, **words)
+        except TransportError:
+            self._keep(promise, 0.0)
+            raise
         if isinstance(answer, bytes):
             error: ShdaskError = pickle.loads(answer)  # noqa: S301  # our own scheduler's error
             raise error
         return answer
 
     def settle(self, promise: int, spent: float) -> None:
-        """As `Budget.settle`. A scheduler that cannot be reached counts the promise as spent."""
-        with contextlib.suppress(TransportError):  # what the request met says more
-            words: dict[str, Any] = {"build": self._build, "promise": promise, "spent": spent}
-            ask_scheduler(self._worker, "shdask_settle_pu", **words)
+        """As `Budget.settle`. A scheduler that cannot be reached is told later; until then it is promised."""
+        try:
+            ask_scheduler(self._worker, "shdask_settle_pu", **self._settlement(promise, spent))
+        except TransportError:  # what the request met says more
+            self._keep(promise, spent)
+
+    def _settlement(self, promise: int, spent: float) -> dict[str, Any]:
+        return {"build": self._build, "promise": promise, "spent": spent}
+
+    def _keep(self, promise: int, spent: float) -> None:
+        self._untold.append((promise, spent))
+        if self._is_due.acquire(blocking=False):
+            loop = self._worker.loop
+            loop.add_callback(loop.call_later, TELL_AGAIN_S, self._tell_later)
+
+    async def _tell_later(self) -> None:
+        self._is_due.release()
+        with contextlib.suppress(OSError, RuntimeError):  # not reached, and kept again; or the worker closes
+            await self._tell_untold()
+
+    async def _tell_untold(self) -> None:
+        while self._untold:
+            promise, spent = self._untold.popleft()
+            try:
+                told = self._worker.scheduler.shdask_settle_pu(**self._settlement(promise, spent))
+                await asyncio.wait_for(told, ASK_S)
+            except (OSError, asyncio.CancelledError):
+                self._keep(promise, spent)
+                raise
 
 
 class SchedulerTokens:

@@ -78,6 +78,8 @@ class BudgetState:
     _open_pu: float = field(init=False, default=0.0)
     _open: int = field(init=False, default=0)
     _promises: dict[int, _Promise] = field(init=False, default_factory=dict)
+    _over: set[int] = field(init=False, default_factory=set)
+    """Settled without being known: given up by who asked for them, whose question may arrive yet."""
     _last: int = field(init=False, default=0)
 
     @property
@@ -85,8 +87,16 @@ class BudgetState:
         """Processing units of the open promises, as dear as the dearest answer so far."""
         return self._open_pu * self.dearness
 
-    def reserve(self, pu: float, holder: str = "") -> int | None:
-        """As `Budget.reserve`, for ``holder``."""
+    def reserve(self, pu: float, holder: str = "", promise: int | None = None) -> int | None:
+        """As `Budget.reserve`, for ``holder``, who may bring a number of its own for the promise.
+
+        Asked for a number that is promised already, it returns that and promises nothing more; None for one that was
+        settled before it was asked for.
+        """
+        if promise in self._over:
+            return None
+        if promise in self._promises:
+            return promise
         price = pu * self.dearness
         if not fits(self.spent + price, self.max_pu):
             dearer = f" ({self.dearness:.3g} times the projection, as others were)" if self.dearness > 1 + SLACK else ""
@@ -98,16 +108,19 @@ class BudgetState:
         is_too_early = is_trial and self._open_pu + pu > TRIAL_SHARE * self.max_pu
         if is_too_early or not fits(self.spent + self.reserved + price, self.max_pu):
             return None
-        self._last += 1
-        self._promises[self._last] = _Promise(pu=pu, holder=holder)
+        if promise is None:
+            self._last += 1
+            promise = self._last
+        self._promises[promise] = _Promise(pu=pu, holder=holder)
         self._open_pu += pu
         self._open += 1
-        return self._last
+        return promise
 
     def settle(self, promise: int, spent: float) -> None:
-        """As `Budget.settle`; a promise that is not known is passed over."""
+        """As `Budget.settle`; a promise that is not known is passed over, and not made any more."""
         known = self._promises.pop(promise, None)
         if known is None:
+            self._over.add(promise)
             return
         if known.written_off is None:
             self._close(known)

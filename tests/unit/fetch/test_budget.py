@@ -128,6 +128,21 @@ def test_a_promise_is_settled_once():
     assert budget.spent == 1.0
 
 
+def test_a_promise_asked_for_twice_is_made_once():
+    """Whoever did not hear the answer brings the same number again."""
+    budget = tried(10.0)
+    assert [budget.reserve(1.0, "a", 77), budget.reserve(1.0, "a", 77)] == [77, 77]
+    assert budget.reserved == 1.0
+
+
+def test_a_promise_that_was_given_up_is_not_made_late():
+    """The question comes after the settlement: nobody would ever settle it again."""
+    budget = tried(10.0)
+    budget.settle(77, 0.0)
+    assert budget.reserve(1.0, "a", 77) is None
+    assert budget.reserved == 0.0
+
+
 def test_without_a_cap_everything_passes():
     """And nothing is counted."""
     budget = make_local_budget(None)
