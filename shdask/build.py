@@ -245,7 +245,7 @@ def _check_budget(tally: Tally, max_pu: float | None) -> None:
 
 
 def _check_price(tiles: int, pu: float, max_pu: float | None) -> None:
-    if max_pu is not None and not fits(pu, max_pu):
+    if tiles and max_pu is not None and not fits(pu, max_pu):
         raise BudgetExceeded(
             f"{tiles} tiles are left to buy for {pu:.2f} PU, and max_pu is {max_pu:g}; "
             f"nothing was sent. Raise max_pu, or make the area smaller or the resolution coarser"

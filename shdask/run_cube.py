@@ -22,7 +22,7 @@ from shdask.assemble.store import CubeStore, create_or_open, known_states, read_
 from shdask.assemble.tree import child, close_tree, create_tree
 from shdask.build import Executor, run_build
 from shdask.errors import BudgetExceeded, StoreError
-from shdask.fetch.budget import fits
+from shdask.fetch.budget import SLACK, fits
 from shdask.jobs.lots import project_pu
 from shdask.model import TileEvent, TileState
 from shdask.plan.cube import ROOT, CubePlan
@@ -115,6 +115,7 @@ def _pu_at_most(group: GroupPlan, place: Place, *, update: bool) -> float:
     cube, areas = widen_area(create_or_open(group, place), grow=True)
     ledger = read_ledger(place)
     cube, _ = find_reopened(as_it_will_be(cube, update=update), areas, ledger)
+    cube = choose_clear(cube)
     states, tiles = known_states(cube.plan, cube, ledger), cube.plan.tile_set.indices()
     return project_pu(cube.plan, tiles[np.isin(states[tiles], (TileState.UNTRIED, TileState.FAILED))], ledger.jobs)
 
@@ -213,7 +214,7 @@ class _Whole:
 
     def left_of_cap(self) -> float | None:
         """What the next group may spend."""
-        return None if self.max_pu is None else self.max_pu - self._spent()
+        return None if self.max_pu is None else max(0.0, self.max_pu * (1 + SLACK) - self._spent())
 
     @contextlib.contextmanager
     def telling_rest(self, path: str) -> Iterator[None]:

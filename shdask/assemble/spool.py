@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from shdask.assemble.disk import PARTIAL_SUFFIX
 from shdask.assemble.store import CubeStore
 from shdask.model import Tile, TileData
+from shdask.plan.grown_area import GrownArea
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,8 @@ _KEY_CHARS = 16
 
 def spool_name(cube: CubeStore, tile: Tile, request: str) -> str:
     """A file's name that only the same tile of the same cube and area, bought by the same ``request``, has. Pure."""
-    grown = len(cube.plan.reopened.parts)
+    area = cube.plan.area
+    grown = len(area.parts) if isinstance(area, GrownArea) else 1
     of_area = f"-{grown}" if grown > 1 else ""
     return f"{spool_prefix(cube.place.name, cube.plan.identity())}{tile.index}-{request}{of_area}.npz"
 

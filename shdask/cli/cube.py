@@ -111,8 +111,9 @@ def build(
     console().print(plan_table(made))
     Credentials.load()  # who has none is told so before being asked
     price, cap = 0.0 if yes else price_left(made, store, update=update), made.max_pu if max_pu is None else max_pu
-    if fits(price, cap):  # else nothing is bought
-        confirm_price(price, spec.service.confirm_above_pu, yes=yes)
+    is_bound = any(group.clear is not None for group in made.groups.values())  # by a price that holds at most
+    if is_bound or fits(price, cap):  # else nothing is bought
+        confirm_price(min(price, price if cap is None else cap), spec.service.confirm_above_pu, yes=yes)
     report = build_on_cluster(
         made,
         store,

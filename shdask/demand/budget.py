@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from shdask.errors import BudgetExceeded
+from shdask.fetch.budget import fits
 from shdask.fetch.client import Spent
 
 
@@ -37,7 +38,7 @@ class LocalBudget:
     def reserve(self, pu: float, what: str) -> None:
         """As `Budget.reserve`."""
         with self._lock:
-            if self.max_pu is not None and not self.spent + self._reserved + pu <= self.max_pu:  # nothing fits in NaN
+            if not fits(self.spent + self._reserved + pu, self.max_pu):
                 raise BudgetExceeded(
                     f"{what} costs {pu:.4g} PU, and {self.spent + self._reserved:.4g} of max_pu {self.max_pu:g} are "
                     f"spent or promised; nothing was sent for it. Open the cube with a higher max_pu, or touch less"

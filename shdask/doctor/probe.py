@@ -24,10 +24,10 @@ MAX_PU = 0.099
 """All that looking may cost."""
 SIDE_PX = 50
 """Up to 51 x 51 px cost as much as one: the least area that is counted."""
-SCRIPT_DAYS = 5
+SCRIPT_DAYS = 1
 """Of a script that reads every scene of its time: it pays for each."""
-SCRIPT_SAMPLES = 2
-"""Scenes that are reckoned with in those days."""
+SCRIPT_SAMPLES = 4
+"""Scenes that are reckoned with in that time: far north, and where orbits overlap, there are several a day."""
 PERMISSION = "COMMON_INSUFFICIENT_PERMISSIONS"
 _REFUSALS = (
     ("meters per pixel", "resolution"),
@@ -182,7 +182,7 @@ def _shorten(layer: LayerPlan) -> LayerPlan:
     if layer.mosaicking == "SIMPLE":
         return layer
     inputs = tuple(
-        replace(each, interval=_first_days(each.interval), samples=min(each.samples, SCRIPT_SAMPLES))
+        replace(each, interval=_first_days(each.interval), samples=SCRIPT_SAMPLES if each.has_time else 1)
         for each in layer.inputs
     )
     return replace(layer, interval=_first_days(layer.interval), inputs=inputs)

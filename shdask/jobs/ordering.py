@@ -30,6 +30,7 @@ from shdask.errors import (
 )
 from shdask.fetch.async_process import poll_job
 from shdask.fetch.bucket import Bucket
+from shdask.fetch.budget import fits
 from shdask.fetch.delivery import Found, find_delivery
 from shdask.jobs.collecting import EndedLot
 from shdask.jobs.courier import Courier
@@ -177,7 +178,7 @@ class Ordering:
         """Send an order, if the cap allows, once its intent is durable."""
         order, now = self._orders[errand.key], time.monotonic()
         job = order.job
-        if self._max_pu is not None and not self._spent_pu + job.pu <= self._max_pu:
+        if not fits(self._spent_pu + job.pu, self._max_pu):
             self._desk.withdraw(errand.key, now, wait_s=0.0)
             self._desk.stopped = True
             self.fatal = self.fatal or BudgetExceeded(

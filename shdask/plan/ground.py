@@ -66,7 +66,8 @@ class Ground:
         if self.timeline is not None and tiles.reach is not None:
             are_alone, rows = tiles.are_alone(), list(_rows_of(tiles))
             for step, region in enumerate(step_regions(self.timeline, self.grid)):
-                if region is None or not are_alone[step]:
+                # a revision asks for all scenes of its time, and names the new ones
+                if region is None or not are_alone[step] or self.timeline.steps[step].revision:
                     continue
                 regions[step], reached = region, tiles.reach.mask(step)
                 for row, columns in rows:

@@ -23,6 +23,7 @@ from shdask.errors import BudgetExceeded, WrongStore
 from shdask.model import TileState
 from shdask.plan.clear import CLEAR_CLASSES
 from shdask.report import BuildReport
+from shdask.run_cube import price_left
 from tests.cluster.specs import earth_spec
 
 MIN = 0.4
@@ -179,6 +180,12 @@ def test_a_cap_below_the_upper_bound_is_enough(service, tmp_path) -> None:
     assert report.complete
     assert report.pu_projected == pytest.approx(real)
     assert plan.cost.pu > real + 0.01
+
+
+def test_a_finished_cube_costs_nothing_more(service, tmp_path) -> None:
+    """What was found too cloudy is not asked about again."""
+    build(tmp_path / "cube")
+    assert price_left(shdask.make_plan(spec()), tmp_path / "cube") == 0
 
 
 def test_a_plan_shows_both_prices(service) -> None:

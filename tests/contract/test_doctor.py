@@ -301,7 +301,7 @@ def test_looking_never_costs_more_than_a_tenth(run, write_job, service: Emulator
     assert found["pu_spent"] < 0.1
 
 
-def test_a_script_that_reads_every_scene_is_asked_for_a_few_days(run, write_job, service: EmulatorProcess) -> None:
+def test_a_script_that_reads_every_scene_is_asked_for_a_day(run, write_job, service: EmulatorProcess) -> None:
     """It pays for each of them."""
     script = """//VERSION=3
 function setup() {
@@ -318,7 +318,7 @@ function evaluatePixel(samples) { return samples.length ? [samples[0].B04, sampl
     found = json.loads(out)
     body = service.requests()[-1]["input"]["data"][0]["dataFilter"]["timeRange"]
     assert (code, outcomes(found)["bands s2"]) == (0, "ok")
-    assert body == {"from": "2024-06-01T00:00:00Z", "to": "2024-06-05T23:59:59.999Z"}
+    assert body == {"from": "2024-06-01T00:00:00Z", "to": "2024-06-01T23:59:59.999Z"}
 
 
 def test_a_service_in_trouble_is_no_fault_of_the_job(run, write_job, service: EmulatorProcess) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from shdask.assemble.spool import Spool, spool_name
 from shdask.assemble.store import create_or_open
 from shdask.model import TileData
+from shdask.plan.grown_area import join_areas
+from shdask.plan.windows import TileWindows
 
 NAME = "0123-4-abcd.npz"
 SHAPE = (2, 3, 4)
@@ -137,6 +140,14 @@ def test_names_differ_by_place_cube_tile_and_request(make_small_plan, tmp_path):
     names = {spool_name(cube, cube.plan.tile(tile), "q") for cube in cubes for tile in (0, 1)}
     names.add(spool_name(cubes[0], plans[0].tile(0), "other"))
     assert len(names) == 7
+
+
+def test_pixels_of_a_narrower_area_are_not_taken_for_a_wider_ones(make_small_plan, tmp_path):
+    """Also where the wider one opens no tile again."""
+    plan = make_small_plan()
+    cube = create_or_open(plan, tmp_path / "cube")
+    wide = replace(cube, plan=replace(plan, area=join_areas([plan.area, plan.area]), windows=TileWindows()))
+    assert spool_name(wide, plan.tile(0), "q") != spool_name(cube, plan.tile(0), "q")
 
 
 def test_the_folder_is_the_users_or_the_one_that_is_named(monkeypatch):

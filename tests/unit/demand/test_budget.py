@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +35,13 @@ def test_what_fits_exactly_is_allowed():
     budget.settle(0, 8)
     assert touch(budget, 2.0, 2.0)
     assert budget.spent == 10
+
+
+def test_prices_that_are_rounded_fit_under_their_sum():
+    """The service states them as floats of 32 bits."""
+    budget = LocalBudget(68 * 16 / 3)
+    for _ in range(68):
+        assert touch(budget, 16 / 3, float(np.float32(16 / 3)))
 
 
 def test_a_promise_counts_until_it_is_settled():

@@ -18,7 +18,7 @@ from rasterio.transform import from_bounds
 
 from shdask.errors import DecodeError, QuotaExhausted
 from shdask.fetch.client import Fetched, Spent
-from shdask.fetch.process import fetch_tile, fetch_tiles, tile_bodies, window_body
+from shdask.fetch.process import Purchase, fetch_tile, fetch_tiles, tile_bodies, window_body
 from shdask.inputs import read_area
 from shdask.model import Tile, Window
 from shdask.plan.group import GroupPlan
@@ -197,6 +197,15 @@ def test_a_tile_that_fails_half_way_still_says_what_it_cost():
     with pytest.raises(QuotaExhausted):
         fetch_tile(PLAN, tile, Painter(fails_at=3), spent=spent)
     assert spent == Spent(requests=3, rejected=0, pu=2 * PLAN.window_pu(tile.windows[0]), nbytes=0)
+
+
+def test_pixels_of_which_a_part_is_missing_are_not_valid():
+    """An earlier run bought them in other windows, and some of their bands only."""
+    tile = replace(PLAN.tile(0), windows=_parts(PLAN.tile(0).extent, [64], [64])[:1])
+    purchase = Purchase.begin(PLAN, [tile])
+    purchase.valid[:] = True
+    (data,) = fetch_tiles(PLAN, [tile], Painter(), purchase=purchase)
+    assert not data.data_mask[64:].any()
 
 
 # Several steps, several parts

@@ -225,6 +225,15 @@ def test_a_swath_edge_inside_tiles_is_not_paid_for(plan_of: PlanOf) -> None:
     assert plan.windows.by_cell.keys.size == 0
 
 
+def test_a_revision_is_not_trimmed_to_its_new_scenes(plan_of: PlanOf) -> None:
+    """Its requests ask for all scenes of its time, so that no window may decide which of their pixels are kept."""
+    base = priced(plan_of((500_000, 5_000_000, 501_600, 5_001_600), store=STORE, layers=TIMED), **ALONE)
+    plan = timed(base, shapely.box(480_000, 4_980_000, 500_860, 5_020_000))
+    (step,) = plan.timeline.steps
+    again = place_in_time(plan, replace(plan.timeline, steps=(replace(step, revision=1),)))
+    assert again.windows.by_tile.keys.size == 0
+
+
 def test_dates_that_come_together_share_their_windows(plan_of: PlanOf) -> None:
     """Where requests are few and PU many; one of the steps ends inside the area."""
     base = priced(plan_of(ragged(1), store=STORE, layers=TIMED), requests_per_minute=1.0, pu_per_minute=1e6)
