@@ -144,4 +144,4 @@ def test_no_secret_crosses_a_plain_network(earth: EmulatorProcess, point_at, tmp
             shdask.build_cube(earth_spec(), tmp_path / "cube", client=client)
         plugins = set(cluster.scheduler.plugins)
     assert not {name for name in plugins if name.startswith("shdask")}
-    assert service.stats()["calls"] == {}
+    assert set(service.stats()["calls"]) <= {"GET /api/v1/catalog/1.0.0/ 200"}, "the public page alone"

@@ -151,6 +151,6 @@ def test_how_long_an_answer_takes_is_learned(tmp_path: Path, learning, monkeypat
         report = shdask.build_cube(job, tmp_path / "cube", executor=shdask.SerialExecutor())
         plan = shdask.make_plan(job)
     assert report.answers == report.requests
-    assert 0.5 <= report.latency_s < 2.0
+    assert 0.5 <= report.latency_s < 10.0
     assert plan.measured[""].latency_s == pytest.approx(report.latency_s, abs=0.002)
     assert f"{report.latency_s:.2f} s an answer" in plan.notes[0]
