@@ -41,6 +41,11 @@ class Courier(Generic[T]):
         """Whether every answer has been taken."""
         return self._out == 0
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it was closed: what the call that is running brings is heard by no one. Thread-safe."""
+        return self._over.is_set()
+
     def send(self, tag: T, call: Callable[[], object]) -> None:
         """Have ``call`` run when those before it are done; ``tag`` is what its answer is known by."""
         if self._thread is None:

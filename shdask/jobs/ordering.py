@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from shdask.assemble.job_rows import EndKind, JobAccepted, JobEnd, JobIntent, JobRecord
 from shdask.errors import (
     BudgetExceeded,
+    BuildError,
     JobDeliveredNothing,
     JobError,
     JobFailed,
@@ -30,7 +31,7 @@ from shdask.errors import (
 )
 from shdask.fetch.async_process import poll_job
 from shdask.fetch.bucket import Bucket
-from shdask.fetch.budget import fits
+from shdask.fetch.budget import Uncapped, fits
 from shdask.fetch.delivery import Found, find_delivery
 from shdask.jobs.collecting import EndedLot
 from shdask.jobs.courier import Courier
@@ -72,6 +73,19 @@ class _Lot:
     lot: Lot
     is_taken: bool = False
     """Collected, being collected, or bought another way."""
+
+
+class _WhileOpen(Uncapped):
+    """A Budget without a cap that promises nothing once nobody would hear of the order."""
+
+    def __init__(self, courier: Courier[Errand | None]) -> None:
+        self._courier = courier
+
+    def reserve(self, pu: float) -> int | None:
+        """As `Budget.reserve`, after any wait for a permit or another try; raises BuildError once all is over."""
+        if self._courier.is_over:
+            raise BuildError("the build has ended without this job")
+        return super().reserve(pu)
 
 
 class Ordering:
@@ -199,7 +213,8 @@ class Ordering:
         )
         self._prefixes.setdefault(errand.key, []).append(prefix)
         self._book.add_job(intent)
-        self._courier.send(errand, partial(order_job, self._plan, job, prefix, self._service))
+        service = self._service.under(_WhileOpen(self._courier))
+        self._courier.send(errand, partial(order_job, self._plan, job, prefix, service))
 
     def _hear(self, errand: Errand, value: Any, error: ShdaskError | None) -> None:
         now, key = time.monotonic(), errand.key
