@@ -9,7 +9,7 @@ import html
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -30,6 +30,8 @@ from shdask.settings import Deployment
 
 _MESSAGE_CHARS = 500
 _READ_NBYTES = 256 * 1024
+_TELLING_CHARS = 8
+"""So much of a secret's beginning is masked as all of it is: a service may clip what it repeats."""
 
 _CURES: Mapping[str, str] = {
     "COMMON_INSUFFICIENT_PERMISSIONS": "the account may not use this collection; check the collection's access terms",
@@ -84,6 +86,34 @@ def service_error(
     if status == 404:  # noqa: PLR2004  # HTTP's own number
         message = f"{message}; the service has no such path or collection: check base_url (SH_BASE_URL) and collection"
     return error_class(message, status, complaint.code)
+
+
+def without_secrets(body: bytes, secrets: Iterable[str]) -> bytes:
+    """The body of an answer that may repeat what was sent, as it may be shown, logged and sent on. Pure.
+
+    Found are secrets as they are, escaped as JSON, a URL or HTML does it, and clipped ones.
+    """
+    for secret in filter(None, secrets):
+        characters = [_any_form(character) for character in secret]
+        told, more = characters[:_TELLING_CHARS], characters[_TELLING_CHARS:]
+        # each of the rest is optional: a match never fails there, and so never takes long
+        pattern = "".join(told) + "".join(f"{character}?" for character in more)
+        body = re.sub(pattern.encode(errors="surrogatepass"), b"***", body)
+    return body
+
+
+def _any_form(character: str) -> str:
+    """A pattern of a character, escaped or not, once or twice."""
+    code, utf8 = ord(character), "".join(f"%(?:25)?{byte:02x}" for byte in character.encode(errors="surrogatepass"))
+    named = html.escape(character)
+    forms = [
+        rf"\\{{0,4}}{re.escape(character)}",
+        rf"(?i:\\{{1,4}}u{code:04x})",
+        rf"(?i:{utf8})",
+        rf"(?i:&(?:amp;)?\#(?:0{{0,4}}{code}|x0{{0,4}}{code:x});)",
+        *([re.escape(named)] if named != character else []),
+    ]
+    return f"(?:{'|'.join(reversed(forms))})"
 
 
 def _class_of(status: int, complaint: Complaint) -> type[ServiceError]:

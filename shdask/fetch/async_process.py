@@ -14,11 +14,11 @@ from shdask.errors import (
     DecodeError,
     JobSubmitLost,
     RequestRejected,
-    ServiceError,
     ServiceUnavailable,
     ShdaskError,
     TransportError,
 )
+from shdask.fetch.answers import without_secrets
 from shdask.fetch.client import ServiceClient, Spent
 from shdask.fetch.decode import describe
 from shdask.fetch.process import window_body
@@ -69,13 +69,14 @@ def submit_job(client: ServiceClient, body: Mapping[str, Any], pu: float, spent:
 
     def judge(error: ShdaskError, cost: Spent) -> ShdaskError:
         if not _may_exist(error):
-            return _masked(error, body)
+            return error
         if not cost.pu and not cost.pu_unknown:
             cost.pu_unknown = pu
         return JobSubmitLost(f"the answer to the order of a job was lost: {error}")
 
+    secrets = _secrets(body)
     try:
-        return client.submit(body, pu, _read_id, judge, spent=spent)
+        return client.submit(body, pu, lambda raw: _read_id(raw, secrets), judge, spent=spent, secrets=secrets)
     except ShdaskError as error:
         # frames below hold what was sent, and some tools show a traceback with its locals
         failure = error.with_traceback(None)
@@ -110,24 +111,18 @@ def _may_exist(error: ShdaskError) -> bool:
     return isinstance(error, DecodeError)
 
 
-def _masked(error: ShdaskError, body: Mapping[str, Any]) -> ShdaskError:
-    """The error of a service that may repeat what it was sent."""
+def _secrets(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """What of an order must not be told again, not even by a service that repeats what it was sent."""
     places = body.get("output", {}).get("delivery", {}).values()
-    secrets = [value for place in places for value in place.values() if isinstance(value, Secret)]
-    if not isinstance(error, ServiceError) or not any(secret in error.message for secret in secrets):
-        return error
-    message = error.message
-    for secret in secrets:
-        message = message.replace(secret, "***")
-    return type(error)(message, *error.args[1:])
+    return tuple(value for place in places for value in place.values() if isinstance(value, Secret))
 
 
-def _read_id(body: bytes) -> str:
+def _read_id(body: bytes, secrets: tuple[str, ...] = ()) -> str:
     try:
         told = json.loads(body)
     except (ValueError, RecursionError):
         told = None
     job_id = told.get("id") if isinstance(told, dict) else None
     if not isinstance(job_id, str) or not job_id:
-        raise DecodeError(f"the answer is no job's status: {describe(body)}")
+        raise DecodeError(f"the answer is no job's status: {describe(without_secrets(body, secrets))}")
     return job_id

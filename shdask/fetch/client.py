@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from shdask.errors import (
@@ -21,7 +21,7 @@ from shdask.errors import (
     TokenRejected,
     TransportError,
 )
-from shdask.fetch.answers import service_error
+from shdask.fetch.answers import service_error, without_secrets
 from shdask.fetch.auth import AccessToken, TokenSource
 from shdask.fetch.budget import Budget, Uncapped
 from shdask.fetch.limiter import RateGate
@@ -172,16 +172,26 @@ class ServiceClient:
         judge: Judge,
         *,
         spent: Spent,
+        secrets: tuple[str, ...] = (),
     ) -> T:
         """Orders a job from Async Process and returns what ``decode`` makes of the answer; as ``process`` otherwise.
 
         What ``judge`` makes of an attempt's error is raised, or tried again where its class says so. The limiter is
         asked for a request without units: a large job is dearer than a minute's, and would never be accepted if they
-        were counted against those (which is not documented).
+        were counted against those (which is not documented). ``secrets`` of the body are masked where an error
+        answer repeats them, before anybody hears of it; ``decode`` masks them in what it says itself.
         """
         accept = "application/json"
         return self._buy(
-            self._deployment.async_path, body, pu, decode, accept=accept, spent=spent, judge=judge, permit_pu=0.0
+            self._deployment.async_path,
+            body,
+            pu,
+            decode,
+            accept=accept,
+            spent=spent,
+            judge=judge,
+            permit_pu=0.0,
+            secrets=secrets,
         ).value
 
     def _buy(
@@ -195,6 +205,7 @@ class ServiceClient:
         spent: Spent | None,
         judge: Judge = _as_it_is,
         permit_pu: float | None = None,
+        secrets: tuple[str, ...] = (),
     ) -> Fetched[T]:
         headers = {"Content-Type": "application/json", "Accept": accept}
         spent = Spent() if spent is None else spent
@@ -213,6 +224,7 @@ class ServiceClient:
             spent=spent,
             judge=judge,
             permit_pu=pu if permit_pu is None else permit_pu,
+            secrets=secrets,
         )
         return Fetched(value=value, spent=spent)
 
@@ -242,6 +254,7 @@ class ServiceClient:
         with_token: bool = True,
         judge: Judge = _as_it_is,
         permit_pu: float = 0.0,
+        secrets: tuple[str, ...] = (),
     ) -> T:
         refused: AccessToken | None = None
         charged = 0
@@ -256,7 +269,7 @@ class ServiceClient:
             bearer = {} if token is None else {"Authorization": f"Bearer {token.value}"}
             answer = self._send(method, url, headers={**bearer, **headers}, payload=payload, pu=pu, spent=cost)
             charged += answer.is_success
-            error = self._error_of(answer)
+            error = self._error_of(answer, secrets)
             cost.rejected += answer.status == 429 and not isinstance(error, JobQueueFull)  # noqa: PLR2004  # HTTP's own
             if isinstance(error, RateLimited):
                 self._gate.rejected(error.retry_after_s)
@@ -329,8 +342,9 @@ class ServiceClient:
         self._gate.answered()
         return value
 
-    def _error_of(self, answer: HttpAnswer) -> ServiceError | TransportError | None:
-        error = service_error(answer, self._deployment)
+    def _error_of(self, answer: HttpAnswer, secrets: tuple[str, ...]) -> ServiceError | TransportError | None:
+        shown = answer if answer.is_success else replace(answer, body=without_secrets(answer.body, secrets))
+        error = service_error(shown, self._deployment)
         if error is None and answer.cut is not None:
             return TransportError(answer.cut, may_be_charged=True)
         return error

@@ -18,7 +18,7 @@ from shdask.errors import (
     ServiceUnavailable,
     TokenRejected,
 )
-from shdask.fetch.answers import read_complaint, retry_after_s, service_error
+from shdask.fetch.answers import read_complaint, retry_after_s, service_error, without_secrets
 from shdask.fetch.transport import HttpAnswer
 
 
@@ -29,6 +29,44 @@ def answer(status: int, body: object = b"", **headers: str) -> HttpAnswer:
 
 def wrapped(status: int, code: str, message: str, **more: object) -> HttpAnswer:
     return answer(status, {"error": {"status": status, "reason": "r", "message": message, "code": code, **more}})
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        b'a/b+c"d&e=f\xc3\xbcg12345',
+        b'a/b+c\\"d&e=f\\u00fcg12345',
+        b"a\\/b\\u002bc\\u0022d\\u0026e\\u003Df\\u00FCg12345",
+        b'a\\\\/b\\\\u002bc\\\\\\"d&e=f\\\\u00fcg12345',
+        b"a%2Fb%2bc%22d%26e%3Df%C3%BCg12345",
+        b"a%252Fb%252bc%2522d%2526e%253Df%25C3%25BCg12345",
+        b"a/b+c&quot;d&amp;e=f\xc3\xbcg12345",
+        b"a&#x2F;b&#43;c&#34;d&#38;e&#061;f&#xFC;g12345",
+        b'a/b+c"d&e',
+        b'a/b+c"d&',
+    ],
+    ids=[
+        "as-it-is",
+        "json",
+        "json-escaped",
+        "json-twice",
+        "url",
+        "url-twice",
+        "html",
+        "html-numbers",
+        "clipped",
+        "head",
+    ],
+)
+def test_a_secret_is_masked_in_any_form(told: bytes):
+    """Before the answer is read, and what stands around it stays."""
+    masked = without_secrets(b"the key <" + told + b"> is bad", ['a/b+c"d&e=f\u00fcg12345'])
+    assert masked == b"the key <***> is bad"
+
+
+def test_an_answer_without_secrets_is_left_as_it_is():
+    """Nothing that only begins as one does, and nothing at all where there is none."""
+    assert without_secrets(b"abcdefg-1", ["abcdefgh-2", ""]) == b"abcdefg-1"
 
 
 @pytest.mark.parametrize("status", [200, 201, 204])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -216,6 +217,40 @@ def test_the_keys_of_the_bucket_are_in_no_error(
     assert CANARY not in f"{ours} {caught.value}"
     assert CANARY not in caplog.text
     assert CANARY.encode() not in pickle.dumps(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 502, "body": json.dumps({"error": {"message": f"bad secretAccessKey {CANARY}"}}).encode()},
+        {"status": 503, "body": json.dumps({"error": {"message": f"bad secretAccessKey {CANARY}"}}).encode()},
+        {"status": 502, "body": b"x" * 480 + CANARY.encode()},
+        {"body": json.dumps({"secretAccessKey": CANARY}).encode()},
+        {"body": b'{"secretAccessKey": "' + b" " * 30 + CANARY.encode()},
+    ],
+    ids=["lost", "refused", "lost-and-clipped", "no-id", "no-id-and-clipped"],
+)
+def test_what_is_told_of_an_order_holds_no_part_of_the_keys(
+    client_of: Any,
+    serve: Any,
+    reply: Any,
+    spent: Spent,
+    diary: Diary,
+    caplog: pytest.LogCaptureFixture,
+    fault: dict[str, Any],
+):
+    """Neither the error nor the log nor the limiter, wherever the service repeats the order and is cut short."""
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(ShdaskError, match=re.escape("***")) as caught:
+        submit_job(client_of(serve(reply(**fault))), BODY, 12.5, spent)
+    assert CANARY[:8] not in f"{caught.value} {caplog.text} {diary.health}"
+    assert "***" in diary.health[0]
+
+
+def test_an_id_is_read_as_it_is_told(client_of: Any, serve: Any, reply: Any, spent: Spent):
+    """Even where a short secret happens to be a part of it."""
+    body = {"output": {"delivery": s3_json("s3://bucket/a", access_key="key", secret_access_key="ea4f")}}
+    assert submit_job(client_of(serve(reply(body=RUNNING))), body, 12.5, spent) == "8ea4f0b2"
 
 
 def test_a_job_runs_as_long_as_its_status_is_told(client_of: Any, serve: Any, reply: Any, diary: Diary):
