@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, TypeVar
+from uuid import uuid4
 
 from shdask.errors import StoreError, StoreUnavailable, WrongStore
 from shdask.fetch.retry import RetryPolicy, call_with_retries
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CANARY = "shdask-preflight"
-"""Written, read and deleted to see whether that can be done."""
+"""Written, read and deleted to see whether that can be done; where it must be, each look's own by what follows."""
 PIECE_NBYTES = 256 * 1024
 """Bytes are taken over in pieces of this size: what a broken connection brought is lost after the last of them."""
 RETRIES = RetryPolicy(max_retries=5, base_wait_s=0.5, max_wait_s=10.0, total_s=300.0)
@@ -149,20 +150,37 @@ class Bucket:
         """
         import obstore
 
+        # builds share a prefix; what may stay has one name, so that it does not add up
+        key = f"{CANARY}-{uuid4().hex}" if deletes else CANARY
+
         def look() -> None:
             with self._errors(opening=True):
                 next(iter(obstore.list(self._store, CANARY)), None)
-                if not writes:
-                    return
-                obstore.put(self._store, CANARY, CANARY.encode())
-                if bytes(obstore.get(self._store, CANARY).bytes()) != CANARY.encode():
-                    raise WrongStore(
-                        f"{self.url}: an object that was written was read as another one; use another bucket"
-                    )
+            if not writes:
+                return
+            try:
+                with self._errors(opening=True):
+                    self._write_and_read(key)
+            except StoreError:
+                with suppress(StoreError), self._errors():
+                    obstore.delete(self._store, key)
+                raise
             with nullcontext() if deletes else suppress(StoreError), self._errors(opening=True):
-                obstore.delete(self._store, CANARY)
+                obstore.delete(self._store, key)
 
         self._patiently(look)
+
+    def _write_and_read(self, key: str) -> None:
+        import obstore
+
+        obstore.put(self._store, key, CANARY.encode())
+        try:
+            found = bytes(obstore.get(self._store, key).bytes())
+        except FileNotFoundError as error:
+            # another build that looks at the same time has deleted it
+            raise StoreUnavailable(f"{self.url}/{key}: an object that was written is not there any more") from error
+        if found != CANARY.encode():
+            raise WrongStore(f"{self.url}: an object that was written was read as another one; use another bucket")
 
     @property
     def _store(self) -> S3Store:

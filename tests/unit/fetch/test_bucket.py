@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import obstore
 import pytest
+from obstore.exceptions import PermissionDeniedError
 from obstore.store import MemoryStore
 
 from shdask.errors import StoreError, StoreUnavailable, WrongStore
@@ -108,6 +111,55 @@ def test_a_preflight_leaves_nothing(bucket: Bucket, store: MemoryStore):
     """One object comes and goes."""
     before = obstore.list(store).collect()
     bucket.preflight(deletes=True)
+    assert obstore.list(store).collect() == before
+
+
+@pytest.mark.parametrize("deletes", [True, False])
+def test_a_preflight_bears_another_builds(
+    bucket: Bucket, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, *, deletes: bool
+):
+    """On the same prefix, which comes and goes between what this one writes and reads."""
+    before, put, other = obstore.list(store).collect(), obstore.put, Bucket("deliveries", "jobs")
+    meet = Mock(side_effect=[partial(other.preflight, deletes=deletes), *[lambda: None] * 9])
+
+    def put_and_meet(*args: Any) -> None:
+        put(*args)
+        meet()()
+
+    monkeypatch.setattr(obstore, "put", put_and_meet)
+    bucket.preflight(deletes=deletes)
+    assert obstore.list(store).collect() == before
+
+
+def test_a_preflight_that_need_not_delete_leaves_one_object_at_most(
+    bucket: Bucket, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+):
+    """However often it is made where nothing may be deleted."""
+    before = len(obstore.list(store).collect())
+    monkeypatch.setattr(obstore, "delete", Mock(side_effect=PermissionDeniedError("no")))
+    bucket.preflight()
+    bucket.preflight()
+    assert len(obstore.list(store).collect()) == before + 1
+
+
+def test_a_preflight_that_must_delete_shares_its_object_with_nobody(bucket: Bucket, monkeypatch: pytest.MonkeyPatch):
+    """It takes one try, whoever deletes what."""
+    written = Mock(side_effect=obstore.put)
+    monkeypatch.setattr(obstore, "put", written)
+    bucket.preflight(deletes=True)
+    bucket.preflight(deletes=True)
+    first, second = (call.args[1] for call in written.call_args_list)
+    assert first != second
+
+
+def test_a_preflight_leaves_nothing_that_it_may_not_read(
+    bucket: Bucket, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+):
+    """It is another object each time, and they must not add up."""
+    before = obstore.list(store).collect()
+    monkeypatch.setattr(obstore, "get", Mock(side_effect=PermissionDeniedError("no")))
+    with pytest.raises(StoreError):
+        bucket.preflight(deletes=True)
     assert obstore.list(store).collect() == before
 
 
