@@ -213,6 +213,7 @@ class Ordering:
         )
         self._prefixes.setdefault(errand.key, []).append(prefix)
         self._book.add_job(intent)
+        self._spent_pu += job.pu  # nobody else is promised it meanwhile
         service = self._service.under(_WhileOpen(self._courier))
         self._courier.send(errand, partial(order_job, self._plan, job, prefix, service))
 
@@ -231,6 +232,7 @@ class Ordering:
 
     def _hear_of_order(self, errand: Errand, value: Any, error: ShdaskError | None, now: float) -> None:
         key = errand.key
+        self._spent_pu -= self._orders[key].job.pu  # as promised; what became of it counts from here
         if error is None:
             job_id, pu = value
             self._spent_pu += pu

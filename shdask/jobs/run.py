@@ -112,9 +112,9 @@ class JobRun:
             self._collecting.collect(lot, delivery)
         for lot in self._ordering.take_given_up():
             self._collecting.buy(np.array(lot.tiles, np.intp))
+        self._collecting.start(left_pu=self._ordering.left_pu)
         # what may yet be spent is promised to one of both at a time
         self._ordering.is_held = self._collecting.buys_under_cap
-        self._collecting.start(left_pu=self._ordering.left_pu)
 
     def _end_lots(self) -> None:
         for ended in self._collecting.take_ended():

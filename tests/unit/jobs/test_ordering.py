@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
+import numpy as np
 import pytest
 
 from shdask.assemble.job_rows import JobRow
@@ -13,8 +15,10 @@ from shdask.build import Account, BuildJob
 from shdask.errors import TransportError
 from shdask.fetch.auth import AccessToken
 from shdask.fetch.client import ServiceClient
+from shdask.jobs.courier import Answer
 from shdask.jobs.lots import make_lots
 from shdask.jobs.ordering import Ordering
+from shdask.jobs.run import JobRun
 from shdask.plan.group import GroupPlan
 from shdask.settings import Credentials
 
@@ -130,3 +134,91 @@ def test_order_that_waits_is_not_sent_after_the_end(job: BuildJob, book: _Book) 
     ordering.step(LONG_S)
     assert wire.sent == []
     assert "the build has ended" in book.notes[0]
+
+
+class _AtOnce:
+    """A courier that makes every call when it is sent; its answer is taken later."""
+
+    is_over = False
+
+    def __init__(self) -> None:
+        self._answers: list[Answer[Any]] = []
+
+    def send(self, tag: Any, call: Callable[[], object]) -> None:
+        self._answers.append(Answer(tag, value=call()))
+
+    def take(self, _timeout_s: float) -> list[Answer[Any]]:
+        found, self._answers = self._answers, []
+        return found
+
+
+@dataclass
+class _Buyer:
+    """An executor, and its run that goes on and on."""
+
+    caps: list[float | None] = field(default_factory=list)
+    fatal: Exception | None = None
+    finished: bool = False
+
+    def start(self, job: BuildJob, _tiles: np.ndarray) -> Self:
+        self.caps.append(job.max_pu)
+        return self
+
+    def poll(self, _timeout_s: float) -> list[Any]:
+        return []
+
+    def __enter__(self) -> Self:
+        return self
+
+
+class _Client:
+    """A service that is not asked."""
+
+    def under(self, _budget: object) -> Self:
+        return self
+
+
+@pytest.fixture
+def ordered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Keys of jobs that were ordered; each is accepted at once, for 10 PU."""
+    found: list[str] = []
+
+    def accept(_plan: object, job: Any, _prefix: str, _service: object) -> tuple[str, float]:
+        found.append(job.key)
+        return f"id-{job.key}", 10.0
+
+    monkeypatch.setattr("shdask.jobs.ordering.order_job", accept)
+    monkeypatch.setattr("shdask.jobs.ordering.Courier", _AtOnce)
+    monkeypatch.setattr("shdask.jobs.ordering._open_bucket", lambda _delivery: _Bucket())
+    return found
+
+
+@pytest.fixture
+def buyer() -> _Buyer:
+    """It was given nothing yet."""
+    return _Buyer()
+
+
+@pytest.fixture
+def run(job: BuildJob, book: _Book, buyer: _Buyer, ordered: list[str], keys: None) -> JobRun:
+    """Two lots by jobs, and all other tiles by Process."""
+    tiles = job.plan.tile_set.indices()
+    lots = make_lots(job.plan, tiles, {})[:2]
+    account = Account(service=_Client(), executor=buyer)  # type: ignore[arg-type]  # as much as is needed
+    found = JobRun(replace(job, book=book), tiles, lots, account, release=lambda: None)  # type: ignore[arg-type]  # so too
+    found.begin()
+    return found
+
+
+def test_order_on_its_way_keeps_its_price_of_the_cap(run: JobRun, buyer: _Buyer, ordered: list[str]) -> None:
+    """Of 100 PU Process is not promised what an order may cost whose answer has not come."""
+    run.poll(0.0)
+    assert (len(ordered), buyer.caps) == (2, [80.0])
+
+
+def test_nothing_is_ordered_while_process_has_the_rest_of_the_cap(run: JobRun, ordered: list[str]) -> None:
+    """The orders that were on their way when it began are answered, and no other is sent."""
+    run.poll(0.0)
+    run.poll(0.0)
+    run.poll(0.0)
+    assert len(ordered) == 2
