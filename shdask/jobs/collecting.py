@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from shdask.errors import DecodeError
+from shdask.errors import BudgetExceeded, DecodeError
 from shdask.jobs.deliveries import Deliveries, Delivery
 from shdask.jobs.lots import Lot
 from shdask.model import TileEvent, TileState
@@ -155,9 +155,14 @@ class Collecting:
             if load.spoilt:
                 self.buy(np.array(list(load.spoilt), np.intp))
                 self._end(load)
-            elif self.fatal is None and len(load.heard) < len(load.lot.tiles):  # it was told to spend no more
+            elif self._goes_on and len(load.heard) < len(load.lot.tiles):
                 self._waiting.append(replace(load, heard={}))
         self._aboard = []
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether the last run ended well, or since no more may be spent: what is paid for is read all the same."""
+        return self.fatal is None or isinstance(self.fatal, BudgetExceeded)
 
     def _end(self, load: _Load) -> None:
         sums = {tile: event.checksum for tile, event in load.heard.items() if event.checksum is not None}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from shdask.build import BuildJob
-from shdask.errors import StoreError
+from shdask.errors import BudgetExceeded, StoreError
 from shdask.fetch.bucket import Bucket
 from shdask.jobs.collecting import Collecting
 from shdask.jobs.deliveries import Delivery
@@ -201,3 +201,16 @@ def test_error_of_a_run_is_told(collecting: Collecting, desk: _Desk, lots: list[
     collecting.poll(0.0)
     assert collecting.fatal is desk.fatal
     assert not collecting.has_work
+
+
+def test_cap_that_a_run_meets_brings_home_what_is_paid(collecting: Collecting, desk: _Desk, lots: list[Lot]) -> None:
+    """Delivered tiles that a run left when its purchases met the cap go with the next."""
+    deliver(collecting, lots[0])
+    collecting.buy(np.array([90]))
+    desk.steps, desk.fatal = [[]], BudgetExceeded("no")
+    collecting.start(left_pu=1.0)
+    collecting.poll(0.0)
+    assert collecting.fatal is desk.fatal
+    collecting.spend_no_more()
+    collecting.start(left_pu=0.0)
+    assert desk.started[1][1] == list(lots[0].tiles)
