@@ -33,6 +33,7 @@ from shdask.fetch.async_process import poll_job
 from shdask.fetch.bucket import Bucket
 from shdask.fetch.budget import Uncapped, fits
 from shdask.fetch.delivery import Found, find_delivery
+from shdask.jobs.closing import read_done
 from shdask.jobs.collecting import EndedLot
 from shdask.jobs.courier import Courier
 from shdask.jobs.deliveries import Delivery
@@ -316,6 +317,9 @@ class Ordering:
     def end_lot(self, ended: EndedLot) -> None:
         """The tiles of a lot are durable, or its files are of no use."""
         keys = [order.job.key for order in ended.lot.orders]
+        if ended.spoilt is None and not self._is_spent(ended.lot):
+            logger.info("jobs %s hold more than this run wants; they are left open", ", ".join(keys))
+            return
         ending = Ending(end="collected") if ended.spoilt is None else Ending(end="failed", text=ended.spoilt)
         for key in keys:
             self._end(Errand(ask=Ask.LOOK, key=key, attempt=self._desk.jobs[key].attempt), ending)
@@ -324,6 +328,12 @@ class Ordering:
         elif self._delivery.cleanup:
             prefixes = [prefix for key in keys for prefix in self._prefixes[key]]
             self._courier.send(None, partial(clean_up, self._cube, ended.checksums, self.bucket, prefixes))
+
+    def _is_spent(self, lot: Lot) -> bool:
+        """Whether a lot's jobs hold nothing that is not durable, tiles that this run has no part in included."""
+        paid = {tile for order in lot.orders if order.open is not None for tile in order.open.intent.tiles}
+        others = paid.difference(lot.tiles)
+        return not others or others <= read_done(self._plan, self._cube)
 
     def count_spent(self, pu: float) -> None:
         """Somebody else has spent so much under the same cap."""

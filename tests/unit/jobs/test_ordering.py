@@ -10,13 +10,14 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
-from shdask.assemble.job_rows import JobRow
+from shdask.assemble.job_rows import JobEnd, JobIntent, JobRecord, JobRow
 from shdask.build import Account, BuildJob
 from shdask.errors import TransportError
 from shdask.fetch.auth import AccessToken
 from shdask.fetch.client import ServiceClient
+from shdask.jobs.collecting import EndedLot
 from shdask.jobs.courier import Answer
-from shdask.jobs.lots import make_lots
+from shdask.jobs.lots import Lot, Order, make_lots
 from shdask.jobs.ordering import Ordering
 from shdask.jobs.run import JobRun
 from shdask.plan.group import GroupPlan
@@ -122,6 +123,22 @@ def open_orders(job: BuildJob, service: Any, book: _Book) -> Ordering:
     return ordering
 
 
+def paid_for(order: Order, lot: Lot) -> JobRecord:
+    """An earlier run's job for all of a lot, delivered and not collected."""
+    job = order.job
+    intent = JobIntent(
+        key=job.key,
+        attempt=1,
+        url=f"s3://bucket/cubes/abc/{job.key}-1-ff",
+        window=lot.window,
+        tiles=lot.tiles,
+        pu=10.0,
+        digest=order.digest,
+        at=0.0,
+    )
+    return JobRecord(intent=intent, id="x", pu=10.0, end="done")
+
+
 @pytest.mark.usefixtures("keys")
 def test_order_that_waits_is_not_sent_after_the_end(job: BuildJob, book: _Book) -> None:
     """A permit that comes when nobody would hear of the job's id buys nothing."""
@@ -222,3 +239,20 @@ def test_nothing_is_ordered_while_process_has_the_rest_of_the_cap(run: JobRun, o
     run.poll(0.0)
     run.poll(0.0)
     assert len(ordered) == 2
+
+
+@pytest.mark.parametrize(("done", "ends"), [(0, []), (1, ["collected", "collected"])])
+@pytest.mark.usefixtures("keys", "ordered")
+def test_job_is_closed_with_the_last_tile_it_was_paid_for(
+    job: BuildJob, book: _Book, monkeypatch: pytest.MonkeyPatch, done: int, ends: list[str]
+) -> None:
+    """A run over a part of a job's tiles leaves it open, unless the others are durable."""
+    lot = make_lots(job.plan, job.plan.tile_set.indices(), {})[0]
+    records = {order.job.key: paid_for(order, lot) for order in lot.orders}
+    (part,) = make_lots(job.plan, np.array(lot.tiles[:1]), records)
+    account = Account(service=_Client(), executor=None)  # type: ignore[arg-type]  # nothing is run
+    ordering = Ordering(job, [part], account, book, _Bucket())  # type: ignore[arg-type]  # as much as is needed
+    ordering.begin()
+    monkeypatch.setattr("shdask.jobs.ordering.read_done", lambda _plan, _cube: set(lot.tiles[1:] * done))
+    ordering.end_lot(EndedLot(lot=part, checksums={}))
+    assert [row.end for row in book.rows if isinstance(row, JobEnd)] == ends
