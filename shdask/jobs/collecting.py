@@ -31,6 +31,8 @@ class EndedLot:
     lot: Lot
     checksums: dict[int, int]
     """Of what was written of it, by tile; as `TileEvent` has it."""
+    empty: frozenset[int] = frozenset()
+    """Tiles of it of which nothing is stored."""
     spoilt: str | None = None
     """Why its files are of no use; None where all its tiles are durable."""
 
@@ -166,8 +168,9 @@ class Collecting:
 
     def _end(self, load: _Load) -> None:
         sums = {tile: event.checksum for tile, event in load.heard.items() if event.checksum is not None}
+        empty = frozenset(tile for tile, event in load.heard.items() if event.state is TileState.EMPTY)
         spoilt = next(iter(load.spoilt.values()), None)
-        self._ended.append(EndedLot(lot=load.lot, checksums=sums, spoilt=spoilt))
+        self._ended.append(EndedLot(lot=load.lot, checksums=sums, empty=empty, spoilt=spoilt))
 
     @property
     def has_ended(self) -> bool:

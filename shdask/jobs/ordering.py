@@ -33,7 +33,7 @@ from shdask.fetch.async_process import poll_job
 from shdask.fetch.bucket import Bucket
 from shdask.fetch.budget import Uncapped, fits
 from shdask.fetch.delivery import Found, find_delivery
-from shdask.jobs.closing import read_done
+from shdask.jobs.closing import paid_tiles, read_checksums, read_done
 from shdask.jobs.collecting import EndedLot
 from shdask.jobs.courier import Courier
 from shdask.jobs.deliveries import Delivery
@@ -326,13 +326,24 @@ class Ordering:
         if ended.spoilt is not None:
             self._book.tell(f"what jobs {', '.join(keys)} brought cannot be used ({ended.spoilt}); Process is asked")
         elif self._delivery.cleanup:
-            prefixes = [prefix for key in keys for prefix in self._prefixes[key]]
-            self._courier.send(None, partial(clean_up, self._cube, ended.checksums, self.bucket, prefixes))
+            self._clean(ended, keys)
+
+    def _clean(self, ended: EndedLot, keys: list[str]) -> None:
+        sums = dict(ended.checksums)
+        unsure = (paid_tiles(ended.lot) | set(ended.lot.tiles)) - sums.keys() - ended.empty
+        if unsure:
+            told, unsure = read_checksums(self._plan, self._cube, unsure)
+            sums |= told
+        if unsure:
+            self._book.tell(f"what jobs {', '.join(keys)} delivered is kept in {self.bucket.url}: no checksum is known "
+                            f"of tiles {', '.join(map(str, sorted(unsure)))}")  # fmt: skip
+            return
+        prefixes = [prefix for key in keys for prefix in self._prefixes[key]]
+        self._courier.send(None, partial(clean_up, self._cube, sums, self.bucket, prefixes))
 
     def _is_spent(self, lot: Lot) -> bool:
         """Whether a lot's jobs hold nothing that is not durable, tiles that this run has no part in included."""
-        paid = {tile for order in lot.orders if order.open is not None for tile in order.open.intent.tiles}
-        others = paid.difference(lot.tiles)
+        others = paid_tiles(lot).difference(lot.tiles)
         return not others or others <= read_done(self._plan, self._cube)
 
     def count_spent(self, pu: float) -> None:

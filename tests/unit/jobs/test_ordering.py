@@ -123,6 +123,18 @@ def open_orders(job: BuildJob, service: Any, book: _Book) -> Ordering:
     return ordering
 
 
+def cleaning(job: BuildJob) -> BuildJob:
+    """The same, to clean up behind itself."""
+    delivery = job.plan.delivery
+    assert delivery is not None
+    options = (
+        delivery.model_copy(update={"cleanup": True})
+        if hasattr(delivery, "model_copy")
+        else replace(delivery, cleanup=True)
+    )
+    return replace(job, plan=replace(job.plan, delivery=options))
+
+
 def paid_for(order: Order, lot: Lot) -> JobRecord:
     """An earlier run's job for all of a lot, delivered and not collected."""
     job = order.job
@@ -256,3 +268,29 @@ def test_job_is_closed_with_the_last_tile_it_was_paid_for(
     monkeypatch.setattr("shdask.jobs.ordering.read_done", lambda _plan, _cube: set(lot.tiles[1:] * done))
     ordering.end_lot(EndedLot(lot=part, checksums={}))
     assert [row.end for row in book.rows if isinstance(row, JobEnd)] == ends
+
+
+@pytest.mark.parametrize(("told", "sums"), [({3: 4}, [{3: 4, 5: 6}]), ({}, [])])
+@pytest.mark.usefixtures("keys")
+def test_nothing_is_deleted_that_cannot_be_read_back(
+    job: BuildJob,
+    book: _Book,
+    ordered: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    told: dict[int, int],
+    sums: list[dict[int, int]],
+) -> None:
+    """A tile's checksum is taken from the ledger where this run heard none; without one the files are kept."""
+    options = cleaning(job)
+    lot = replace(make_lots(options.plan, options.plan.tile_set.indices(), {})[0], tiles=(3, 5, 7))
+    account = Account(service=_Client(), executor=None)  # type: ignore[arg-type]  # nothing is run
+    ordering = Ordering(options, [lot], account, book, _Bucket())  # type: ignore[arg-type]  # as much as is needed
+    ordering.begin()
+    ordering.step(0.0)
+    ordering.step(0.0)
+    cleaned: list[Any] = []
+    monkeypatch.setattr("shdask.jobs.ordering.clean_up", lambda _cube, read, *_where: cleaned.append(read))
+    monkeypatch.setattr("shdask.jobs.ordering.read_checksums", lambda _plan, _cube, tiles: (told, tiles - told.keys()))
+    ordering.end_lot(EndedLot(lot=lot, checksums={5: 6}, empty=frozenset({7})))
+    assert cleaned == sums
+    assert [note.endswith("of tiles 3") for note in book.notes] == [True] * (1 - len(sums))
