@@ -56,6 +56,7 @@ def _schema() -> pa.Schema:
     types = {
         "int": pa.int64(),
         "float": pa.float64(),
+        "bool": pa.bool_(),
         "str | None": pa.string(),
         "int | None": pa.int64(),
         "TileState": pa.string(),
