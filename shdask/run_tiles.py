@@ -114,11 +114,14 @@ class _Attempt:
     @classmethod
     def of(cls, work: TileWork, index: int) -> Self:
         tile = work.plan.tile(index)
-        # windows may be cut otherwise tomorrow, with another rate; the pixels are the same
-        whole = request_digest(tile_bodies(work.plan, replace(tile, windows=(tile.extent,))))
+        request = whole = request_digest(tile_bodies(work.plan, tile))
+        if tile.windows != (
+            tile.extent,
+        ):  # cut otherwise tomorrow, at another rate, the pixels are the same
+            whole = request_digest(tile_bodies(work.plan, replace(tile, windows=(tile.extent,))))
         return cls(
             tile=tile,
-            request=request_digest(tile_bodies(work.plan, tile)),
+            request=request,
             spooled_as=spool_name(work.cube, tile, whole),
         )
 

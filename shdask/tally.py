@@ -91,14 +91,17 @@ class Tally:
         only: Sequence[int] | None = None,
         job: str | None = None,
         options: Sequence[str] = (),
+        is_timed: bool = True,
     ) -> Tally:
         """The tally of a run that starts now, with what store and ledger say of each tile.
 
-        ``only`` limits the run to these tiles. ``job`` and ``options`` are kept for `status`; see `RunHeader`.
+        ``only`` limits the run to these tiles. ``job`` and ``options`` are kept for `status`; see `RunHeader`. A run
+        that is not ``is_timed`` says nothing of how long a build takes.
         """
         recover_rows(plan, cube, ledger)
         states = known_states(plan, cube, ledger)
         tally = cls(plan, cube, ledger, states, only)
+        tally._meter.is_timed = is_timed
         ledger.begin_run(pu_projected=tally.pu_projected, job=job, options=options)
         failed = np.flatnonzero(ledger.states[: states.size] == TileState.FAILED)
         unheard = np.fromiter((tile for tile in ledger.past.in_flight if tile < states.size), np.intp)

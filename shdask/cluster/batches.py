@@ -12,11 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from shdask.plan.measured import EXPECTED_LATENCY_S, LEAST_IN_FLIGHT
 from shdask.settings import Deployment
 
 MAX_FETCH_THREADS = 32
-EXPECTED_LATENCY_S = 4.0
-"""A large request's answer; decides how many are in flight to fill the rate."""
 BATCH_S = 10.0
 """How long a batch should last at the projected rate."""
 
@@ -24,7 +23,7 @@ BATCH_S = 10.0
 def fetch_threads(deployment: Deployment, workers: int) -> int:
     """Requests in flight per worker that fill rate x latency. Pure."""
     in_flight = deployment.requests_per_minute / 60 * EXPECTED_LATENCY_S
-    return min(MAX_FETCH_THREADS, max(4, math.ceil(in_flight / max(workers, 1))))
+    return min(MAX_FETCH_THREADS, max(LEAST_IN_FLIGHT, math.ceil(in_flight / max(workers, 1))))
 
 
 def batch_size(left: int, *, task_threads: int, in_flight: int, requests_per_s: float) -> int:

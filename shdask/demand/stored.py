@@ -160,8 +160,8 @@ class StoreOwner:
             check_area(self._cube)
             cube = as_it_stands(self._cube)  # another process may have appended steps
             recover_rows(cube.plan, cube, ledger)
-            self._tally = Tally.begin(cube.plan, cube, ledger, only=())
-            self._tally._meter.is_timed = False  # noqa: SLF001  # no time of a build: the user thinks, and it lingers
+            # no time of a build: the user thinks, and it lingers
+            self._tally = Tally.begin(cube.plan, cube, ledger, only=(), is_timed=False)
             self._empty = set(np.flatnonzero(ledger.states == TileState.EMPTY).tolist())
             stack.enter_context(self._tally.closing())
             self._run = stack.pop_all()

@@ -5,8 +5,6 @@ Refuses to render and to listen: it turns HTTP into the other modules' words and
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -49,7 +47,7 @@ from shdask.emulator.process.reply import CROSS_ORIGIN, choose_reply
 from shdask.emulator.refusal import Refusal, wrong_method
 from shdask.emulator.render.pool import RendererPool
 from shdask.emulator.render.survey import Surveyor
-from shdask.emulator.responses import answer_json, turn_away
+from shdask.emulator.responses import answer_call, answer_json, turn_away
 from shdask.emulator.sources import make_sources
 
 TOKEN_PATHS = (
@@ -58,8 +56,6 @@ TOKEN_PATHS = (
     "/auth/realms/CDSE/protocol/openid-connect/token",
 )
 PROCESS_PATHS = ("/api/v1/process", "/process/v1")
-
-logger = logging.getLogger(__name__)
 
 
 class Emulator:
@@ -106,17 +102,7 @@ class Emulator:
 
     async def process(self, request: Request) -> Response:
         """POST: images and metadata, or one of the service's errors; sleeps the configured latency before either."""
-        try:
-            response = await self._answer(request)
-        except Refusal as refusal:
-            response = answer_json(refusal.body(), refusal.status)
-        except Exception:
-            logger.exception("the emulator failed to answer")
-            failure = Refusal(500, "RENDERER_EXCEPTION", "The emulator failed; its own log says how.")
-            response = answer_json(failure.body(), failure.status)
-        if self._config.latency_s:
-            await asyncio.sleep(self._config.latency_s)
-        return response
+        return await answer_call(self._answer(request), self._config.latency_s)
 
     async def _answer(self, request: Request) -> Response:
         if request.method == "OPTIONS":

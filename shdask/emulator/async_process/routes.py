@@ -5,8 +5,6 @@ Refuses to know what becomes of a job.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
@@ -23,12 +21,10 @@ from shdask.emulator.faults.rules import FaultBook
 from shdask.emulator.inspection.routes import OWN_PREFIX
 from shdask.emulator.process.payload import collect, read_payload
 from shdask.emulator.process.reply import CROSS_ORIGIN
-from shdask.emulator.refusal import Refusal, not_emulated, not_found, too_many_jobs
-from shdask.emulator.responses import answer_json, turn_away
+from shdask.emulator.refusal import not_emulated, not_found, too_many_jobs
+from shdask.emulator.responses import answer_call, answer_json, turn_away
 
 ASYNC_PATHS = ("/api/v1/async/process", "/async/v1/process")
-
-logger = logging.getLogger(__name__)
 
 
 class AsyncRoutes:
@@ -80,17 +76,7 @@ class AsyncRoutes:
     async def _answer(self, request: Request, act: Callable[[Request], Awaitable[Response]]) -> Response:
         if request.method == "OPTIONS":
             return Response(headers=CROSS_ORIGIN)
-        try:
-            response = await self._admit(request, act)
-        except Refusal as refusal:
-            response = answer_json(refusal.body(), refusal.status)
-        except Exception:
-            logger.exception("the emulator failed to answer")
-            failure = Refusal(500, "RENDERER_EXCEPTION", "The emulator failed; its own log says how.")
-            response = answer_json(failure.body(), failure.status)
-        if self._config.latency_s:
-            await asyncio.sleep(self._config.latency_s)
-        return response
+        return await answer_call(self._admit(request, act), self._config.latency_s)
 
     async def _admit(self, request: Request, act: Callable[[Request], Awaitable[Response]]) -> Response:
         self._issuer.check(request.headers.get("authorization"), self._clock())
