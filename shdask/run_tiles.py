@@ -115,9 +115,7 @@ class _Attempt:
     def of(cls, work: TileWork, index: int) -> Self:
         tile = work.plan.tile(index)
         request = whole = request_digest(tile_bodies(work.plan, tile))
-        if tile.windows != (
-            tile.extent,
-        ):  # cut otherwise tomorrow, at another rate, the pixels are the same
+        if tile.windows != (tile.extent,):  # cut otherwise tomorrow, at another rate, the pixels are the same
             whole = request_digest(tile_bodies(work.plan, replace(tile, windows=(tile.extent,))))
         return cls(
             tile=tile,
