@@ -10,7 +10,7 @@ import contextlib
 import logging
 import pickle
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,6 +145,11 @@ class BuildDesk(SchedulerPlugin):
         known = self._builds.get(build)
         if known is not None and known.budget is not None:
             known.budget.settle(promise, spent)
+
+    def held(self, build: str) -> Mapping[int, str]:
+        """The tiles of a build in work, and whose they are; none of a build that is over."""
+        known = self._builds.get(build)
+        return {} if known is None else known.holds.held
 
     def log_event(self, topic: str, msg: Any) -> None:
         """Remember of which tiles the owner was told."""

@@ -5,7 +5,7 @@ A state machine with ``now`` as an argument. Refuses to know Dask, and what beca
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 LEAVE_S = 30.0
@@ -39,6 +39,11 @@ class Holds:
     def holders(self) -> set[str]:
         """The workers that have tiles in work."""
         return set(self._holders.values())
+
+    @property
+    def held(self) -> Mapping[int, str]:
+        """The tiles in work, and whose they are."""
+        return self._holders
 
     def take(self, worker: str, tiles: Sequence[int], now: float) -> Taken:
         """Give ``tiles`` to ``worker``, but for those that were heard of in this build or are in another's work."""
