@@ -174,8 +174,8 @@ class LimiterState:
         """What the limiter holds at ``now``, as plain numbers for displays.
 
         ``requests_per_s`` and ``pu_per_s`` are the rates in force and ``rate_share`` their share of the configured
-        ones; ``requests_available`` and ``pu_available`` could be taken at once; ``held_s`` is what is left of the
-        service's advice to wait; ``failures`` are those in a row, and ``paused`` is 1 while the service seems down;
+        ones; ``requests_available`` and ``pu_available`` could be taken at once, at most ``requests_burst`` and
+        ``pu_burst``; ``held_s`` is what is left of the service's advice to wait; ``failures`` are those in a row, and ``paused`` is 1 while the service seems down;
         ``permits``, ``pu_permitted``, ``rejections`` (429s reported) and ``reactions`` (those that slowed the rate)
         count from the start.
         """
@@ -186,6 +186,8 @@ class LimiterState:
             "rate_share": self._share,
             "requests_available": max(0.0, self.requests.level(now)),
             "pu_available": max(0.0, self.pu.level(now)),
+            "requests_burst": self.requests.burst,
+            "pu_burst": self.pu.burst,
             "held_s": self.held_s(now),
             "failures": self.outage.failures,
             "paused": float(self.outage.paused),
