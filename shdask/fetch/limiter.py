@@ -175,9 +175,9 @@ class LimiterState:
 
         ``requests_per_s`` and ``pu_per_s`` are the rates in force and ``rate_share`` their share of the configured
         ones; ``requests_available`` and ``pu_available`` could be taken at once, at most ``requests_burst`` and
-        ``pu_burst``; ``held_s`` is what is left of the service's advice to wait; ``failures`` are those in a row, and ``paused`` is 1 while the service seems down;
-        ``permits``, ``pu_permitted``, ``rejections`` (429s reported) and ``reactions`` (those that slowed the rate)
-        count from the start.
+        ``pu_burst``; ``held_s`` is what is left of the service's advice to wait; ``failures`` are those in a row, and
+        ``paused`` is 1 while the service seems down; ``permits``, ``pu_permitted``, ``rejections`` (429s reported) and
+        ``reactions`` (those that slowed the rate) count from the start.
         """
         self._recover(now)
         return {
