@@ -31,12 +31,13 @@ DEGREES_OFF = 1e-4
 
 @contextmanager
 def open_service(
-    deployment: Deployment, credentials: Credentials, *, connections: int = 1, budget: Budget | None = None
+    deployment: Deployment, credentials: Credentials | None, *, connections: int = 1, budget: Budget | None = None
 ) -> Iterator[ServiceClient]:
     """A client of this process alone, logged in, with no cap but ``budget``.
 
-    Raises AuthError when the credentials are refused.
+    Raises AuthError when the credentials are refused, or there are none.
     """
+    credentials = credentials or Credentials.load()
     transport = RequestsTransport(pool_size=connections)
     try:
         tokens = ClientCredentials(transport, deployment, credentials)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shdask.planning import Plannable, make_plan
+from shdask.planning import OpenAccount, Plannable, make_plan
 from shdask.settings import Credentials
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def build_cube(
 
     Raises:
         PlanError, SettingsError: the job or the environment cannot be used.
-        AuthError: no credentials, or the service refuses them.
+        AuthError: no credentials, or the service refuses them. ``client``'s scheduler may have some of its own: this
+            process then needs none.
         BudgetExceeded, QuotaExhausted: what was paid for is kept.
         StoreError: the store belongs to another cube or another process, or cannot be written.
 
@@ -50,8 +52,8 @@ def build_cube(
     """
     from shdask.run_cube import run_cube
 
-    plan = make_plan(plan)
-    credentials = Credentials.load()
+    credentials = Credentials.find() if client is not None and executor is None else Credentials.load()
+    plan = make_plan(plan, open_account=None if credentials is not None else _account_of(client))
     with ExitStack() as stack:
         if executor is None:
             from shdask.cluster.executor import DaskExecutor, OnDemandExecutor
@@ -61,3 +63,12 @@ def build_cube(
             local = OnDemandExecutor(stack.enter_context(share_client(open_local_client)))
             executor = CarefulExecutor(local if client is None else DaskExecutor(client), plan)
         return run_cube(plan, store, executor, credentials, max_pu=max_pu, update=update, on_event=on_event)
+
+
+def _account_of(client: Client | None) -> OpenAccount | None:
+    """The account whose credentials the scheduler of ``client`` has itself."""
+    if client is None:
+        return None
+    from shdask.cluster.executor import open_service_on
+
+    return partial(open_service_on, client)

@@ -73,7 +73,8 @@ class BuildJob:
 
     plan: GroupPlan
     cube: CubeStore
-    credentials: Credentials
+    credentials: Credentials | None
+    """None where those are used that the cluster's scheduler has itself."""
     give_out: Callable[[Sequence[int]], None] = lambda _tiles: None
     """Called in the owner's thread with the tiles that may be sent from now on, before they are."""
     max_pu: float | None = None
@@ -144,7 +145,7 @@ def run_build(
     plan: GroupPlan,
     store: str | Path | Place,
     executor: Executor,
-    credentials: Credentials,
+    credentials: Credentials | None,
     *,
     max_pu: float | None = None,
     only: Sequence[int] | None = None,
@@ -157,7 +158,7 @@ def run_build(
     """Fill the cube at ``store`` with what ``plan`` asks for and is not there yet; returns what happened.
 
     Creates or continues the cube, owns its ledger, and drains the tiles in flight for up to 25 s on
-    KeyboardInterrupt. ``on_event`` hears of each tile after its row is on disk, ``on_progress`` of the
+    KeyboardInterrupt, which is also how it ends where `assemble.stop` asks it to. ``on_event`` hears of each tile after its row is on disk, ``on_progress`` of the
     whole several times a second; both are called in this thread. ``max_pu`` None is the plan's own. ``only``
     limits the run to tiles of these indices, of the dates that stand in the cube. Else later dates of the plan are
     appended to the cube's; ``update`` also buys what came late or was reprocessed of dates that stand in it, which the
@@ -204,7 +205,7 @@ def run_build(
                 )
                 with start_run(executor, work, todo) as run:
                     try:
-                        _record_until_finished(run, tally, max_pu, listeners)
+                        _record_until_finished(run, tally, max_pu, listeners, is_asked=lambda: ledger.stop_asked)
                     finally:
                         if run.finished:
                             tally.settle()
@@ -265,7 +266,9 @@ class _Listeners:
             self.on_progress(make_progress())
 
 
-def _record_until_finished(run: Run, tally: Tally, max_pu: float | None, listeners: _Listeners) -> None:
+def _record_until_finished(
+    run: Run, tally: Tally, max_pu: float | None, listeners: _Listeners, *, is_asked: Callable[[], bool]
+) -> None:
     def record(waiting_for: Callable[[], str]) -> None:
         events = run.poll(POLL_S)
         tally.add(events)
@@ -278,8 +281,8 @@ def _record_until_finished(run: Run, tally: Tally, max_pu: float | None, listene
         try:
             while not run.finished:
                 record(run.waiting_for)
-                if interrupted():
-                    raise KeyboardInterrupt  # noqa: TRY301  # one way out for both kinds of interrupt
+                if interrupted() or is_asked():
+                    raise KeyboardInterrupt  # noqa: TRY301  # one way out for all kinds of interrupt
                 if max_pu is not None and not over_budget and tally.pu_charged >= max_pu:
                     over_budget = True
                     run.spend_no_more()

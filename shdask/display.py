@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from distributed import Client
@@ -18,15 +19,17 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from shdask.cluster.executor import OnDemandExecutor
+from shdask.cluster.executor import OnDemandExecutor, open_service_on
 from shdask.cluster.local import open_client, open_local_client, share_client
 from shdask.doctor.preflight import CarefulExecutor
 from shdask.events import open_event_log
+from shdask.fetch.client import ServiceClient
 from shdask.plan.cube import CubePlan
 from shdask.plan.wording import duration
+from shdask.planning import OpenAccount
 from shdask.report import BuildReport, Progress
 from shdask.run_cube import run_cube
-from shdask.settings import Credentials, keep_secret_from_children
+from shdask.settings import Credentials, Deployment, keep_secret_from_children
 
 PLAIN_LINE_S = 10.0
 
@@ -62,9 +65,23 @@ class Where:
             return ("--scheduler", self.scheduler)
         return () if self.workers is None else ("--workers", str(self.workers))
 
+    def find_credentials(self) -> Credentials | None:
+        """Those of this process; None where a running scheduler may have some instead. Raises AuthError."""
+        return Credentials.find() if self.scheduler else Credentials.load()
+
+    def open_account(self) -> OpenAccount | None:
+        """How an account is opened before the cluster is: None where this process has credentials itself."""
+        return partial(_open_through, self.scheduler) if self.scheduler and Credentials.find() is None else None
+
     def open(self) -> AbstractContextManager[Client]:
         """A client of the cluster."""
         return open_client(self.scheduler) if self.scheduler else open_local_client(self.workers)
+
+
+@contextmanager
+def _open_through(address: str, deployment: Deployment) -> Iterator[ServiceClient]:
+    with open_client(address) as client, open_service_on(client, deployment) as service:
+        yield service
 
 
 def build_on_cluster(
@@ -86,7 +103,7 @@ def build_on_cluster(
     besides those that say where, and for how much.
     """
     where = where or Where()
-    credentials = Credentials.load()
+    credentials = where.find_credentials()
     words = (*where.options(), *(() if max_pu is None else ("--max-pu", f"{max_pu:g}")), *options)
 
     said: set[str] = set()

@@ -5,8 +5,11 @@ Refuses to know builds, stores and clusters.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shdask.errors import PlanError
 from shdask.inputs import read_area, read_reference_grid
@@ -23,17 +26,23 @@ from shdask.plan.spec import CubeSpec
 from shdask.request.declared import check_declared, read_declared
 from shdask.settings import Credentials, Deployment, make_deployment
 
+if TYPE_CHECKING:
+    from shdask.fetch.client import ServiceClient
+
 Plannable = CubePlan | CubeSpec | str | Path
 """Taken wherever a plan is: the plan, a spec, or a job file's path."""
+OpenAccount = Callable[[Deployment], "AbstractContextManager[ServiceClient]"]
+"""Opens an account at a deployment, for the length of a block."""
 
 
-def make_plan(spec: Plannable) -> CubePlan:
+def make_plan(spec: Plannable, *, open_account: OpenAccount | None = None) -> CubePlan:
     """Plan a cube: which requests, for how many PU, bytes and minutes. No pixels are fetched.
 
     Reads the area and the reference grid from disk where the spec names files, ``SH_BASE_URL``/``SH_TOKEN_URL`` from
     the environment, runs ``setup()`` of users' scripts where V8 is installed, and reads, for layers with a cadence,
     what was acquired over the area from the service's catalogue,
-    for which it needs credentials. What earlier runs of this user have cost and taken is counted in, or told.
+    for which it needs credentials, or an account that ``open_account`` opens. What earlier runs of this user have cost
+    and taken is counted in, or told.
     Raises PlanError with the place and the cure when the job cannot be planned, AuthError as `build_cube`.
     """
     if isinstance(spec, CubePlan):
@@ -43,7 +52,7 @@ def make_plan(spec: Plannable) -> CubePlan:
     if not isinstance(spec, CubeSpec):
         spec = CubeSpec.from_file(spec)
     spec = spec.with_scripts()
-    placed = _place_in_time(plan_before_search(spec))
+    placed = _place_in_time(plan_before_search(spec), open_account or _open_here)
     planned = make_cube_plan(add_scouts(placed.groups, spec), max_pu=placed.max_pu, notes=placed.notes)
     known = Learned.of_this_user().read()
     return route_groups(learn_from(planned, known), spec, known)
@@ -98,16 +107,22 @@ def _check_scripts(layer: LayerPlan) -> None:
             )
 
 
-def _place_in_time(plan: CubePlan) -> CubePlan:
+def _open_here(deployment: Deployment) -> AbstractContextManager[ServiceClient]:
+    from shdask.account import open_service
+
+    return open_service(deployment, Credentials.load())
+
+
+def _place_in_time(plan: CubePlan, open_account: OpenAccount) -> CubePlan:
     """The plan with the acquisitions of the layers that have a cadence; one search for all who ask the same."""
     waiting = {path: group for path, group in plan.groups.items() if group.layer.cadence != MOSAIC}
     if not waiting:
         return plan
-    from shdask.account import fetch_timeline, open_service
+    from shdask.account import fetch_timeline
     from shdask.fetch.client import Spent
 
     spent, groups = Spent(), dict(plan.groups)
-    with open_service(next(iter(waiting.values())).deployment, Credentials.load()) as client:
+    with open_account(next(iter(waiting.values())).deployment) as client:
         for path, group in waiting.items():
             groups[path] = place_in_time(group, fetch_timeline(client, group, spent), trim=True)
     note = f"the catalogue was searched for {spent.pu:.2f} PU in {spent.requests} requests"

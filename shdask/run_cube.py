@@ -18,6 +18,7 @@ from shdask.assemble.clear_share import choose_clear, looked_at
 from shdask.assemble.grow import as_it_stands, as_it_will_be
 from shdask.assemble.ledger import read_ledger
 from shdask.assemble.place import Place, open_place
+from shdask.assemble.stop import forget_stop
 from shdask.assemble.store import CubeStore, create_or_open, known_states, read_root_attributes
 from shdask.assemble.tree import child, close_tree, create_tree
 from shdask.build import Executor, run_build
@@ -37,7 +38,7 @@ def run_cube(
     plan: CubePlan,
     store: str | Path,
     executor: Executor,
-    credentials: Credentials,
+    credentials: Credentials | None,
     *,
     max_pu: float | None = None,
     only: Mapping[str, Sequence[int]] | None = None,
@@ -138,7 +139,7 @@ class _Words:
     """What is the same for all groups."""
 
     executor: Executor
-    credentials: Credentials
+    credentials: Credentials | None
     update: bool
     job: str | None
     options: Sequence[str]

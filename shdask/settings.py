@@ -216,6 +216,24 @@ class Credentials:
         ``sentinelhub/config.toml`` in the user's config folder; the file is only read, and only where it is needed.
         Raises AuthError when nothing is found, SettingsError when the file cannot be read or is not TOML.
         """
+        found = cls.find(client_id, client_secret, profile=profile, environ=environ)
+        if found is None:
+            raise AuthError(
+                "no credentials: set SH_CLIENT_ID and SH_CLIENT_SECRET (an OAuth client from your account's "
+                "dashboard), or try everything without an account: shdask demo"
+            )
+        return found
+
+    @classmethod
+    def find(
+        cls,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        *,
+        profile: str | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Credentials | None:
+        """As `load`, but None when nothing is found: a scheduler may have some of its own."""
         env = os.environ if environ is None else environ
         found_id: object = client_id or env.get("SH_CLIENT_ID")
         found_secret: object = client_secret or env.get("SH_CLIENT_SECRET")
@@ -224,10 +242,7 @@ class Credentials:
             found_id = found_id or stored.get("sh_client_id")
             found_secret = found_secret or stored.get("sh_client_secret")
         if not found_id or not found_secret:
-            raise AuthError(
-                "no credentials: set SH_CLIENT_ID and SH_CLIENT_SECRET (an OAuth client from your account's "
-                "dashboard), or try everything without an account: shdask demo"
-            )
+            return None
         return cls(client_id=str(found_id), client_secret=str(found_secret))
 
 

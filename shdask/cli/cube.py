@@ -103,13 +103,12 @@ def build(
     from shdask.plan.spec import CubeSpec
     from shdask.planning import make_plan
     from shdask.run_cube import price_left
-    from shdask.settings import Credentials
 
     where = _where(workers, scheduler)
     spec = CubeSpec.from_file(job)
-    made = make_plan(spec if time is None else override_time(spec, *time))
+    made = make_plan(spec if time is None else override_time(spec, *time), open_account=where.open_account())
     console().print(plan_table(made))
-    Credentials.load()  # who has none is told so before being asked
+    where.find_credentials()  # who has none is told so before being asked
     price, cap = 0.0 if yes else price_left(made, store, update=update), made.max_pu if max_pu is None else max_pu
     is_bound = any(group.clear is not None for group in made.groups.values())  # by a price that holds at most
     if is_bound or fits(price, cap):  # else nothing is bought
@@ -206,12 +205,11 @@ def _repair(
     from shdask.plan.spec import CubeSpec
     from shdask.planning import make_plan
     from shdask.run_cube import price_tiles
-    from shdask.settings import Credentials
 
     path = job or _last_job(store)
     spec = CubeSpec.from_file(path)
-    made = make_plan(spec)
-    Credentials.load()
+    made = make_plan(spec, open_account=where.open_account())
+    where.find_credentials()
     tiles = found.to_fetch
     count, price = sum(map(len, tiles.values())), price_tiles(made, store, tiles)  # refuses a job of another cube
     cap = made.max_pu if max_pu is None else max_pu

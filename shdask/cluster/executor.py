@@ -55,11 +55,8 @@ class DaskExecutor:
     @contextlib.contextmanager
     def open_account(self, job: BuildJob) -> Iterator[Account]:
         """The scheduler's limiter and token in the owner's hands. Raises as `start`."""
-        service = _open_service(self.client, job, self.patience)
-        try:
-            yield Account(service=service.client, executor=self, patience=self.patience.jobs)
-        finally:
-            service.transport.close()
+        with open_service_on(self.client, job.plan.deployment, job.credentials, self.patience) as service:
+            yield Account(service=service, executor=self, patience=self.patience.jobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,34 +87,36 @@ class OnDemandExecutor:
                 yield account
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _OpenService:
-    client: ServiceClient
-    transport: RequestsTransport
+@contextlib.contextmanager
+def open_service_on(
+    client: Client, deployment: Deployment, credentials: Credentials | None = None, patience: Patience | None = None
+) -> Iterator[ServiceClient]:
+    """The service by the limiter and token of ``client``'s scheduler, for what its owner asks itself; with no cap.
 
-
-def _open_service(client: Client, job: BuildJob, patience: Patience) -> _OpenService:
-    refuse_plain_network(client.scheduler.address)
+    Without credentials the scheduler's own are used. Raises as `log_in` does, and BuildError where it is lost.
+    """
+    patience = patience or Patience()
     try:
-        account = log_in(client, job.plan.deployment, job.credentials, patience)
+        account = log_in(client, deployment, credentials, patience)
     except OSError as error:
         raise BuildError(LOST) from error
     transport, seat = RequestsTransport(pool_size=1), OwnerSeat(client=client)
-    service = ServiceClient(
-        job.plan.deployment,
-        transport,
-        SchedulerGate(seat, account),
-        SchedulerTokens(seat, account),
-        patience.retries,
-        timeouts=patience.timeouts,
-    )
-    return _OpenService(client=service, transport=transport)
+    try:
+        yield ServiceClient(
+            deployment,
+            transport,
+            SchedulerGate(seat, account),
+            SchedulerTokens(seat, account),
+            patience.retries,
+            timeouts=patience.timeouts,
+        )
+    finally:
+        transport.close()
 
 
 def _start_run(
     client: Client, job: BuildJob, tiles: NDArray[np.intp], patience: Patience, release: Callable[[], None]
 ) -> Run:
-    refuse_plain_network(client.scheduler.address)
     try:
         return _begin_run(client, job, tiles, patience, release)
     except OSError as error:  # a connection that broke, or an answer that did not come
@@ -127,8 +126,8 @@ def _start_run(
 def _begin_run(
     client: Client, job: BuildJob, tiles: NDArray[np.intp], patience: Patience, release: Callable[[], None]
 ) -> Run:
-    install(client, BuildDesk(), PatientNanny())
     account = log_in(client, job.plan.deployment, job.credentials, patience)
+    install(client, BuildDesk(), PatientNanny())
     if not client.nthreads():
         logger.warning("the cluster at %s has no workers yet; waiting for the first", client.scheduler.address)
     client.wait_for_workers(1)
@@ -159,12 +158,18 @@ def _begin_run(
     return run
 
 
-def log_in(client: Client, deployment: Deployment, credentials: Credentials, patience: Patience) -> str:
+def log_in(client: Client, deployment: Deployment, credentials: Credentials | None, patience: Patience) -> str:
     """Hand credentials to the scheduler, which proves them; returns what the account is called from now on.
 
-    Raises AuthError when the service refuses them, SettingsError where the cluster lacks our packages.
+    Without any the scheduler uses those of its own environment, and no secret travels.
+    Raises AuthError when the service refuses them or the scheduler has none, SettingsError where the cluster lacks our
+    packages or the secret would cross a network unencrypted.
     """
+    if credentials is not None:
+        refuse_plain_network(client.scheduler.address)
     install(client, AccountDesk())
+    if credentials is None:
+        return _log_in_there(client, deployment, patience)
     account: str = account_key(deployment, credentials)
     refused = client.sync(
         client.scheduler.shdask_login,
@@ -178,6 +183,20 @@ def log_in(client: Client, deployment: Deployment, credentials: Credentials, pat
         error: ShdaskError = pickle.loads(refused)  # noqa: S301  # our own scheduler's error
         raise error
     return account
+
+
+def _log_in_there(client: Client, deployment: Deployment, patience: Patience) -> str:
+    words = {"deployment": asdict(deployment), "outage": asdict(patience.outage)}
+    answer: str | bytes = client.sync(client.scheduler.shdask_login_here, **words)
+    if isinstance(answer, bytes):
+        error: ShdaskError = pickle.loads(answer)  # noqa: S301  # our own scheduler's error
+        error.add_note(f"on the scheduler at {client.scheduler.address}, since this process has no credentials itself")
+        raise error
+    if not is_private(client.scheduler.address):
+        logger.warning(
+            "access tokens cross the network of %s unencrypted; start the cluster with TLS", client.scheduler.address
+        )
+    return answer
 
 
 def install(client: Client, *plugins: SchedulerPlugin | WorkerPlugin | NannyPlugin) -> None:
@@ -194,17 +213,20 @@ def install(client: Client, *plugins: SchedulerPlugin | WorkerPlugin | NannyPlug
         ) from error
 
 
+def is_private(address: str) -> bool:
+    """Whether nobody else reads what goes to a scheduler at ``address``: TLS, or this machine's loopback. Pure."""
+    parts = urlsplit(address)
+    if parts.scheme in {"tls", "wss", "inproc"} or parts.hostname == "localhost":
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    return False
+
+
 def refuse_plain_network(address: str) -> None:
     """Raise SettingsError where the OAuth secret would cross a network unencrypted on its way to the scheduler."""
-    parts = urlsplit(address)
-    if parts.scheme in {"tls", "wss", "inproc"}:
-        return
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(parts.hostname or "").is_loopback:
-            return
-    if parts.hostname == "localhost":
-        return
-    raise SettingsError(
-        f"the scheduler at {address} is reached over an unencrypted network, and the OAuth secret would cross it; "
-        f"start the cluster with TLS (tls://...)"
-    )
+    if not is_private(address):
+        raise SettingsError(
+            f"the scheduler at {address} is reached over an unencrypted network, and the OAuth secret would cross it; "
+            f"start the cluster with TLS (tls://...), or give the credentials to the scheduler alone"
+        )

@@ -13,7 +13,7 @@ from distributed import Client, Scheduler, Worker, get_worker
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 
 from shdask.cluster.batches import MAX_FETCH_THREADS
-from shdask.cluster.executor import install, log_in, refuse_plain_network
+from shdask.cluster.executor import install, log_in
 from shdask.cluster.patience import Patience
 from shdask.cluster.run import LOST
 from shdask.cluster.seams import SchedulerGate, SchedulerTokens, ask_scheduler
@@ -53,12 +53,11 @@ class ClusterTiles:
     patience: Patience = field(default_factory=Patience)
     cap: str = field(default_factory=lambda: secrets.token_hex(8))
 
-    def open(self, plan: GroupPlan, credentials: Credentials) -> str:
+    def open(self, plan: GroupPlan, credentials: Credentials | None) -> str:
         """Put ``plan`` on every worker, also on those that join later; returns the token that tasks find it by.
 
         The credentials go to the scheduler and no further. Raises as `DaskExecutor.start` does.
         """
-        refuse_plain_network(self.client.scheduler.address)
         try:
             account = log_in(self.client, plan.deployment, credentials, self.patience)
             install(self.client, CapDesk())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import pickle
 import time
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from shdask.fetch.auth import ClientCredentials
 from shdask.fetch.client import RequestsTransport
 from shdask.fetch.limiter import LimiterState
 from shdask.fetch.outage import Outage, OutageRule
-from shdask.settings import Credentials, Deployment
+from shdask.settings import DEPLOYMENTS, Credentials, Deployment
 
 
 def account_key(deployment: Deployment, credentials: Credentials) -> str:
@@ -36,6 +37,17 @@ class Sealed:
     """A secret on its way: Dask logs whole messages at debug level, and this one's repr shows nothing."""
 
     value: str = field(repr=False)
+
+
+def refuse_foreign_server(deployment: Deployment, environ: Mapping[str, str] | None = None) -> None:
+    """Raise AuthError where this process's own secret would go to a token server that nobody named here."""
+    env = os.environ if environ is None else environ
+    named = env.get("SH_TOKEN_URL")
+    if deployment.token_url not in ({named} if named else {known.token_url for known in DEPLOYMENTS.values()}):
+        raise AuthError(
+            f"the scheduler's own credentials are not shown to {deployment.token_url}, which it does not know; set "
+            f"SH_TOKEN_URL where the scheduler runs, or give this process credentials: SH_CLIENT_ID, SH_CLIENT_SECRET"
+        )
 
 
 def token_mark(value: str) -> str:
@@ -65,6 +77,7 @@ class AccountDesk(SchedulerPlugin):
         self._scheduler = scheduler
         scheduler.handlers.update(
             shdask_login=self.login,
+            shdask_login_here=self.login_here,
             shdask_lease=self.lease,
             shdask_rejected=self.rejected,
             shdask_failed=self.failed,
@@ -118,6 +131,26 @@ class AccountDesk(SchedulerPlugin):
         self._accounts[account] = _Account(deployment=where, limiter=limiter, tokens=tokens, transport=transport)
         return None
 
+    async def login_here(
+        self, deployment: Mapping[str, object], outage: Mapping[str, float] | None = None
+    ) -> str | bytes:
+        """`login` with the credentials of this process's own environment or profile: no secret travels at all.
+
+        They are shown to no token server but the one that this environment names, or a known deployment's: an address
+        that a client brings would be given the secret.
+        Returns what the account is called from now on, or the pickled ShdaskError that refused.
+        """
+        where = Deployment(**deployment)  # type: ignore[arg-type]  # the fields of asdict(Deployment)
+        try:
+            refuse_foreign_server(where)
+            credentials = await asyncio.to_thread(Credentials.load)
+        except ShdaskError as error:
+            return pickle.dumps(error)
+        account = account_key(where, credentials)
+        sealed = Sealed(credentials.client_secret)
+        refused = await self.login(account, credentials.client_id, sealed, deployment, outage)
+        return account if refused is None else refused
+
     async def lease(
         self, account: str, count: int, pu_each: float, answered: bool = False, worker: str = ""
     ) -> tuple[float, ...] | bytes:
@@ -163,6 +196,11 @@ class AccountDesk(SchedulerPlugin):
         limiter = self._known(account).limiter.snapshot(time.monotonic())
         workers = self._scheduler.workers.values()
         return {**limiter, "workers": len(workers), "threads": sum(worker.nthreads for worker in workers)}
+
+    def limits(self, account: str) -> Mapping[str, float]:
+        """The limiter's state; empty for an account that is not known."""
+        known = self._accounts.get(account)
+        return {} if known is None else known.limiter.snapshot(time.monotonic())
 
     def _known(self, account: str) -> _Account:
         if account not in self._accounts:

@@ -86,7 +86,7 @@ class PlannedCube:
                 "shdask.build_cube(job, store, client=client) first, or leave store out, or open and compute the cube "
                 "inside `with dask.config.set(scheduler='threads')`"
             )
-        return self._cluster.open(plan, Credentials.load())
+        return self._cluster.open(plan, Credentials.find())
 
     def _open_here(self, plan: GroupPlan) -> TilesOnDemand:
         return TilesOnDemand(plan, DirectSource(plan=plan, client=_client_here(plan), budget=self._budget))

@@ -39,6 +39,8 @@ class DaskProcesses:
     """Of logs and scratch files."""
     environ: Mapping[str, str]
     """Of the workers; neither they nor the scheduler are told any credentials."""
+    scheduler_environ: Mapping[str, str] = field(default_factory=dict)
+    """What the scheduler is told besides."""
     port: int = field(default_factory=free_port)
     dashboard: bool = False
     scheduler: subprocess.Popen[bytes] | None = None
@@ -75,6 +77,7 @@ class DaskProcesses:
         more += ["--dashboard-address", "127.0.0.1:0"] if self.dashboard else ["--no-dashboard"]
         # the keys of the store are the workers' alone
         environ = {name: value for name, value in self.environ.items() if is_worker or not name.startswith("AWS_")}
+        environ |= {} if is_worker else self.scheduler_environ
         with (self.folder / f"{words[0]}.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "distributed.cli.dask_" + words[0], *words[1:], *more],
