@@ -24,6 +24,7 @@ from shdask.assemble.clear_share import choose_clear, looked_at
 from shdask.assemble.grow import as_it_stands, continue_timeline
 from shdask.assemble.ledger import Ledger
 from shdask.assemble.place import Place
+from shdask.assemble.stop import forget_stop
 from shdask.assemble.store import CubeStore, create_or_open, known_states
 from shdask.errors import BudgetExceeded
 from shdask.fetch.budget import fits
@@ -158,12 +159,13 @@ def run_build(
     """Fill the cube at ``store`` with what ``plan`` asks for and is not there yet; returns what happened.
 
     Creates or continues the cube, owns its ledger, and drains the tiles in flight for up to 25 s on
-    KeyboardInterrupt, which is also how it ends where `assemble.stop` asks it to. ``on_event`` hears of each tile after its row is on disk, ``on_progress`` of the
-    whole several times a second; both are called in this thread. ``max_pu`` None is the plan's own. ``only``
-    limits the run to tiles of these indices, of the dates that stand in the cube. Else later dates of the plan are
-    appended to the cube's; ``update`` also buys what came late or was reprocessed of dates that stand in it, which the
-    report's notes name with its price in any case. ``job`` (a path) and ``options`` (words of a command
-    line) are kept in the ledger, so that `status` can say how to go on.
+    KeyboardInterrupt, which is also how it ends where `assemble.stop` asks it to. ``on_event`` hears of each
+    tile after its row is on disk, ``on_progress`` of the whole several times a second; both are called in this
+    thread. ``max_pu`` None is the plan's own. ``only`` limits the run to tiles of these indices, of the dates
+    that stand in the cube. Else later dates of the plan are appended to the cube's; ``update`` also buys what
+    came late or was reprocessed of dates that stand in it, which the report's notes name with its price in any
+    case. ``job`` (a path) and ``options`` (words of a command line) are kept in the ledger, so that `status`
+    can say how to go on.
 
     Every request is reserved under ``max_pu`` before it is sent, on whatever worker, and settled from its answer; see
     `BudgetState` for how far answers that are dearer than projected can pass it.
@@ -182,6 +184,7 @@ def run_build(
     max_pu = plan.max_pu if max_pu is None else max_pu
     cube = create_or_open(plan, store)
     with Ledger.open(cube.place) as ledger:
+        forget_stop(cube.place)  # whoever was asked, it was not this build
         cube, notes = continue_cube(cube, ledger, update=update, grow=only is None, max_pu=max_pu)
         if plan.clear is not None:
             cube = choose_clear(cube)

@@ -24,7 +24,8 @@ Knows nothing of HTTP libraries, Dask or Zarr: rooms translate what they meet in
     ├─ DecodeError                   an answer that is not the picture that was asked for
     ├─ StoreError                    the cube cannot be created, opened or written
     │  ├─ StoreUnavailable           the store refuses just now: full, throttling, 5xx
-    │  └─ WrongStore                 the path holds something else, or another process owns the cube
+    │  └─ WrongStore                 the path holds something else
+    │     └─ CubeOwned               another process builds the cube
     ├─ BudgetExceeded                the next request would pass ``max_pu``
     └─ BuildError                    a build ended with failed tiles
 """
@@ -250,6 +251,10 @@ class WrongStore(StoreError):
     """The path holds no cube, another cube, something else, or a cube that another process is building."""
 
     exit_code = 2
+
+
+class CubeOwned(WrongStore):
+    """Another process builds the cube; the message says which, and when it was last heard of."""
 
 
 class BudgetExceeded(ShdaskError):

@@ -19,13 +19,15 @@ from typing import Any, Self
 
 from shdask.assemble.lock import Lock, LockHeld, LockLost
 from shdask.assemble.place import Place
-from shdask.errors import StoreError, WrongStore
+from shdask.errors import CubeOwned, StoreError
 
 logger = logging.getLogger(__name__)
 
 FOLDER = ".shdask"
 """Inside the cube's place: lease and ledger. Zarr readers that list the folder pass over it with a warning."""
 OWNER = f"{FOLDER}/owner.json"
+STOP = f"{FOLDER}/stop.json"
+"""Stands there while the owner, whoever it is, is asked to end; see `stop`."""
 BEAT_S = 10.0
 DEAD_S = 60.0
 """An owner that has not been heard of for so long has lost the cube."""
@@ -82,6 +84,8 @@ class Lease:
         self._lock = lock
         self._lost: StoreError | None = None
         self._note: Mapping[str, Any] = {}
+        self.stop_asked = False
+        """Whether somebody asks this build to end; heard with each beat."""
         self._over = threading.Event()
         self._beating = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -91,13 +95,13 @@ class Lease:
         """Own the cube at ``place``, which is made if need be, and go on saying so every ``beat_s`` seconds.
 
         A dead owner's lease is taken over: one whose process is gone, or that was not heard of for 60 s.
-        Raises WrongStore that names host, pid and age of a live owner, StoreError where the place cannot be written.
+        Raises CubeOwned that names host, pid and age of a live owner, StoreError where the place cannot be written.
         """
         owner = Owner.here()
         try:
             lock = place.lock(OWNER, _text(owner), is_dead=_is_dead)
         except LockHeld as held:
-            raise WrongStore(
+            raise CubeOwned(
                 f"{place.name} is being built by {_describe(_parse(held.text))}, heard of {held.age_s:.0f} s ago; wait "
                 f"for it, or stop it (what it has written is kept), then build again"
             ) from None
@@ -128,6 +132,7 @@ class Lease:
             self.owner = replace(self.owner, beat=time.time(), note=self._note)
             try:
                 self._lock.renew(_text(self.owner))
+                self.stop_asked = self.place.exists(STOP)
             except LockLost as lost:
                 self._lost = StoreError(
                     f"{self.place.name} was taken over by {_describe(_parse(lost.text))} while this process was not "

@@ -157,6 +157,11 @@ class Ledger:
         self.lease.say(note)
 
     @property
+    def stop_asked(self) -> bool:
+        """Whether somebody asks this build to end; see `Lease.stop_asked`."""
+        return self.lease.stop_asked
+
+    @property
     def lost(self) -> bool:
         """Whether another process has taken the cube over, so that nothing may be written any more."""
         return self.lease.lost

@@ -135,11 +135,16 @@ def status(
         Path | None,
         typer.Option(metavar="OUT.geojson", dir_okay=False, help="Write the failed tiles, with their errors."),
     ] = None,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="First ask whoever builds it to end, as Ctrl-C does, and wait for that.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say how far a cube is: tiles, PU, who builds it, what it waits for, last errors, what to do. Needs no cluster."""
+    from shdask.assemble.stop import stop_owner
     from shdask.assemble.tree_status import read_whole_status
 
+    has_ended = not stop or stop_owner(store)
     found = read_whole_status(store)
     if failed is not None:
         from shdask.assemble.failed import write_failed_tiles
@@ -147,6 +152,9 @@ def status(
         count = write_failed_tiles(store, failed)
         console().print(f"{failed}: {count} failed tiles", highlight=False, soft_wrap=True)
     print(json.dumps(found.as_dict()) if as_json else found)
+    if not has_ended:
+        say_error(f"{store} is being built yet; it was asked to end, and has not")
+        raise typer.Exit(EXIT_FAILED_TILES)
 
 
 @app.command(epilog=f"5 also where broken tiles are found and not repaired. {EXIT_CODES}")

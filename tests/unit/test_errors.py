@@ -29,6 +29,7 @@ PLAIN_ERRORS = [
     errors.StoreError,
     errors.StoreUnavailable,
     errors.WrongStore,
+    errors.CubeOwned,
     errors.BudgetExceeded,
 ]
 JOB_ERRORS = [
@@ -117,5 +118,6 @@ def test_exactly_these_errors_stop_a_build():
         "StoreError",
         "StoreUnavailable",
         "WrongStore",
+        "CubeOwned",
         "BudgetExceeded",
     }
