@@ -19,19 +19,28 @@ THREADS_PER_WORKER = 4
 
 
 @contextmanager
-def open_local_client(workers: int | None = None) -> Iterator[Client]:
+def open_local_client(
+    workers: int | None = None,
+    *,
+    memory_limit: str | None = "auto",
+    scratch: str | None = None,
+    dashboard: str = "127.0.0.1:0",
+) -> Iterator[Client]:
     """A client on a new LocalCluster of ``workers`` processes (default: one per core), closed at the end.
 
-    Listens on 127.0.0.1 only. The dashboard is on where bokeh is installed.
+    Listens on 127.0.0.1 only. The dashboard is on where bokeh is installed, at ``dashboard``. ``memory_limit`` is each
+    process's, as Dask writes it; ``scratch`` is the folder for what they spill (default: Dask's). Ctrl-C in a terminal
+    is the owner's: workers write what they have in flight.
     """
-    dashboard = "127.0.0.1:0" if importlib.util.find_spec("bokeh") else None
     with (
         LocalCluster(
             n_workers=workers or CPU_COUNT,
             threads_per_worker=THREADS_PER_WORKER,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=dashboard,
+            memory_limit=memory_limit,
+            local_directory=scratch,
+            dashboard_address=dashboard if importlib.util.find_spec("bokeh") else None,
             silence_logs=logging.ERROR,
         ) as cluster,
         Client(cluster) as client,

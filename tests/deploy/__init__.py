@@ -1,0 +1,1 @@
+"""The recipes under deploy/, run as they stand."""
