@@ -18,7 +18,6 @@ from shdask.assemble.clear_share import choose_clear, looked_at
 from shdask.assemble.grow import as_it_stands, as_it_will_be
 from shdask.assemble.ledger import read_ledger
 from shdask.assemble.place import Place, open_place
-from shdask.assemble.stop import forget_stop
 from shdask.assemble.store import CubeStore, create_or_open, known_states, read_root_attributes
 from shdask.assemble.tree import child, close_tree, create_tree
 from shdask.build import Executor, run_build
