@@ -178,6 +178,10 @@ class Progress:
     waiting_for: str
     max_pu: float | None = None
     """What this run may spend; None without a cap."""
+    dearness: float = 1.0
+    """What finished tiles of this run cost, as a multiple of their projection; of the group that is being built."""
+    jobs: Mapping[str, int] = field(default_factory=dict)
+    """Jobs of Async Process by stage; empty where there are none."""
 
     def note(self) -> dict[str, object]:
         """What the owner's heartbeat carries for `status`; of this run. Pure."""

@@ -179,6 +179,11 @@ class Tally:
             self.say(make_progress().note())
 
     @property
+    def states(self) -> NDArray[np.uint8]:
+        """(index,) `TileState` of each tile as it is now; a copy."""
+        return self._states.copy()
+
+    @property
     def remaining(self) -> NDArray[np.intp]:
         """Indices of the run's tiles that are neither written nor empty."""
         return np.flatnonzero(self._wanted & ~self._is_done())
@@ -244,6 +249,7 @@ class Tally:
             remaining_s=left * seconds / self._done_here if self._done_here else None,
             waiting_for=waiting_for,
             max_pu=max_pu,
+            dearness=self.dearness,
         )
 
     def report(self) -> BuildReport:

@@ -59,6 +59,7 @@ class Note:
     seconds: float = 0.0
     remaining_s: float | None = None
     waiting_for: str = ""
+    dearness: float = 1.0
     jobs: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -176,6 +177,7 @@ class BuildView:
             seconds=note.seconds,
             remaining_s=note.remaining_s if self._ended is None else None,
             waiting_for=note.waiting_for if self._ended is None else "",
+            dearness=note.dearness,
             limits=limits or {},
             jobs=note.jobs,
             errors=tuple(sorted(self._errors.values(), key=lambda error: -error.count)),

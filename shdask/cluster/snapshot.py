@@ -124,6 +124,8 @@ class BuildSnapshot:
     """Projected; None until there is a pace."""
     waiting_for: str
     """What progress hangs on, in words."""
+    dearness: float = 1.0
+    """What finished tiles of this run cost, as a multiple of their projection."""
     limits: Mapping[str, float] = field(default_factory=dict)
     """`LimiterState.snapshot` of its account; empty where the scheduler does not know it."""
     jobs: Mapping[str, int] = field(default_factory=dict)

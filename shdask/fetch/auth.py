@@ -149,6 +149,8 @@ class ClientCredentials:
         self._clock = clock
         self._lock = threading.Lock()
         self._current: AccessToken | None = None
+        self._term: tuple[float, float] | None = None
+        """When the current token was asked for, and when it ends."""
         self._renew_at = float("-inf")
         self._failure: ShdaskError | None = None
         self._failure_holds_until = float("-inf")
@@ -174,6 +176,11 @@ class ClientCredentials:
                 self._current = self._ask()
             return self._current
 
+    def age_and_left_s(self) -> tuple[float, float] | None:
+        """Seconds since the last token was asked for, and until it ends; None before the first. Asks nobody."""
+        term, now = self._term, self._clock()  # not under the lock, which is held while a token is on its way
+        return None if term is None else (now - term[0], term[1] - now)
+
     def _ask(self) -> AccessToken:
         asked = self._clock()
         if self._failure is not None and asked < self._failure_holds_until:
@@ -186,4 +193,5 @@ class ClientCredentials:
             self._failure_holds_until = self._clock() + max(_FAILURE_HOLDS_S, advice or 0.0)
             raise
         self._renew_at = asked + lifetime_s - renewal_margin_s(lifetime_s)
+        self._term = asked, asked + lifetime_s
         return AccessToken(value=value, expires_at=asked + lifetime_s)
