@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from shdask import __version__
 from shdask.build import Account, BuildJob, Run
 from shdask.cluster.build_desk import BuildDesk
+from shdask.cluster.metrics import MetricsDesk
 from shdask.cluster.nanny_plugin import PatientNanny
 from shdask.cluster.patience import Patience
 from shdask.cluster.run import LOST, DaskRun
@@ -167,7 +168,7 @@ def log_in(client: Client, deployment: Deployment, credentials: Credentials | No
     """
     if credentials is not None:
         refuse_plain_network(client.scheduler.address)
-    install(client, AccountDesk())
+    install(client, AccountDesk(), MetricsDesk())
     if credentials is None:
         return _log_in_there(client, deployment, patience)
     account: str = account_key(deployment, credentials)

@@ -39,6 +39,24 @@ class Sealed:
     value: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSnapshot:
+    """One account at one moment, in plain values that hold no secret."""
+
+    key: str
+    """A digest of deployment and OAuth client."""
+    deployment: str
+    """Its name, such as cdse."""
+    limits: Mapping[str, float]
+    """As `LimiterState.snapshot`."""
+    month_quotas: Mapping[str, float]
+    """``requests`` and ``pu`` of a month, as configured; one without a limit is absent."""
+    token_age_s: float | None
+    """Since the token was asked for."""
+    token_left_s: float | None
+    """Until it ends; negative for one that nobody has needed since."""
+
+
 def refuse_foreign_server(deployment: Deployment, environ: Mapping[str, str] | None = None) -> None:
     """Raise AuthError where this process's own secret would go to a token server that nobody named here."""
     env = os.environ if environ is None else environ
@@ -197,6 +215,10 @@ class AccountDesk(SchedulerPlugin):
         workers = self._scheduler.workers.values()
         return {**limiter, "workers": len(workers), "threads": sum(worker.nthreads for worker in workers)}
 
+    def accounts(self) -> list[AccountSnapshot]:
+        """Of every account that has logged in. Asks nobody."""
+        return [_look(key, account, time.monotonic()) for key, account in self._accounts.items()]
+
     def limits(self, account: str) -> Mapping[str, float]:
         """The limiter's state; empty for an account that is not known."""
         known = self._accounts.get(account)
@@ -206,3 +228,16 @@ class AccountDesk(SchedulerPlugin):
         if account not in self._accounts:
             raise AuthError(f"the scheduler holds no credentials for account {account}; it was restarted: build again")
         return self._accounts[account]
+
+
+def _look(key: str, account: _Account, now: float) -> AccountSnapshot:
+    where, term = account.deployment, account.tokens.age_and_left_s()
+    quotas = {"requests": where.requests_per_month, "pu": where.pu_per_month}
+    return AccountSnapshot(
+        key=key,
+        deployment=where.name,
+        limits=account.limiter.snapshot(now),
+        month_quotas={name: quota for name, quota in quotas.items() if quota is not None},
+        token_age_s=None if term is None else term[0],
+        token_left_s=None if term is None else term[1],
+    )
