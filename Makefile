@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-async test check bench soak fuzz emulator clean
+.PHONY: demo demo-async test long check bench soak fuzz emulator clean
 
 demo: .venv/ready
 	$(BIN)/shdask demo
@@ -12,7 +12,11 @@ demo-async: .venv/ready
 
 # two files at a time: many tests wait for clusters more than they compute
 test: .venv/ready
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not long"
+
+# what `test` leaves out for time: further kill points, signals and waits
+long: .venv/ready
+	$(BIN)/python -m pytest -m long
 
 check: .venv/ready
 	$(BIN)/ruff check .

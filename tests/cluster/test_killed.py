@@ -23,8 +23,8 @@ from tests.contract.assemble.conftest import environ, server, url  # noqa: F401 
 KILLS = [
     ("owner", 0.8, 0),
     ("one worker", 0.75, 1),
-    ("all workers", 0.85, 0),
-    ("scheduler", 0.8, 0),
+    pytest.param("all workers", 0.85, 0, marks=pytest.mark.long),
+    pytest.param("scheduler", 0.8, 0, marks=pytest.mark.long),
     ("everything", 0.9, 0),
 ]
 """What is killed, when by the share of the build that is done, and which worker."""
@@ -60,6 +60,7 @@ def test_killed_build_goes_on(bench, tmp_path, target, share, luck) -> None:
     assert_right(bench, bench.strike(str(tmp_path / "cube"), target, share, luck))
 
 
+@pytest.mark.long
 def test_killed_build_in_a_bucket_goes_on(url, tmp_path) -> None:  # noqa: F811  # a fixture
     """The same with everything killed at once and the cube in S3."""
     record = tmp_path / "record"

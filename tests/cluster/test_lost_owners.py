@@ -120,6 +120,7 @@ def test_orphaned_build_is_taken_off_its_workers(slow, earth, point_at, processe
     assert_little_was_bought_twice(job, service, tmp_path, point_at, earth)
 
 
+@pytest.mark.long
 def test_owner_without_a_scheduler_ends_in_seconds(slow, earth, point_at, processes, job, tmp_path) -> None:
     """Kill -9 of the scheduler: the owner says so and exits with 5, the workers end and buy nothing more."""
     service = point_at(slow)

@@ -110,7 +110,7 @@ def test_worker_that_is_told_to_end_drains(slow, point_at, processes, undisturbe
     assert [process.poll() for process in ended].count(None) == 1
 
 
-@pytest.mark.parametrize("whom", ["worker", "nanny"])
+@pytest.mark.parametrize("whom", ["worker", pytest.param("nanny", marks=pytest.mark.long)])
 def test_worker_under_a_nanny_drains_too(slow, point_at, processes, undisturbed, tmp_path, whom) -> None:
     """SIGTERM to the worker's process, which would die of it, or to its nanny, which would kill it after 8 seconds."""
     point_at(slow)
@@ -144,6 +144,7 @@ def test_frozen_worker_is_noticed_and_its_tiles_go_elsewhere(slow, point_at, pro
     xr.testing.assert_equal(shdask.open_cube(tmp_path / "cube").load(), undisturbed)
 
 
+@pytest.mark.long
 def test_frozen_worker_under_a_nanny_is_restarted(slow, point_at, processes, undisturbed, tmp_path) -> None:
     """Its nanny kills it and starts another, which works on."""
     point_at(slow)
