@@ -78,6 +78,11 @@ class Where:
         return open_client(self.scheduler) if self.scheduler else open_local_client(self.workers)
 
 
+def capped(max_pu: float | None) -> tuple[str, ...]:
+    """The words of the command line for a cap."""
+    return () if max_pu is None else ("--max-pu", f"{max_pu:g}")
+
+
 @contextmanager
 def _open_through(address: str, deployment: Deployment) -> Iterator[ServiceClient]:
     with open_client(address) as client, open_service_on(client, deployment) as service:
@@ -104,7 +109,7 @@ def build_on_cluster(
     """
     where = where or Where()
     credentials = where.find_credentials()
-    words = (*where.options(), *(() if max_pu is None else ("--max-pu", f"{max_pu:g}")), *options)
+    words = (*where.options(), *capped(max_pu), *options)
 
     said: set[str] = set()
 

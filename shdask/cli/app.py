@@ -58,6 +58,13 @@ TimeOption = Annotated[
 UpdateOption = Annotated[
     bool, typer.Option("--update", help="Buy late and reprocessed scenes of dates that the cube has.")
 ]
+DetachOption = Annotated[
+    bool,
+    typer.Option(
+        "--detach",
+        help="Return as soon as it has begun: on the cluster at --scheduler, else in a process of its own here.",
+    ),
+]
 EventsOption = Annotated[
     str | None,
     typer.Option(metavar="FILE|-", help="Append one JSON line for each event to this file; - is stderr."),

@@ -14,6 +14,7 @@ import typer
 from shdask.cli.app import (
     EXIT_CODES,
     EXIT_FAILED_TILES,
+    DetachOption,
     EventsOption,
     JobArgument,
     JsonOption,
@@ -94,10 +95,12 @@ def build(
     update: UpdateOption = False,
     yes: YesOption = False,
     events: EventsOption = None,
+    detach: DetachOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fetch what the store does not hold yet; run it again to continue or to retry failed tiles."""
-    from shdask.display import build_on_cluster, plan_table
+    from shdask.cli.detach import detach_here, detach_on_cluster
+    from shdask.display import build_on_cluster, capped, plan_table
     from shdask.fetch.budget import fits
     from shdask.plan.dates import override_time
     from shdask.plan.spec import CubeSpec
@@ -105,6 +108,8 @@ def build(
     from shdask.run_cube import price_left
 
     where = _where(workers, scheduler)
+    if detach and events is not None:
+        raise typer.BadParameter("--events is for a build that is waited for; ask shdask status STORE --json instead")
     spec = CubeSpec.from_file(job)
     made = make_plan(spec if time is None else override_time(spec, *time), open_account=where.open_account())
     console().print(plan_table(made))
@@ -113,6 +118,14 @@ def build(
     is_bound = any(group.clear is not None for group in made.groups.values())  # by a price that holds at most
     if is_bound or fits(price, cap):  # else nothing is bought
         confirm_price(min(price, price if cap is None else cap), spec.service.confirm_above_pu, yes=yes)
+    name, options = str(job.absolute()), _options(time, update=update)
+    if detach:
+        if where.scheduler is not None:
+            begun = detach_on_cluster(made, store, where, max_pu=max_pu, update=update, job=name, options=options)
+        else:
+            begun = detach_here(made, store, name, (*where.options(), *capped(max_pu), *options))
+        print(json.dumps(begun.as_dict()) if as_json else begun)
+        return
     report = build_on_cluster(
         made,
         store,
@@ -120,12 +133,17 @@ def build(
         where=where,
         max_pu=max_pu,
         update=update,
-        job=str(job.absolute()),
-        options=(*(() if time is None else ("--time", *time)), *(("--update",) if update else ())),
+        job=name,
+        options=options,
         events=events,
     )
     print(json.dumps(_promised(report)) if as_json else report)
     _exit_for_failures(report)
+
+
+def _options(time: tuple[str, str] | None, *, update: bool) -> tuple[str, ...]:
+    """The words of the command line that say what is built, besides those that say where and for how much."""
+    return (*(() if time is None else ("--time", *time)), *(("--update",) if update else ()))
 
 
 @app.command()

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 FROZEN = "shdask-frozen"
 KEPT_EVENTS = 256
 """The scheduler remembers so many events of a build; Dask's own bound is a hundred thousand."""
+SETTLE_S = 60.0
+"""Workers and owners that leave end within half a minute."""
 
 
 def plugin_name(build: str) -> str:
@@ -48,6 +50,7 @@ class _Build:
     holds: Holds
     frozen_s: float
     budget: BudgetState | None
+    of: str | None = None
     events: int = 0
 
 
@@ -63,9 +66,14 @@ class BuildDesk(SchedulerPlugin):
         self._builds: dict[str, _Build] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._watch: asyncio.Task[None] | None = None
+        self._removals: set[asyncio.Task[None]] = set()
+        """Of orphans, whose workers end what they have in flight."""
+        self._charged: dict[str, float] = {}
+        """What builds of a name that are over have spent, or may have."""
         scheduler.handlers.update(
             shdask_open_build=self.open_build,
             shdask_close_build=self.close_build,
+            shdask_settle_past=self.settle_past,
             shdask_take=self.take,
             shdask_give_back=self.give_back,
             shdask_leave=self.leave,
@@ -80,16 +88,24 @@ class BuildDesk(SchedulerPlugin):
             task.cancel()
 
     async def open_build(
-        self, build: str, client: str, tile_count: int, frozen_s: float, max_pu: float | None = None
+        self,
+        *,
+        build: str,
+        client: str,
+        tile_count: int,
+        frozen_s: float,
+        max_pu: float | None = None,
+        of: str | None = None,
     ) -> None:
         """Know a build from now on, until `close_build` or the end of ``client``; it spends no more than ``max_pu``.
 
         Its workers that were not heard of for ``frozen_s`` seconds are taken for frozen: restarted by their nannies,
-        else removed, so that their tiles go elsewhere.
+        else removed, so that their tiles go elsewhere. ``of`` is what builds have in common that follow each other as
+        one; see `settle_past`.
         """
         budget = None if max_pu is None else BudgetState(max_pu=max_pu)
         self._builds[build] = _Build(
-            client=client, holds=Holds(tile_count=tile_count), frozen_s=frozen_s, budget=budget
+            client=client, holds=Holds(tile_count=tile_count), frozen_s=frozen_s, budget=budget, of=of
         )
         if self._watch is None or self._watch.done():
             self._watch = self._begin(self._watch_workers())
@@ -104,7 +120,29 @@ class BuildDesk(SchedulerPlugin):
         if known is None:
             return None
         self._forget_events(build)
-        return None if known.budget is None else known.budget.spent + known.budget.reserved
+        return self._count_charged(known)
+
+    async def settle_past(self, of: str) -> float:
+        """Wait, for a minute at most, until orphans are off their workers and builds ``of`` this name have ended.
+
+        Returns what those that had a cap have spent or may have.
+        """
+        until = time.monotonic() + SETTLE_S
+        while (self._removals or self._builds_of(of)) and time.monotonic() < until:  # noqa: ASYNC110  # ends in many ways
+            await asyncio.sleep(SETTLE_S / 300)
+        left = [build.budget for build in self._builds_of(of) if build.budget is not None]
+        return self._charged.get(of, 0.0) + sum(budget.spent + budget.reserved for budget in left)
+
+    def _builds_of(self, of: str) -> list[_Build]:
+        return [build for build in self._builds.values() if build.of == of]
+
+    def _count_charged(self, build: _Build) -> float | None:
+        if build.budget is None:
+            return None
+        charged = build.budget.spent + build.budget.reserved
+        if build.of is not None:
+            self._charged[build.of] = self._charged.get(build.of, 0.0) + charged
+        return charged
 
     async def take(self, build: str, worker: str, tiles: Sequence[int]) -> dict[str, Any] | None:
         """`Holds.take` with the number of workers that share the rate; None where the build is over."""
@@ -180,11 +218,13 @@ class BuildDesk(SchedulerPlugin):
     def remove_client(self, scheduler: Scheduler, client: str) -> None:  # noqa: ARG002  # distributed's signature
         """An owner is gone: take its builds off the workers, so that no orphan goes on buying."""
         for name in [name for name, build in self._builds.items() if build.client == client]:
-            del self._builds[name]
+            self._count_charged(self._builds.pop(name))
             self._forget_events(name)
             if plugin_name(name) in self._scheduler.worker_plugins:
                 logger.warning("the owner of build %s is gone; its workers stop", name)
-                self._begin(self._remove_from_workers(plugin_name(name)))
+                removal = self._begin(self._remove_from_workers(plugin_name(name)))
+                self._removals.add(removal)
+                removal.add_done_callback(self._removals.discard)
 
     async def _remove_from_workers(self, plugin: str) -> None:
         with contextlib.suppress(OSError, ValueError):  # a worker or the plugin went away meanwhile

@@ -38,12 +38,24 @@ from shdask.settings import Credentials, Deployment
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the scheduler knows a build by before it begins, so that its owner can be replaced."""
+
+    account: str
+    """That somebody has logged in to: the owner needs no credentials."""
+    name: str
+    """What the builds of owners that follow each other have in common."""
+
+
 @dataclass(frozen=True, slots=True)
 class DaskExecutor:
     """Runs tiles on the cluster behind ``client``; the client's process stays the owner of the build."""
 
     client: Client
     patience: Patience = field(default_factory=Patience)
+    standing: Standing | None = None
+    """None where the job's credentials are used."""
 
     def start(self, job: BuildJob, tiles: NDArray[np.intp]) -> Run:
         """Log in on the scheduler, put the plan on every worker, and begin.
@@ -51,12 +63,16 @@ class DaskExecutor:
         Raises AuthError when the service refuses the credentials, SettingsError when they would
         cross a network unencrypted, or when the cluster lacks our packages, BuildError when the scheduler is lost.
         """
-        return _start_run(self.client, job, tiles, self.patience, release=lambda: None)
+        return _start_run(self.client, job, tiles, self.patience, release=lambda: None, standing=self.standing)
 
     @contextlib.contextmanager
     def open_account(self, job: BuildJob) -> Iterator[Account]:
         """The scheduler's limiter and token in the owner's hands. Raises as `start`."""
-        with open_service_on(self.client, job.plan.deployment, job.credentials, self.patience) as service:
+        if self.standing is None:
+            opened = open_service_on(self.client, job.plan.deployment, job.credentials, self.patience)
+        else:
+            opened = _open_service(self.client, job.plan.deployment, self.standing.account, self.patience)
+        with opened as service:
             yield Account(service=service, executor=self, patience=self.patience.jobs)
 
 
@@ -101,6 +117,12 @@ def open_service_on(
         account = log_in(client, deployment, credentials, patience)
     except OSError as error:
         raise BuildError(LOST) from error
+    with _open_service(client, deployment, account, patience) as service:
+        yield service
+
+
+@contextlib.contextmanager
+def _open_service(client: Client, deployment: Deployment, account: str, patience: Patience) -> Iterator[ServiceClient]:
     transport, seat = RequestsTransport(pool_size=1), OwnerSeat(client=client)
     try:
         yield ServiceClient(
@@ -116,18 +138,30 @@ def open_service_on(
 
 
 def _start_run(
-    client: Client, job: BuildJob, tiles: NDArray[np.intp], patience: Patience, release: Callable[[], None]
+    client: Client,
+    job: BuildJob,
+    tiles: NDArray[np.intp],
+    patience: Patience,
+    *,
+    release: Callable[[], None],
+    standing: Standing | None = None,
 ) -> Run:
     try:
-        return _begin_run(client, job, tiles, patience, release)
+        return _begin_run(client, job, tiles, patience, release=release, standing=standing)
     except OSError as error:  # a connection that broke, or an answer that did not come
         raise BuildError(LOST) from error
 
 
 def _begin_run(
-    client: Client, job: BuildJob, tiles: NDArray[np.intp], patience: Patience, release: Callable[[], None]
+    client: Client,
+    job: BuildJob,
+    tiles: NDArray[np.intp],
+    patience: Patience,
+    *,
+    release: Callable[[], None],
+    standing: Standing | None,
 ) -> Run:
-    account = log_in(client, job.plan.deployment, job.credentials, patience)
+    account = standing.account if standing else log_in(client, job.plan.deployment, job.credentials, patience)
     install(client, BuildDesk(), PatientNanny())
     if not client.nthreads():
         logger.warning("the cluster at %s has no workers yet; waiting for the first", client.scheduler.address)
@@ -150,6 +184,7 @@ def _begin_run(
             tile_count=job.plan.tile_set.index_count,
             frozen_s=patience.frozen_s,
             max_pu=job.max_pu,
+            of=None if standing is None else standing.name,
         )
         install(client, plugin)
         run.begin()

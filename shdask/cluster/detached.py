@@ -1,0 +1,157 @@
+"""Builds that outlive who ordered them: their owner is a task on the cluster, see `driver`.
+
+Refuses to wait for them; a cube's status says how it is.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from distributed import Client, fire_and_forget
+
+from shdask.assemble.lease import FOLDER
+from shdask.assemble.place import Place, open_place
+from shdask.assemble.stop import forget_stop, is_owned
+from shdask.assemble.store import create_or_open
+from shdask.assemble.tree import child, create_tree
+from shdask.cluster.build_desk import BuildDesk
+from shdask.cluster.driver import DriverSeats, Order, drive, jobs_pu
+from shdask.cluster.executor import install, log_in
+from shdask.cluster.nanny_plugin import PatientNanny
+from shdask.cluster.patience import Patience
+from shdask.doctor.preflight import look_before
+from shdask.errors import BudgetExceeded, CubeOwned, WrongStore
+from shdask.fetch.budget import fits
+from shdask.plan.cube import ROOT, CubePlan
+from shdask.run_cube import price_left
+from shdask.settings import Credentials
+
+logger = logging.getLogger(__name__)
+
+SIGN = f"{FOLDER}/detached.txt"
+SEE_S = 10.0
+"""Disks that machines share may show a new file to others only after some seconds."""
+LOOK_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetachedBuild:
+    """A build that goes on without whoever ordered it."""
+
+    name: str
+    store: str
+    scheduler: str
+    """The address of the cluster that its driver lives on."""
+    key: str
+    """What Dask calls the driver's task."""
+
+
+def start_build(
+    plan: CubePlan,
+    store: str | Path,
+    client: Client,
+    *,
+    credentials: Credentials | None = None,
+    max_pu: float | None = None,
+    update: bool = False,
+    job: str | None = None,
+    options: Sequence[str] = (),
+    patience: Patience | None = None,
+) -> DetachedBuild:
+    """Let ``client``'s cluster build ``plan`` into ``store`` by itself, and return; the words are those of `run_cube`.
+
+    The store is looked at from the workers, not from here: all must reach it. ``max_pu`` (None: the plan's) bounds what
+    the build spends, however often its driver is replaced. The credentials (None: those of the scheduler's
+    environment) go to the scheduler and no further. Waits for a first worker.
+
+    Raises:
+        PlanError, AuthError, SettingsError: before anything is created.
+        WrongStore: it holds something else, is being built, or is not the same on all workers.
+        BudgetExceeded: what is left to buy does not fit the cap, and nothing was sent.
+
+    """
+    patience = patience or Patience()
+    deployment = next(iter(plan.groups.values())).deployment
+    look_before(plan, deployment)
+    account = log_in(client, deployment, credentials, patience)
+    install(client, BuildDesk(), PatientNanny(), DriverSeats())
+    if not client.nthreads():
+        logger.warning("the cluster at %s has no workers yet; waiting for the first", client.scheduler.address)
+    name = secrets.token_hex(4)
+    place = open_place(store)
+    cap = plan.max_pu if max_pu is None else max_pu
+    prepared = client.submit(prepare_store, plan, place.name, name, cap, update, key=f"shdask-prepare-{name}")
+    spent: float = prepared.result()
+    _check_workers(client, place, next(iter(plan.groups)), name)
+    order = Order(
+        name=name,
+        plan=plan,
+        store=place.name,
+        account=account,
+        max_pu=cap,
+        jobs_pu=spent,
+        update=update,
+        job=job,
+        options=tuple(options),
+        patience=patience,
+    )
+    driver = client.submit(drive, order, key=order.key)
+    fire_and_forget(driver)
+    return DetachedBuild(name=name, store=place.name, scheduler=client.scheduler.address, key=order.key)
+
+
+def prepare_store(plan: CubePlan, store: str, sign: str, max_pu: float | None, update: bool) -> float:
+    """Run on a worker: create or recognise every group at ``store``, for a build that may begin; leave a ``sign``.
+
+    Returns what its jobs have cost so far. Raises as `start_build`.
+    """
+    root = open_place(store)
+    if tuple(plan.groups) != (ROOT,):
+        create_tree(root, tuple(plan.groups))
+    for path, group in plan.groups.items():
+        create_or_open(group, child(root, path))
+    if is_owned(root):
+        raise CubeOwned(f"{root.name} is being built; see: shdask status {root.name}")
+    _check_price(plan, store, max_pu, update=update)
+    for path in plan.groups:
+        forget_stop(child(root, path))
+    child(root, next(iter(plan.groups))).write(SIGN, sign.encode())
+    return jobs_pu(store)
+
+
+def _check_price(plan: CubePlan, store: str, max_pu: float | None, *, update: bool) -> None:
+    if any(group.clear is not None for group in plan.groups.values()):
+        return  # the price is not known before the look
+    price = price_left(plan, store, update=update)
+    if not fits(price, max_pu):
+        raise BudgetExceeded(
+            f"{price:.2f} PU are left to buy, and max_pu is {max_pu:g}; nothing was sent. Raise max_pu, or make the "
+            f"area smaller or the resolution coarser"
+        )
+
+
+def _check_workers(client: Client, place: Place, group: str, sign: str) -> None:
+    """Raise WrongStore where workers do not see what one of them has put into the store."""
+    seen = client.run(sees_sign, child(place, group), sign)
+    blind = [worker for worker, found in seen.items() if not found]
+    client.submit(child(place, group).remove, SIGN, pure=False).result()
+    if blind:
+        raise WrongStore(
+            f"{place.name} is not the same folder on all workers: {', '.join(blind)} did not see what another one "
+            f"wrote there. Name a folder that all machines share, or s3://bucket/prefix"
+        )
+
+
+def sees_sign(place: Place, sign: str) -> bool:
+    """Run on each worker: whether the ``sign`` is seen there within seconds."""
+    until = time.monotonic() + SEE_S
+    while place.read(SIGN) != sign.encode():
+        if time.monotonic() > until:
+            return False
+        time.sleep(LOOK_S)
+    return True

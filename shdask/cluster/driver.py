@@ -1,0 +1,196 @@
+"""The owner of a detached build: a task on a worker of its cluster, which goes on elsewhere when that worker goes.
+
+Refuses to know who ordered it. What it shares with those before it lies in the store, and on the scheduler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+from distributed import Client, Reschedule, Scheduler, Worker, get_worker, secede
+from distributed.diagnostics.plugin import WorkerPlugin
+
+from shdask.assemble.ledger import read_ledger
+from shdask.assemble.place import open_place
+from shdask.assemble.stop import is_asked_to_stop
+from shdask.assemble.tree import begun_groups
+from shdask.cluster.executor import DaskExecutor, Standing
+from shdask.cluster.patience import Patience
+from shdask.errors import CubeOwned, SettingsError, ShdaskError
+from shdask.model import TileEvent
+from shdask.plan.cube import CubePlan
+from shdask.report import INTERRUPTED, BuildReport, Progress
+from shdask.run_cube import run_cube
+
+logger = logging.getLogger(__name__)
+
+SEATS = "shdask-drivers"
+LEAVE_S = 27.0
+"""A driver whose worker ends has so long to wait for the tiles in flight, and to give the cube back."""
+TAKE_OVER_S = 120.0
+"""A driver waits so long for the one before it: of a machine that was cut off nothing is heard for a minute."""
+ASK_AGAIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A build that nobody waits for."""
+
+    name: str
+    plan: CubePlan
+    store: str
+    account: str
+    """That the scheduler has been told the credentials of."""
+    max_pu: float | None
+    """For all drivers together."""
+    jobs_pu: float
+    """What jobs of the cube had cost before it."""
+    update: bool = False
+    job: str | None = None
+    options: tuple[str, ...] = ()
+    patience: Patience = field(default_factory=Patience)
+
+    @property
+    def key(self) -> str:
+        """What Dask calls the task."""
+        return f"shdask-driver-{self.name}"
+
+
+class DriverSeats(WorkerPlugin):
+    """Knows the drivers on a worker, and lets none of them be torn away with it while there is time."""
+
+    name = SEATS
+    idempotent = True
+
+    def setup(self, worker: Worker) -> None:  # noqa: ARG002  # distributed's signature
+        """Nobody drives yet."""
+        self._changed = threading.Condition()
+        self._leaving: set[threading.Event] = set()
+
+    @contextmanager
+    def take(self) -> Iterator[threading.Event]:
+        """A seat for the calling thread; the event says that it must leave."""
+        leaving = threading.Event()
+        with self._changed:
+            self._leaving.add(leaving)
+        try:
+            yield leaving
+        finally:
+            with self._changed:
+                self._leaving.discard(leaving)
+                self._changed.notify_all()
+
+    async def teardown(self, worker: Worker) -> None:  # noqa: ARG002  # distributed's signature
+        """Tell all to leave, and wait for that."""
+        await asyncio.to_thread(self._wait_for_all)
+
+    def _wait_for_all(self) -> None:
+        with self._changed:
+            for leaving in self._leaving:
+                leaving.set()
+            self._changed.wait_for(lambda: not self._leaving, LEAVE_S)
+
+
+def drive(order: Order) -> int:
+    """The Dask task: own the build, from wherever another driver has left it, until its end; returns its exit code.
+
+    What it met stands in the ledger. Raises Reschedule where its worker ends: another one goes on.
+    """
+    worker = get_worker()
+    seats = worker.plugins.get(SEATS)
+    if not isinstance(seats, DriverSeats):
+        raise SettingsError(f"worker {worker.address} has no seat for drivers; order the build again")
+    secede()
+    with (
+        seats.take() as leaving,
+        Client(worker.scheduler.address, security=worker.security, set_as_default=False, name=order.key) as client,
+    ):
+        try:
+            report = _Driver(order=order, client=client, leaving=leaving).run()
+        except KeyboardInterrupt:
+            if leaving.is_set():
+                logger.info("build %s goes on elsewhere: %s ends", order.name, worker.address)
+                raise Reschedule from None
+            return INTERRUPTED
+        except ShdaskError as error:
+            logger.warning("build %s of %s ended: %s: %s", order.name, order.store, type(error).__name__, error)
+            return error.exit_code
+    return 5 if report.failed else 0
+
+
+@dataclass(slots=True, kw_only=True)
+class _Driver:
+    order: Order
+    client: Client
+    leaving: threading.Event
+    _told: bool = False
+    _lives: bool = False
+
+    def run(self) -> BuildReport:
+        """Build, once the driver before this one has let go of the cube."""
+        until = time.monotonic() + TAKE_OVER_S
+        while True:
+            if is_asked_to_stop(self.order.store):
+                raise KeyboardInterrupt
+            try:
+                return self._build(self._left_of_cap())
+            except CubeOwned:
+                if time.monotonic() > until:
+                    raise
+            if self.leaving.wait(ASK_AGAIN_S):
+                raise KeyboardInterrupt
+
+    def _left_of_cap(self) -> float | None:
+        """What this driver may spend: what those before it have spent, or may have, is gone."""
+        charged: float = self.client.sync(self.client.scheduler.shdask_settle_past, of=self.order.name)
+        if self.order.max_pu is None:
+            return None
+        return max(0.0, self.order.max_pu - charged - (jobs_pu(self.order.store) - self.order.jobs_pu))
+
+    def _build(self, max_pu: float | None) -> BuildReport:
+        order = self.order
+        standing = Standing(account=order.account, name=order.name)
+        return run_cube(
+            order.plan,
+            order.store,
+            DaskExecutor(self.client, order.patience, standing),
+            None,
+            max_pu=max_pu,
+            update=order.update,
+            job=order.job,
+            options=order.options,
+            on_event=self._hear,
+            on_progress=self._look_up,
+        )
+
+    def _look_up(self, _: Progress) -> None:
+        """Interrupt the build, once, where this driver must leave; what is in flight is waited for."""
+        if self.leaving.is_set() and not self._told:
+            self._told = True
+            raise KeyboardInterrupt
+
+    def _hear(self, _: TileEvent) -> None:
+        """A driver that gets something done is not to blame for the deaths of its workers, however many."""
+        if not self._lives:
+            self._lives = True
+            self.client.run_on_scheduler(partial(forgive, key=self.order.key))
+
+
+def forgive(key: str, dask_scheduler: Scheduler) -> None:
+    """Run on the scheduler: forget the workers that died with a task; it fails for good with the fourth."""
+    if key in dask_scheduler.tasks:
+        dask_scheduler.tasks[key].suspicious = 0
+
+
+def jobs_pu(store: str) -> float:
+    """What the jobs of the cube at ``store`` have cost, of all builds."""
+    places = begun_groups(open_place(store)).values()
+    return math.fsum(job.pu for place in places for job in read_ledger(place).jobs.values())
