@@ -24,6 +24,7 @@ from shdask.fetch.client import ServiceClient
 from shdask.fetch.process import run_here
 from shdask.jobs.patience import JobPatience
 from shdask.model import TileEvent
+from shdask.report import Progress
 from shdask.run_tiles import TileOutcome, TileWork, run_tiles
 
 
@@ -119,6 +120,9 @@ class _SerialRun:
 
     def waiting_for(self) -> str:
         return "the answer to one request"
+
+    def show(self, make_progress: Callable[[], Progress]) -> None:
+        """Nobody watches."""
 
     def __enter__(self) -> Self:
         return self

@@ -73,7 +73,7 @@ class Spool:
         try:
             self._make_folder()
             nbytes = sum(array.nbytes for array in arrays.values())
-            if self._used_nbytes() + nbytes > self.cap_nbytes:
+            if self.used_nbytes() + nbytes > self.cap_nbytes:
                 return self._lost(f"{self.folder} holds its {self.cap_nbytes} bytes already")
             with self._whole_file(name) as target:
                 np.savez(target, **arrays)  # type: ignore[arg-type]  # numpy's stub takes allow_pickle for one of them
@@ -172,8 +172,12 @@ class Spool:
         except OSError:
             return []
 
-    def _used_nbytes(self) -> int:
-        return sum(entry.stat().st_size for entry in os.scandir(self.folder) if entry.is_file())
+    def used_nbytes(self) -> int:
+        """What the folder holds, of all cubes; 0 where it is not there, or changes just now."""
+        try:
+            return sum(entry.stat().st_size for entry in os.scandir(self.folder) if entry.is_file())
+        except OSError:
+            return 0
 
 
 def _is_mask(array: NDArray[Any], shape: tuple[int, ...]) -> bool:

@@ -20,6 +20,7 @@ from shdask.cluster.snapshot import BuildSnapshot, ErrorKind, SlowTile, TileMark
 SLOWEST = 10
 MESSAGE_CHARS = 300
 PACE_S = 60.0
+KEPT_ANSWERS = 64
 FRESH_S = 1.0
 """A snapshot is made anew this long after the last, unless something was heard."""
 SHOWN = (TileMark.UNTRIED, TileMark.WRITTEN, TileMark.EMPTY, TileMark.FAILED, TileMark.IN_WORK)
@@ -33,12 +34,10 @@ class Opening:
     store: str
     layer: str
     account: str
-    crs: str
     grid_shape: tuple[int, int]
     steps: tuple[str, ...]
     states: bytes
     """zlib of `TileMark`, a byte for each index of the plan."""
-    pu_projected: float
     max_pu: float | None
 
 
@@ -74,12 +73,14 @@ class BuildView:
         self._ended: float | None = None
         self._end = ""
         self._version = 0
-        self._note = Note(pu_projected=opening.pu_projected, max_pu=opening.max_pu)
+        self._note = Note(max_pu=opening.max_pu)
         self._paces: deque[tuple[float, int, float]] = deque(maxlen=int(PACE_S))
         """(seconds, requests, PU) of the notes of the last minute, at one a second."""
         self._errors: dict[str, ErrorKind] = {}
         self._slowest: list[tuple[float, int, str]] = []
         """A heap of (seconds, tile, worker)."""
+        self._explained: dict[int, str | None] = {}
+        """None where the owner was not heard yet."""
         self._last: BuildSnapshot | None = None
         self._made = float("-inf")
 
@@ -121,6 +122,24 @@ class BuildView:
             tile=tile,
             told=told,
         )
+
+    def ask(self, tile: int) -> None:
+        """Let the owner explain a tile, unless it has, or cannot any more."""
+        if tile not in self._explained and self.is_running:
+            self._version += 1
+            self._explained[tile] = None
+            for old in list(self._explained)[:-KEPT_ANSWERS]:
+                del self._explained[old]
+
+    @property
+    def asked(self) -> list[int]:
+        """Tiles that are to be explained."""
+        return [tile for tile, text in self._explained.items() if text is None]
+
+    def answer(self, tile: int, text: str) -> None:
+        """What the owner has said of a tile."""
+        self._version += 1
+        self._explained[tile] = text
 
     def take_note(self, note: Note, now: float) -> None:
         """The owner lives, and says how far it is."""
@@ -183,6 +202,7 @@ class BuildView:
             errors=tuple(sorted(self._errors.values(), key=lambda error: -error.count)),
             slowest=tuple(self._slow_tile(*slow) for slow in sorted(self._slowest, reverse=True)),
             workers=tuple(workers),
+            explained={tile: text for tile, text in self._explained.items() if text is not None},
         )
         return self._last
 

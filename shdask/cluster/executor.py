@@ -27,9 +27,11 @@ from shdask.cluster.build_desk import BuildDesk
 from shdask.cluster.metrics import MetricsDesk
 from shdask.cluster.nanny_plugin import PatientNanny
 from shdask.cluster.patience import Patience
+from shdask.cluster.reporter import Reporter
 from shdask.cluster.run import LOST, DaskRun
 from shdask.cluster.scheduler_plugin import AccountDesk, Sealed, account_key
 from shdask.cluster.seams import OwnerSeat, SchedulerGate, SchedulerTokens
+from shdask.cluster.watch import BuildWatch
 from shdask.cluster.worker_plugin import TileWorker
 from shdask.errors import BuildError, SettingsError, ShdaskError
 from shdask.fetch.client import RequestsTransport, ServiceClient
@@ -68,12 +70,20 @@ class DaskExecutor:
     @contextlib.contextmanager
     def open_account(self, job: BuildJob) -> Iterator[Account]:
         """The scheduler's limiter and token in the owner's hands. Raises as `start`."""
-        if self.standing is None:
-            opened = open_service_on(self.client, job.plan.deployment, job.credentials, self.patience)
-        else:
-            opened = _open_service(self.client, job.plan.deployment, self.standing.account, self.patience)
-        with opened as service:
-            yield Account(service=service, executor=self, patience=self.patience.jobs)
+        client, deployment, patience = self.client, job.plan.deployment, self.patience
+        try:
+            account = self.standing.account if self.standing else log_in(client, deployment, job.credentials, patience)
+            install(client, BuildDesk(), BuildWatch())
+            reporter = Reporter(client, job, account)
+            reporter.begin()
+        except OSError as error:
+            raise BuildError(LOST) from error
+        try:
+            with _open_service(client, deployment, account, patience) as service:
+                yield Account(service=service, executor=self, patience=patience.jobs, show=reporter.show)
+        finally:
+            with contextlib.suppress(OSError):  # a scheduler that is lost ends it by itself
+                reporter.end()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +172,7 @@ def _begin_run(
     standing: Standing | None,
 ) -> Run:
     account = standing.account if standing else log_in(client, job.plan.deployment, job.credentials, patience)
-    install(client, BuildDesk(), PatientNanny())
+    install(client, BuildDesk(), BuildWatch(), PatientNanny())
     if not client.nthreads():
         logger.warning("the cluster at %s has no workers yet; waiting for the first", client.scheduler.address)
     client.wait_for_workers(1)
@@ -175,7 +185,16 @@ def _begin_run(
         is_capped=job.max_pu is not None,
         deliveries=job.deliveries,
     )
-    run = DaskRun(client, plugin, tiles, give_out=job.give_out, count_charged=job.count_charged, release=release)
+    reporter = Reporter(client, job, account, plugin.build)
+    run = DaskRun(
+        client,
+        plugin,
+        tiles,
+        give_out=job.give_out,
+        count_charged=job.count_charged,
+        release=release,
+        reporter=reporter,
+    )
     try:
         client.sync(
             client.scheduler.shdask_open_build,
@@ -186,10 +205,11 @@ def _begin_run(
             max_pu=job.max_pu,
             of=None if standing is None else standing.name,
         )
+        reporter.begin()
         install(client, plugin)
         run.begin()
-    except BaseException:
-        run.close()
+    except BaseException as error:
+        run.__exit__(type(error), error, None)
         raise
     return run
 

@@ -18,6 +18,7 @@ class Flight:
     """Tiles that are bought together, in the hands of one thread."""
 
     tiles: tuple[int, ...]
+    began: float
     sign: float
     """When it last showed that it lives; infinite while it waits for others, as long as it must."""
     sent: bool = False
@@ -46,7 +47,7 @@ class Flights:
         """The calling thread's flight, once there is room for it."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._aloft) < self._limit)
-            flight = Flight(tiles=tuple(tiles), sign=self._clock())
+            flight = Flight(tiles=tuple(tiles), began=self._clock(), sign=self._clock())
             self._aloft[id(flight)] = flight
         self._mine.flight = flight
         try:
@@ -80,6 +81,12 @@ class Flights:
         """Tiles aloft of which a request was sent."""
         with self._changed:
             return [tile for flight in self._aloft.values() if flight.sent for tile in flight.tiles]
+
+    def load(self) -> dict[str, float]:
+        """How many flights aloft have sent a request, as ``in_flight``, and how long the oldest is, ``oldest_s``."""
+        with self._changed:
+            began = [flight.began for flight in self._aloft.values() if flight.sent]
+        return {"in_flight": len(began), "oldest_s": self._clock() - min(began) if began else 0.0}
 
     def give_up(self, tiles: AbstractSet[int], silent_s: float) -> set[int]:
         """Those of ``tiles`` that showed no sign of life for ``silent_s`` seconds; they take no room any more."""

@@ -135,6 +135,8 @@ class BuildSnapshot:
     slowest: tuple[SlowTile, ...] = ()
     """Ten tiles of this run, the slowest first."""
     workers: tuple[WorkerLoad, ...] = ()
+    explained: Mapping[int, str] = field(default_factory=dict)
+    """Why tiles that somebody asked for are bought as they are, in lines."""
 
     @property
     def planned(self) -> int:

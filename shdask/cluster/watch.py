@@ -6,19 +6,26 @@ Refuses to know how a snapshot is shown, and never interferes.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
+from numpy.typing import NDArray
 
 from shdask.cluster.build_desk import BuildDesk, plugin_name
 from shdask.cluster.build_view import BuildView, Note, Opening
 from shdask.cluster.scheduler_plugin import AccountDesk
 from shdask.cluster.snapshot import BuildSnapshot, WorkerLoad
+from shdask.cluster.telling import unpack_rows
+from shdask.cluster.tile_map import TileMap, draw_map
+
+logger = logging.getLogger(__name__)
 
 KEPT_ENDED = 8
 """So many builds are shown after their end."""
@@ -33,6 +40,8 @@ class _Watched:
     """Runs of it that have begun and not ended: a build by jobs has several."""
     builds: list[str] = field(default_factory=list)
     """What its runs on the cluster are called."""
+    maps: dict[int | None, tuple[NDArray[np.uint8], TileMap]] = field(default_factory=dict)
+    """By step, with the states that are drawn."""
 
 
 class BuildWatch(SchedulerPlugin):
@@ -51,6 +60,17 @@ class BuildWatch(SchedulerPlugin):
             shdask_watch_note=self.take_note,
             shdask_watch_close=self.close_watch,
         )
+        self._add_page(scheduler)
+
+    def _add_page(self, scheduler: Scheduler) -> None:
+        if not scheduler.http_application.applications:  # no dashboard: bokeh would cost memory for nothing
+            return
+        try:
+            from shdask.cluster.dashboard import add_page
+        except ImportError as error:
+            logger.info("the dashboard has no page of builds: %s", error)
+            return
+        add_page(scheduler, self)
 
     async def open_watch(self, opening: Mapping[str, Any], client: str, build: str | None = None) -> None:
         """Know a build; again with another of its runs. ``build`` is what that run is called on the cluster."""
@@ -65,13 +85,22 @@ class BuildWatch(SchedulerPlugin):
             watched.builds.append(build)
             self._by_build[build] = watched.view
 
-    async def take_note(self, key: str, note: Mapping[str, Any], told: Sequence[Mapping[str, Any]] = ()) -> None:
-        """The owner's word, and events of tiles that no worker told."""
+    async def take_note(
+        self, key: str, note: Mapping[str, Any], told: bytes, explained: Sequence[tuple[int, str]] = ()
+    ) -> list[int]:
+        """The owner's word, packed events of tiles that no worker told, and answers to what it was asked.
+
+        Returns the tiles that it is to explain.
+        """
         watched = self._watched.get(key)
-        if watched is not None:
-            watched.view.take_note(Note(**note), time.time())
-            for row in told:
-                watched.view.hear(row)
+        if watched is None:
+            return []
+        watched.view.take_note(Note(**note), time.time())
+        for row in unpack_rows(told):
+            watched.view.hear(row)
+        for tile, text in explained:
+            watched.view.answer(tile, text)
+        return watched.view.asked
 
     async def close_watch(self, key: str, end: str, build: str | None = None) -> None:
         """A run of the build has ended, and with the last one the build."""
@@ -97,10 +126,11 @@ class BuildWatch(SchedulerPlugin):
             del self._watched[key]
 
     def log_event(self, topic: str, msg: Any) -> None:
-        """What a worker has told of a tile."""
+        """What a worker has told of tiles."""
         view = self._by_build.get(topic[len(TOPIC) :]) if topic.startswith(TOPIC) else None
         if view is not None:
-            view.hear(msg)
+            for row in unpack_rows(msg):
+                view.hear(row)
 
     def snapshots(self) -> list[BuildSnapshot]:
         """Of every build that is known: those that run first, then the last that ended."""
@@ -111,6 +141,26 @@ class BuildWatch(SchedulerPlugin):
         """Of one build; None of one that is not known any more."""
         watched = self._watched.get(key)
         return None if watched is None else self._snapshot(watched)
+
+    def map_of(self, snapshot: BuildSnapshot, step: int | None) -> TileMap:
+        """The map of a snapshot at one step, or of all; drawn once, however many look at it."""
+        watched = self._watched.get(snapshot.key)
+        known = None if watched is None else watched.maps.get(step)
+        if known is not None and known[0] is snapshot.states:
+            return known[1]
+        drawn = draw_map(snapshot.states, step)
+        if watched is not None:
+            old = [each for each, (states, _) in watched.maps.items() if states is not snapshot.states]
+            for each in old:
+                del watched.maps[each]
+            watched.maps[step] = (snapshot.states, drawn)
+        return drawn
+
+    def ask(self, key: str, tile: int) -> None:
+        """Let a build's owner explain a tile; its answer stands in a later snapshot."""
+        watched = self._watched.get(key)
+        if watched is not None:
+            watched.view.ask(tile)
 
     def _snapshot(self, watched: _Watched) -> BuildSnapshot:
         held = self._held(watched)
