@@ -18,14 +18,15 @@ from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from shdask.cluster.holds import Holds
+from shdask.cluster.telling import unpack_tiles
 from shdask.errors import BudgetExceeded, BuildError
 from shdask.fetch.budget import BudgetState
 
 logger = logging.getLogger(__name__)
 
 FROZEN = "shdask-frozen"
-KEPT_EVENTS = 256
-"""The scheduler remembers so many events of a build; Dask's own bound is a hundred thousand."""
+KEPT_MESSAGES = 16
+"""The scheduler remembers so many messages of a build; Dask's own bound is a hundred thousand."""
 SETTLE_S = 60.0
 """Workers and owners that leave end within half a minute."""
 
@@ -51,7 +52,7 @@ class _Build:
     frozen_s: float
     budget: BudgetState | None
     of: str | None = None
-    events: int = 0
+    messages: int = 0
 
 
 class BuildDesk(SchedulerPlugin):
@@ -197,9 +198,9 @@ class BuildDesk(SchedulerPlugin):
         known = self._builds.get(build)
         if known is None:
             return
-        known.holds.hear(msg["tile"])
-        known.events += 1
-        if known.events % KEPT_EVENTS == 0:
+        known.holds.hear(unpack_tiles(msg))
+        known.messages += 1
+        if known.messages % KEPT_MESSAGES == 0:
             self._forget_events(build)
 
     def remove_worker(self, scheduler: Scheduler, worker: str, *, stimulus_id: str, **_: Any) -> None:  # noqa: ARG002  # distributed's signature

@@ -63,10 +63,11 @@ class Holds:
         holder = self._holders.get(tile, worker)
         return holder != worker and now < self._leaving.get(holder, float("inf"))
 
-    def hear(self, tile: int) -> None:
-        """What became of the tile is known, whatever it is: this build does not try it again by itself."""
-        self._heard[tile] = 1
-        self._holders.pop(tile, None)
+    def hear(self, tiles: Iterable[int]) -> None:
+        """What became of ``tiles`` is known, whatever it is: this build does not try them again by itself."""
+        for tile in tiles:
+            self._heard[tile] = 1
+            self._holders.pop(tile, None)
 
     def give_back(self, worker: str, tiles: Iterable[int]) -> None:
         """``worker`` will not work on ``tiles`` any more."""

@@ -24,9 +24,12 @@ from distributed.scheduler import KilledWorker
 from numpy.typing import NDArray
 
 from shdask.cluster.batches import TileQueue, fetch_threads
-from shdask.cluster.worker_plugin import BatchResult, TileWorker, event_from_row, run_batch, stop_build
+from shdask.cluster.reporter import Reporter
+from shdask.cluster.telling import unpack_events
+from shdask.cluster.worker_plugin import BatchResult, TileWorker, run_batch, stop_build
 from shdask.errors import BuildError
 from shdask.model import TileEvent, TileState
+from shdask.report import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +57,7 @@ class DaskRun:
         give_out: Callable[[Sequence[int]], None],
         release: Callable[[], None],
         count_charged: Callable[[float], None] = lambda _pu: None,
+        reporter: Reporter | None = None,
     ) -> None:
         self.fatal: Exception | None = None
         self._client = client
@@ -63,7 +67,8 @@ class DaskRun:
         self._give_out = give_out
         self._release = release
         self._count_charged = count_charged
-        self._inbox: queue.SimpleQueue[TileEvent | Future] = queue.SimpleQueue()
+        self._reporter = reporter
+        self._inbox: queue.SimpleQueue[bytes | Future] = queue.SimpleQueue()
         self._in_flight: dict[Future, list[int]] = {}
         self._heard = np.zeros(plugin.plan.tile_set.index_count)
         """When each tile's last event was made: it comes twice, at once and with its batch."""
@@ -78,7 +83,7 @@ class DaskRun:
 
     def begin(self) -> None:
         """Listen to the workers' events and fill the window."""
-        self._client.subscribe_topic(self._plugin.name, lambda stamped: self._inbox.put(event_from_row(stamped[1])))
+        self._client.subscribe_topic(self._plugin.name, lambda stamped: self._inbox.put(stamped[1]))
         self._ask_scheduler()
         self._fill_window()
 
@@ -116,7 +121,7 @@ class DaskRun:
                 item = self._inbox.get(timeout=max(0.0, deadline - time.monotonic()) if not events else 0)
             except queue.Empty:
                 break
-            found = (item,) if isinstance(item, TileEvent) else self._collect(item)
+            found = unpack_events(item) if isinstance(item, bytes) else self._collect(item)
             events.extend(event for event in found if self._is_news(event))
         self._look_at_cluster()
         return events
@@ -176,11 +181,14 @@ class DaskRun:
         return self._failed([tile for tile in missing if tile not in again], UNHEARD.format(MAX_TRIES))
 
     def _failed(self, tiles: Sequence[int], text: str) -> Sequence[TileEvent]:
-        return [
+        failed = [
             TileEvent(tile=tile, state=TileState.FAILED, error=f"{text}; build again to retry it", finished=time.time())
             for tile in tiles
             if not self._heard[tile]
         ]
+        if self._reporter is not None:
+            self._reporter.tell(failed)
+        return failed
 
     def _give_up(self, error: Exception) -> None:
         if self.fatal is None:
@@ -212,6 +220,11 @@ class DaskRun:
             return "the scheduler, which does not answer"
         return describe(self._snapshot)
 
+    def show(self, make_progress: Callable[[], Progress]) -> None:
+        """As `Run.show`."""
+        if self._reporter is not None and self._connected:
+            self._reporter.show(make_progress)
+
     def _ask_scheduler(self) -> None:
         self._asked = time.monotonic()
         ask = self._client.scheduler.shdask_snapshot
@@ -230,6 +243,9 @@ class DaskRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        reporter = self._reporter
+        if reporter is not None and self._connected:
+            _tell(lambda: reporter.end(error or self.fatal))
         self.close()
 
     def close(self) -> None:

@@ -11,19 +11,22 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from dask.system import CPU_COUNT
 from distributed import Worker, get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
+from shdask.assemble.spool import Spool
 from shdask.assemble.store import CubeStore
 from shdask.cluster.batches import MAX_FETCH_THREADS, fetch_threads
 from shdask.cluster.build_desk import plugin_name
 from shdask.cluster.flights import Flights
 from shdask.cluster.patience import Patience
 from shdask.cluster.seams import SchedulerBudget, SchedulerGate, SchedulerTokens, ask_scheduler
+from shdask.cluster.telling import Teller, pack_events
 from shdask.errors import BuildError, ShdaskError, StoreError, TransportError
 from shdask.fetch.budget import Budget, Uncapped
 from shdask.fetch.client import RequestsTransport, ServiceClient
@@ -103,6 +106,7 @@ class TileWorker(WorkerPlugin):
             budget=_FlightBudget(budget, self._flights, self._pause),
             sleep=self._pause,
         )
+        self._teller = Teller(partial(worker.log_event, self.name), self._call_later)
         self._turns = threading.BoundedSemaphore(ROWS_AT_ONCE)
         self._work = TileWork(
             plan=self.plan,
@@ -113,11 +117,18 @@ class TileWorker(WorkerPlugin):
             await_turn=self._take_turn,
             sleep=self._wait_for_store,
         )
+        worker.metrics[self.name] = self._load
         _end_well_on_sigterm(worker)
+
+    def _load(self, _worker: Worker) -> dict[str, float]:
+        """What heartbeats tell the watch of this build."""
+        return {**self._flights.load(), "spool_nbytes": Spool.of_this_user().used_nbytes()}
 
     async def teardown(self, worker: Worker) -> None:
         """Begin nothing more, let what is in flight be written, and close the connections."""
+        worker.metrics.pop(self.name, None)
         self._stopped.set()
+        self._teller.flush()
         flying = self._flights.sent()
         if flying:
             with contextlib.suppress(OSError, TimeoutError):
@@ -128,10 +139,19 @@ class TileWorker(WorkerPlugin):
         if flying:  # those that have landed may still be telling so
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.to_thread(self._fetch_pool.shutdown), LEAVE_S)
+            await self._tell_last(worker)
         # Nothing is cancelled: a stopped tile ends at once, while a task would wait for a cancelled one for ever. The
         # decode pool's threads end when nothing holds it any more.
         self._fetch_pool.shutdown(wait=False)
         self._transport.close()
+
+    async def _tell_last(self, worker: Worker) -> None:
+        """Tell what was gathered by threads that saw too late that the worker ends."""
+        events = self._teller.take()
+        if events:
+            with contextlib.suppress(OSError, TimeoutError):
+                told = worker.scheduler.log_event(topic=self.name, msg=pack_events(events))
+                await asyncio.wait_for(told, LEAVE_S)
 
     def stop(self) -> None:
         """Begin no further tile, and none that has not been sent; the others go on."""
@@ -220,11 +240,14 @@ class TileWorker(WorkerPlugin):
     def _tell(self, event: TileEvent) -> None:
         """Let owner and desk hear of a tile at once; its batch tells the owner again."""
         if not self._stopped.is_set():
-            self._worker.log_event(self.name, event_row(event))
+            self._teller.tell(event)
             return
         with contextlib.suppress(TransportError):  # the stream of a worker that leaves may be closed already
-            words: dict[str, Any] = {"topic": self.name, "msg": event_row(event)}
+            words: dict[str, Any] = {"topic": self.name, "msg": pack_events([*self._teller.take(), event])}
             ask_scheduler(self._worker, "log_event", timeout_s=LEAVE_S, **words)
+
+    def _call_later(self, seconds: float, call: Callable[[], None]) -> None:
+        self._worker.loop.add_callback(self._worker.loop.call_later, seconds, call)
 
     def _pause(self, seconds: float) -> None:
         """Wait before a request; raises BuildError where it shall not be sent any more."""
@@ -308,16 +331,6 @@ class _FlightBudget:
     def settle(self, promise: int, spent: float) -> None:
         """As the inner budget."""
         self._inner.settle(promise, spent)
-
-
-def event_row(event: TileEvent) -> dict[str, object]:
-    """An event as msgpack-able values."""
-    return {**asdict(event), "state": int(event.state)}
-
-
-def event_from_row(row: dict[str, object]) -> TileEvent:
-    """The inverse of ``event_row``."""
-    return TileEvent(**{**row, "state": TileState(row["state"])})  # type: ignore[arg-type]  # event_row's own values
 
 
 def run_batch(build: str, indices: Sequence[int]) -> BatchResult:

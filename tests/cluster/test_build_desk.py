@@ -13,7 +13,9 @@ from distributed import Client
 
 from shdask.cluster.build_desk import BuildDesk
 from shdask.cluster.local import open_local_client
+from shdask.cluster.telling import pack_events
 from shdask.errors import BudgetExceeded, BuildError
+from shdask.model import TileEvent, TileState
 from tests.cluster.processes import wait_until
 
 
@@ -70,13 +72,13 @@ def test_tiles_of_a_retired_worker_are_held(desk) -> None:
 
 def test_told_tiles_are_over(desk) -> None:
     """What was published to the owner is remembered, whoever published it."""
-    desk.log_event("shdask-b", {"tile": 2})
+    desk.log_event("shdask-b", pack_events([TileEvent(tile=2, state=TileState.EMPTY)]))
     assert take(desk, "another", [1, 2]) == ([1], [])
 
 
 def test_build_is_forgotten_at_its_end(desk) -> None:
     """Nothing is given out any more, and the scheduler keeps none of its events."""
-    desk.log_event("shdask-b", {"tile": 2})
+    desk.log_event("shdask-b", pack_events([TileEvent(tile=2, state=TileState.EMPTY)]))
     call(desk, "shdask_close_build")
     assert take(desk, "another", [1]) is None
     assert desk.get_events("shdask-b") == ()

@@ -38,7 +38,7 @@ def test_tile_that_was_heard_of_is_nobodys() -> None:
     """It is neither run nor waited for, whatever became of it."""
     holds = Holds(tile_count=4)
     holds.take("a", [0], 0.0)
-    holds.hear(0)
+    holds.hear([0])
     assert holds.take("b", [0, 1], 0.0) == Taken(run=[1], wait=[])
 
 
@@ -46,7 +46,7 @@ def test_tiles_of_a_dead_worker_are_free_at_once() -> None:
     """What was in its hands dies with it."""
     holds = Holds(tile_count=4)
     holds.take("a", [0, 1], 0.0)
-    holds.hear(0)
+    holds.hear([0])
     holds.drop("a")
     assert holds.take("b", [0, 1], 0.0) == Taken(run=[1], wait=[])
 
@@ -103,7 +103,7 @@ def violations(steps) -> list[object]:
             holds.drop(words[0])
             model = {tile: who for tile, who in model.items() if who != words[0]}
         else:
-            holds.hear(words[0])
+            holds.hear([words[0]])
             heard.add(words[0])
             model.pop(words[0], None)
         wrong += [kind] if holds.holders != set(model.values()) else []

@@ -20,7 +20,8 @@ from shdask.cluster import run as run_module
 from shdask.cluster.executor import install
 from shdask.cluster.patience import Patience
 from shdask.cluster.run import DaskRun
-from shdask.cluster.worker_plugin import BatchResult, TileWorker, event_from_row, event_row
+from shdask.cluster.telling import pack_events
+from shdask.cluster.worker_plugin import BatchResult, TileWorker
 from shdask.errors import BuildError, SettingsError
 from shdask.model import TileEvent, TileState
 from tests.cluster.specs import earth_spec
@@ -173,7 +174,7 @@ def test_event_heard_at_once_and_with_its_batch_is_one(start) -> None:
     """An event comes over the topic and again in its batch's result."""
     client = _PlayedClient(batch(0))
     run = start(client, tiles=1)
-    client.listen((0.0, event_row(written(0))))
+    client.listen((0.0, pack_events([written(0)])))
     assert len(run.poll(0.1)) == 1
 
 
@@ -181,7 +182,7 @@ def test_second_attempt_at_a_tile_is_heard(start) -> None:
     """What another worker did to the tile of a lost one is another event, with a cost of its own."""
     client = _PlayedClient(batch(0))
     run = start(client, tiles=1)
-    client.listen((0.0, event_row(written(0, finished=2.0))))
+    client.listen((0.0, pack_events([written(0, finished=2.0)])))
     assert len(run.poll(0.1)) == 2
 
 
@@ -208,7 +209,7 @@ def test_tile_heard_of_before_is_not_given_out_again(start) -> None:
     """The second attempt of a lost worker's batch is silent of what its first one told."""
     client = _PlayedClient(BatchResult(events=(), worker="tcp://a"))
     run = start(client, tiles=1)
-    run._inbox = played_inbox((0.0, event_row(written(0))), run._inbox.get())
+    run._inbox = played_inbox((0.0, pack_events([written(0)])), run._inbox.get())
     assert [event.tile for event in run.poll(0.1)] == [0]
     assert (run.finished, client.batches) == (True, [[0]])
 
@@ -216,7 +217,7 @@ def test_tile_heard_of_before_is_not_given_out_again(start) -> None:
 def played_inbox(stamped: Any, future: Any) -> queue.SimpleQueue[Any]:
     """An inbox in which the event comes before its batch, as over the wire."""
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    inbox.put(event_from_row(stamped[1]))
+    inbox.put(stamped[1])
     inbox.put(future)
     return inbox
 

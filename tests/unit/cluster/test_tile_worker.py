@@ -14,6 +14,7 @@ import pytest
 import shdask
 from shdask.cluster import worker_plugin
 from shdask.cluster.patience import Patience
+from shdask.cluster.telling import unpack_tiles
 from shdask.cluster.worker_plugin import TileWorker
 from shdask.errors import BudgetExceeded, BuildError, StoreError
 from shdask.model import TileEvent, TileState
@@ -34,7 +35,7 @@ class PlayedDesk:
         """Stands for ``ask_scheduler``."""
         self.heard.append((handler, words.get("tiles")))
         if handler == "log_event":
-            self.told.append(("asked", words["msg"]["tile"]))
+            self.told += [("asked", tile) for tile in unpack_tiles(words["msg"])]
         if handler != "shdask_take":
             return None
         return self.answers.pop(0) if self.answers else {"run": words["tiles"], "wait": [], "workers": 1}
@@ -60,10 +61,11 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> PlayedDesk:
 def worker(desk: PlayedDesk) -> SimpleNamespace:
     """Stands for the Dask worker."""
 
-    def log_event(_topic: str, row: dict[str, Any]) -> None:
-        desk.told.append(("stream", row["tile"]))
+    def log_event(_topic: str, message: bytes) -> None:
+        desk.told += [("stream", tile) for tile in unpack_tiles(message)]
 
-    return SimpleNamespace(address="tcp://here", scheduler=desk, log_event=log_event)
+    loop = SimpleNamespace(add_callback=lambda call, *words: call(*words), call_later=lambda _seconds, call: call())
+    return SimpleNamespace(address="tcp://here", scheduler=desk, log_event=log_event, loop=loop, metrics={})
 
 
 @pytest.fixture
@@ -300,10 +302,10 @@ def test_part_that_ends_waits_for_what_is_still_being_told(part, worker, desk, m
     """A tile that is written when its worker ends, and of which nobody has heard, would be counted as done before."""
     telling, go_on = threading.Event(), threading.Event()
 
-    def log_event(_topic: str, row: dict[str, Any]) -> None:
+    def log_event(_topic: str, message: bytes) -> None:
         telling.set()
         go_on.wait(10)
-        desk.told.append(("stream", row["tile"]))
+        desk.told += [("stream", tile) for tile in unpack_tiles(message)]
 
     worker.log_event = log_event
     tile_that(lambda _work, _index: setattr(part._flights.mine, "sent", True), monkeypatch)
