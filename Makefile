@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-async test long check bench soak fuzz emulator clean
+.PHONY: demo demo-async test long check bench soak fuzz emulator alerts deploy-check clean
 
 demo: .venv/ready
 	$(BIN)/shdask demo
@@ -32,6 +32,20 @@ fuzz: .venv/ready
 
 soak: .venv/ready
 	$(BIN)/python -m benchmarks.soak
+
+# alert rules, their cases and the dashboard's queries, by Prometheus's own tool
+alerts: .venv/ready .venv/prometheus
+	PATH="$(CURDIR)/.venv/prometheus/usr/bin:$$PATH" $(BIN)/python -m tests.deploy.alerts
+
+# the services of deploy/compose as plain processes: a cube is built, metrics are scraped
+deploy-check: .venv/ready .venv/prometheus
+	PATH="$(CURDIR)/.venv/prometheus/usr/bin:$$PATH" $(BIN)/python -m benchmarks deploy_check
+
+# Debian's package (after an apt-get update) unpacked, not installed: that would start a service
+.venv/prometheus: | .venv/ready
+	mkdir -p $@.part
+	cd $@.part && apt-get download prometheus && dpkg --extract prometheus_*.deb .
+	mv $@.part $@
 
 emulator: .venv/ready
 	$(BIN)/shdask emulator
