@@ -85,7 +85,7 @@ def _run(folder: Path, identities: Sequence[Keys]) -> Iterator[Server | None]:
     (folder / "data").mkdir(parents=True)
     known = folder / "identities.json"
     known.write_text(json.dumps({"identities": [keys.as_json() for keys in identities]}))
-    s3, master, volume, filer = _free_ports(4)
+    s3, master, volume, filer = free_ports(4)
     ports = [f"-s3.port={s3}", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
     others = ["-s3.port.iceberg=0", "-s3.port.lance=0", "-volume.max=20", f"-s3.config={known}"]
     here = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}", "-s3"]
@@ -110,7 +110,7 @@ def _answers(url: str, process: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that are free, and free again 10000 above, where the server listens for gRPC.
 
     All lie below those that the kernel gives to outgoing connections, which come and go meanwhile.
