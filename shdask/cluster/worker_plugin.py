@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, TypeVar
 
 from dask.system import CPU_COUNT
@@ -106,7 +105,7 @@ class TileWorker(WorkerPlugin):
             budget=_FlightBudget(budget, self._flights, self._pause),
             sleep=self._pause,
         )
-        self._teller = Teller(partial(worker.log_event, self.name), self._call_later)
+        self._teller = Teller(lambda message: worker.log_event(self.name, message), self._call_later)
         self._turns = threading.BoundedSemaphore(ROWS_AT_ONCE)
         self._work = TileWork(
             plan=self.plan,
