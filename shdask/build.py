@@ -6,6 +6,7 @@ Refuses to know where tiles run (an Executor does), what becomes of one of them,
 from __future__ import annotations
 
 import logging
+import secrets
 import signal
 import threading
 import time
@@ -28,6 +29,7 @@ from shdask.assemble.stop import forget_stop
 from shdask.assemble.store import CubeStore, create_or_open, known_states
 from shdask.errors import BudgetExceeded
 from shdask.fetch.budget import fits
+from shdask.jobs.closing import close_jobs
 from shdask.jobs.deliveries import Deliveries
 from shdask.jobs.lots import project_pu
 from shdask.jobs.patience import JobPatience
@@ -55,8 +57,8 @@ class JobBook(Protocol):
     """What the owner's ledger knows of jobs of Async Process, and takes of them. Called in the owner's thread."""
 
     @property
-    def past_jobs(self) -> Mapping[str, JobRecord]:
-        """The last that was known of each when this run began."""
+    def jobs(self) -> Mapping[str, JobRecord]:
+        """The last that is known of each by its key, over all runs and this one."""
 
     def add_job(self, row: JobRow) -> None:
         """Make durable what was ordered, accepted, or became of a job. Raises StoreError."""
@@ -87,6 +89,10 @@ class BuildJob:
     """Tiles whose pixels lie in a bucket; the others are bought by Process."""
     book: JobBook | None = None
     """Of jobs; None where there can be none."""
+    key: str = field(default_factory=lambda: secrets.token_hex(4))
+    """Names the build to those who watch it."""
+    states: NDArray[np.uint8] | None = None
+    """(index,) `TileState` of each tile when the run begins; None where nothing is known of any."""
 
 
 class Run(Protocol):
@@ -115,6 +121,9 @@ class Run(Protocol):
     def waiting_for(self) -> str:
         """What progress hangs on just now, in a few words."""
 
+    def show(self, make_progress: Callable[[], Progress]) -> None:
+        """Let whoever watches know how far the build is, where anybody can; asks for it about once a second."""
+
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -130,6 +139,8 @@ class Account:
     """Without a cap."""
     executor: Executor
     patience: JobPatience = field(default_factory=JobPatience)
+    show: Callable[[Callable[[], Progress]], None] = lambda _make_progress: None
+    """As `Run.show`, for as long as the account is open."""
 
 
 class Executor(Protocol):
@@ -196,22 +207,24 @@ def run_build(
         with tally.closing():
             _check_budget(tally, max_pu)
             todo = cube.plan.tile_set.in_order(tally.remaining)
+            work = BuildJob(
+                plan=cube.plan,
+                cube=cube,
+                credentials=credentials,
+                give_out=tally.give_out,
+                max_pu=max_pu,
+                count_charged=tally.count_charged,
+                book=tally,
+                states=tally.states,
+            )
             if todo.size:
-                work = BuildJob(
-                    plan=cube.plan,
-                    cube=cube,
-                    credentials=credentials,
-                    give_out=tally.give_out,
-                    max_pu=max_pu,
-                    count_charged=tally.count_charged,
-                    book=tally,
-                )
                 with start_run(executor, work, todo) as run:
                     try:
                         _record_until_finished(run, tally, max_pu, listeners, is_asked=lambda: ledger.stop_asked)
                     finally:
                         if run.finished:
                             tally.settle()
+            close_jobs(work)
     return replace(tally.report(), notes=(*notes, *tally.notes))
 
 
@@ -275,9 +288,13 @@ def _record_until_finished(
     def record(waiting_for: Callable[[], str]) -> None:
         events = run.poll(POLL_S)
         tally.add(events)
-        # the answer may cost a call to the scheduler
-        listeners.hear(events, lambda: tally.progress(waiting_for(), max_pu))
-        tally.say_progress(lambda: tally.progress(waiting_for(), max_pu))
+
+        def make_progress() -> Progress:
+            return tally.progress(waiting_for(), max_pu)
+
+        listeners.hear(events, make_progress)
+        tally.say_progress(make_progress)
+        run.show(make_progress)
 
     over_budget = False
     with _interrupts_between_records() as interrupted:

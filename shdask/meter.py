@@ -79,7 +79,9 @@ class JobMeter:
             if row.key in self._intents:
                 self._accepted[row.key] = self._intents[row.key], row
         elif row.end == "done" and row.key in self._accepted:
-            self._end(*self._accepted.pop(row.key), at=row.at)
+            intent, accepted = self._accepted.pop(row.key)
+            if accepted.attempt == row.attempt:
+                self._end(intent, accepted, at=row.at)
 
     def _end(self, intent: JobIntent, accepted: JobAccepted, *, at: float) -> None:
         if intent.pu <= self._plan.layer.prices.async_min_pu:  # the least price says nothing of the factor

@@ -223,31 +223,43 @@ def _fetch(work: TileWork, attempts: Sequence[_Attempt], spent: Spent) -> None:
 
 
 def _collect(work: TileWork, attempts: Sequence[_Attempt], delivery: Delivery, spent: Spent) -> None:
-    """Read the pixels of ``attempts``, a row of tiles, from the bucket, clipped; where that fails, all of them have."""
-    tiles, plan, read = [attempt.tile for attempt in attempts], work.plan, work.run_cpu
-    purchases = [Purchase.begin(plan, [tile]) for tile in tiles]
+    """Read the pixels of ``attempts``, a row of tiles, from the bucket, and buy the parts that were not delivered."""
+    tiles = [attempt.tile for attempt in attempts]
+    purchases = [Purchase.begin(work.plan, [tile]) for tile in tiles]
     for attempt, purchase in zip(attempts, purchases, strict=True):
         if attempt.part is not None:
             purchase.resume(0, *attempt.part)
             attempt.part = None
     try:
-        found = fetch_delivered(
-            plan,
+        fetch_delivered(
+            work.plan,
             tiles,
             delivery.window,
             delivery.files,
             delivery.bucket,
-            run_cpu=read,
+            run_cpu=work.run_cpu,
             spent=spent,
             purchases=purchases,
         )
-        for attempt, data in zip(attempts, found, strict=True):
-            inside = read(partial(plan.bought_mask, attempt.tile))
-            attempt.data = replace(data, data_mask=data.data_mask & inside)
     except ShdaskError as error:
         for attempt in attempts:
-            attempt.data = None
             attempt.fail(error)
+        return
+    for attempt, purchase in zip(attempts, purchases, strict=True):
+        _complete(work, attempt, purchase, spent)
+
+
+def _complete(work: TileWork, attempt: _Attempt, purchase: Purchase, spent: Spent) -> None:
+    """Buy what ``purchase`` lacks of a tile by itself, and clip it; what that has cost is kept where it fails."""
+    tile, before = attempt.tile, spent.pu
+    try:
+        (data,) = fetch_tiles(work.plan, [tile], work.client, run_cpu=work.run_cpu, spent=spent, purchase=purchase)
+        inside = work.run_cpu(partial(work.plan.bought_mask, tile))
+        attempt.data = replace(data, data_mask=data.data_mask & inside)
+    except ShdaskError as error:
+        if spent.pu > before:
+            error.add_note(work.spool.keep_part(attempt.spooled_as, purchase.tile(0), purchase.bought))
+        attempt.fail(error)
 
 
 def _share(spent: Spent, count: int, *, first: bool) -> Spent:

@@ -74,6 +74,7 @@ class Tally:
         self._pu_unknown = self._pu_lost = 0.0
         self._jobs = JobFold(ledger.past.jobs)
         self._job_count = 0
+        self._lost_orders = dict[tuple[str, int], float]()
         self.notes: tuple[str, ...] = ()
         self._failures: dict[int, str] = {}
         self._meter, self._job_meter = RunMeter(plan), JobMeter(plan)
@@ -116,9 +117,9 @@ class Tally:
         call_with_retries(lambda: self._ledger.give_out(tiles, pu_projected=pu), STORE_RETRIES)
 
     @property
-    def past_jobs(self) -> Mapping[str, JobRecord]:
-        """As `JobBook.past_jobs`."""
-        return self._ledger.past.jobs
+    def jobs(self) -> Mapping[str, JobRecord]:
+        """As `JobBook.jobs`."""
+        return self._jobs.records
 
     def add_job(self, row: JobRow) -> None:
         """As `JobBook.add_job`; what a job has cost counts from when it was accepted."""
@@ -128,8 +129,10 @@ class Tally:
         self.pu_spent += self._jobs.add(json.loads(job_line(row)))
         if isinstance(row, JobAccepted):
             self._job_count += 1
+            self._pu_unknown -= self._lost_orders.pop((row.key, row.attempt), 0.0)  # one that was found after all
         elif isinstance(row, JobEnd) and row.end == "lost":
-            self._pu_unknown += self._jobs.records[row.key].intent.pu
+            self._lost_orders[row.key, row.attempt] = pu = self._jobs.records[row.key].intent.pu
+            self._pu_unknown += pu
 
     def take_up(self, tiles: Sequence[int]) -> None:
         """As `JobBook.take_up`."""

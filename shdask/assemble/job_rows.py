@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 from shdask.model import Window
 
-EndKind = Literal["done", "collected", "failed", "vanished", "nothing", "late", "lost", "refused", "stale"]
-"""``done``: delivered, and not all its tiles are durable yet. ``collected``: they are. ``lost``: nobody knows if it was
-accepted, and nothing of it was found. ``stale``: its pixels were to be bought anew."""
+EndKind = Literal["done", "collected", "cleaned", "failed", "vanished", "nothing", "late", "lost", "refused", "stale"]
+"""``done``: delivered, and not all its tiles are durable yet. ``collected``: they are. ``cleaned``: and nothing is left
+of what any attempt has delivered. ``lost``: nobody knows if it was accepted, and nothing of it was found. ``stale``:
+the pixels of all its tiles were to be bought anew."""
 _OPEN: frozenset[EndKind | None] = frozenset({None, "done"})
+_HOPEFUL: frozenset[EndKind | None] = frozenset({"vanished", "nothing", "late", "lost"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +84,42 @@ class JobRecord:
     end: EndKind | None = None
     """None while it may be at work."""
     text: str | None = None
+    stale: frozenset[int] = frozenset()
+    """Those of its tiles whose pixels were to be bought anew since it was ordered."""
+    earlier: tuple[JobRecord, ...] = ()
+    """Other attempts of which something may lie in the bucket, the last first; they have none of their own."""
 
     @property
     def is_open(self) -> bool:
         """Whether it may have been paid for and can yet be collected."""
         return self.end in _OPEN
+
+    @property
+    def may_yet_deliver(self) -> bool:
+        """Whether it was given up though its files may come, or have come since."""
+        return self.end in _HOPEFUL
+
+    @property
+    def tiles(self) -> frozenset[int]:
+        """Indices of the tiles that it was ordered for and may be collected for."""
+        return frozenset(self.intent.tiles) - self.stale
+
+    @property
+    def attempts(self) -> tuple[JobRecord, ...]:
+        """The last, then the others."""
+        return (self, *self.earlier)
+
+    @property
+    def next_attempt(self) -> int:
+        """A number that no attempt has."""
+        return 1 + max(each.intent.attempt for each in self.attempts)
+
+    def without(self, tiles: set[int]) -> JobRecord:
+        """The same once the pixels of ``tiles`` are to be bought anew. Pure."""
+        stale = self.stale.union(tiles.intersection(self.intent.tiles))
+        is_stale = stale.issuperset(self.intent.tiles) and (self.is_open or self.may_yet_deliver)
+        earlier = tuple(each.without(tiles) for each in self.earlier)
+        return replace(self, stale=stale, end="stale" if is_stale else self.end, earlier=earlier)
 
 
 def job_line(row: JobRow) -> bytes:
@@ -111,25 +144,44 @@ class JobFold:
         """
         key, attempt = str(row["job"]), int(row["attempt"])
         if "url" in row:
-            self.records[key] = JobRecord(intent=_intent_of(key, row))
+            self._order(_intent_of(key, row))
             return 0.0
         known = self.records.get(key)
-        is_latest = known is not None and known.intent.attempt == attempt
-        if "id" in row:
-            pu = float(row["pu"])
-            if known is not None and is_latest:
-                self.records[key] = replace(known, id=str(row["id"]), pu=pu)
-            return pu
-        if known is not None and is_latest:
-            self.records[key] = replace(known, end=row["became"], text=row.get("text"))
-        return 0.0
+        attempts = () if known is None else known.attempts
+        found = next((each for each in attempts if each.intent.attempt == attempt), None)
+        if known is not None and found is not None:
+            self.records[key] = _replaced(known, found, _told(found, row))
+        return float(row["pu"]) if "id" in row else 0.0
+
+    def _order(self, intent: JobIntent) -> None:
+        known = self.records.get(intent.key)
+        # of what was cleaned nothing is left to be found
+        past = () if known is None or known.end == "cleaned" else (replace(known, earlier=()), *known.earlier)
+        earlier = tuple(each for each in past if each.intent.attempt != intent.attempt)
+        self.records[intent.key] = JobRecord(intent=intent, earlier=earlier)
 
     def outdate(self, tiles: Iterable[int]) -> None:
         """The pixels of these tiles are to be bought anew: what was delivered of them counts no more."""
         gone = set(tiles)
         for key, known in self.records.items():
-            if known.is_open and not gone.isdisjoint(known.intent.tiles):
-                self.records[key] = replace(known, end="stale")
+            self.records[key] = known.without(gone)
+
+
+def _told(record: JobRecord, row: Mapping[str, Any]) -> JobRecord:
+    """The record with what a row says that is no intent."""
+    if "id" in row:
+        return replace(record, id=str(row["id"]), pu=float(row["pu"]))
+    return replace(record, end=row["became"], text=row.get("text"))
+
+
+def _replaced(record: JobRecord, before: JobRecord, now: JobRecord) -> JobRecord:
+    """The record with one of its attempts as it is now; one that has delivered after all takes the first place."""
+    if before is record:
+        return now
+    if now.end == "done":
+        others = tuple(each for each in record.earlier if each is not before)
+        return replace(now, earlier=(replace(record, earlier=()), *others))
+    return replace(record, earlier=tuple(now if each is before else each for each in record.earlier))
 
 
 def _intent_of(key: str, row: Mapping[str, Any]) -> JobIntent:

@@ -268,7 +268,6 @@ class Fold:
                 self._reopened[tile] = 0
 
     def _reopen(self, tiles: list[int], level: int) -> None:
-        self._jobs.outdate(tiles)
         for tile in tiles:
             self._reopened[tile] = min(level, self._reopened.get(tile, level))
             if tile < len(self._states):

@@ -170,7 +170,7 @@ class Found:
     def open_jobs(self) -> list[JobRecord]:
         """Jobs that may be paid for and whose tiles are not all there."""
         left = set(self.tiles.indices[self.left].tolist())
-        return [job for job in self.ledger.jobs.values() if job.is_open and not left.isdisjoint(job.intent.tiles)]
+        return [job for job in self.ledger.jobs.values() if job.is_open and not left.isdisjoint(job.tiles)]
 
     @property
     def pu_in_jobs(self) -> float:

@@ -100,6 +100,7 @@ class ServiceClient:
         *,
         timeouts: Timeouts | None = None,
         budget: Budget | None = None,
+        before_send: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
@@ -110,6 +111,7 @@ class ServiceClient:
         self._policy = policy or RetryPolicy()
         self._timeouts = timeouts or Timeouts()
         self._budget = budget or Uncapped()
+        self._before_send = before_send
         self._clock = clock
         self._sleep = sleep
 
@@ -118,8 +120,8 @@ class ServiceClient:
         """Where it sends to."""
         return self._deployment
 
-    def under(self, budget: Budget) -> ServiceClient:
-        """The same client, limiter and token, under another cap."""
+    def under(self, budget: Budget, *, before_send: Callable[[], object] = lambda: None) -> ServiceClient:
+        """The same client, limiter and token, under another cap; ``before_send`` may raise just before each sending."""
         return ServiceClient(
             self._deployment,
             self._transport,
@@ -128,6 +130,7 @@ class ServiceClient:
             self._policy,
             timeouts=self._timeouts,
             budget=budget,
+            before_send=before_send,
             clock=self._clock,
             sleep=self._sleep,
         )
@@ -313,6 +316,7 @@ class ServiceClient:
     def _send(
         self, method: str, url: str, *, headers: Mapping[str, str], payload: bytes | None, pu: float, spent: Spent
     ) -> HttpAnswer:
+        self._before_send()
         sent = self._clock()
         try:
             answer = self._transport.send(method, url, headers=headers, body=payload, timeouts=self._timeouts)

@@ -6,7 +6,7 @@ Hands tiles to an executor, one run of them at a time. Refuses to know how jobs 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -33,11 +33,16 @@ class EndedLot:
     """Of what was written of it, by tile; as `TileEvent` has it."""
     empty: frozenset[int] = frozenset()
     """Tiles of it of which nothing is stored."""
-    spoilt: str | None = None
-    """Why its files are of no use; None where all its tiles are durable."""
+    spoilt: Mapping[int, str] = field(default_factory=dict)
+    """Tiles whose files are of no use, and why; all others are durable."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Of its jobs."""
+        return tuple(order.job.key for order in self.lot.orders)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Load:
     """A lot on its way into the cube."""
 
@@ -86,11 +91,13 @@ class Collecting:
 
     def start(self, *, left_pu: float | None) -> None:
         """Begin with all that waits, unless a run is on; what is bought may cost ``left_pu``. Raises as `Executor`."""
-        to_buy = self._to_buy[:0] if self._buys_no_more else self._to_buy
-        if self._run is not None or self._stopped or not (self._waiting or to_buy.size):
+        if self._run is not None or self._stopped or not self.has_work:
             return
-        self._aboard, self._waiting, self._to_buy = self._waiting, [], self._to_buy[:0]
-        self._bought = frozenset(to_buy.tolist())
+        to_buy = self._to_buy[:0] if self._buys_no_more else self._to_buy
+        self._aboard, self._waiting = self._ready, [load for load in self._waiting if load not in self._ready]
+        self._to_buy = self._to_buy[:0]
+        in_part = [tile for load in self._aboard if not load.delivery.is_whole for tile in load.lot.tiles]
+        self._bought = frozenset([*to_buy.tolist(), *in_part])
         by_tile = {tile: load.delivery for load in self._aboard for tile in load.lot.tiles}
         deliveries = Deliveries(by_tile=by_tile)
         job = replace(
@@ -112,7 +119,7 @@ class Collecting:
             self._job.give_out(others)
 
     def _count_charged(self, pu: float) -> None:
-        self._charged_pu = pu
+        self._charged_pu = pu  # the rows lack what was lost with a worker
 
     @property
     def is_running(self) -> bool:
@@ -127,7 +134,12 @@ class Collecting:
     @property
     def has_work(self) -> bool:
         """Whether something waits for a run."""
-        return bool(self._waiting) or (bool(self._to_buy.size) and not self._buys_no_more)
+        return bool(self._ready) or (bool(self._to_buy.size) and not self._buys_no_more)
+
+    @property
+    def _ready(self) -> list[_Load]:
+        """What may go with the next run."""
+        return [load for load in self._waiting if load.delivery.is_whole or not self._buys_no_more]
 
     def poll(self, timeout_s: float) -> Sequence[TileEvent]:
         """As `Run.poll`, of the run that is on."""
@@ -169,8 +181,7 @@ class Collecting:
     def _end(self, load: _Load) -> None:
         sums = {tile: event.checksum for tile, event in load.heard.items() if event.checksum is not None}
         empty = frozenset(tile for tile, event in load.heard.items() if event.state is TileState.EMPTY)
-        spoilt = next(iter(load.spoilt.values()), None)
-        self._ended.append(EndedLot(lot=load.lot, checksums=sums, empty=empty, spoilt=spoilt))
+        self._ended.append(EndedLot(lot=load.lot, checksums=sums, empty=empty, spoilt=load.spoilt))
 
     @property
     def has_ended(self) -> bool:
@@ -210,3 +221,4 @@ class Collecting:
         run, self._run = self._run, None
         if run is not None:
             run.__exit__(None, None, None)
+            self._spent_pu = max(self._spent_pu, self._charged_pu)

@@ -25,9 +25,14 @@ class Delivery:
     window: Window
     """The pixels that each file holds."""
     files: tuple[Mapping[str, str], ...]
-    """For each part of the layer the key of each of its pictures."""
+    """For each part of the layer the key of each of its pictures; none of a part that is bought by Process."""
     first_tile: int
     """The lowest index of a tile of the lot: no other lot has it."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left to buy of its tiles. Pure."""
+        return all(self.files)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

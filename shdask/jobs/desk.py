@@ -5,7 +5,8 @@ Pure but for its luck. Refuses to know the service, buckets, ledgers and threads
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -27,10 +28,12 @@ class Stage(Enum):
     """The service knows it no more; its files are looked for."""
     DONE = "done"
     """They are there."""
+    DOUBTED = "doubted"
+    """It is not ordered any more; what its attempts have left after all is looked for."""
     GIVEN_UP = "given up"
 
 
-ALIVE = frozenset({Stage.ORDERED, Stage.SOUGHT, Stage.RUNS, Stage.ENDED})
+ALIVE = frozenset({Stage.ORDERED, Stage.SOUGHT, Stage.RUNS, Stage.ENDED, Stage.DOUBTED})
 """It may have been paid for, and may yet bring something."""
 
 
@@ -42,6 +45,8 @@ class Ask(Enum):
     """Ask the service whether it runs."""
     LOOK = "look"
     """List what lies where it delivers."""
+    LOOK_BACK = "look back"
+    """List what lies where attempts of it delivered that were given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +101,8 @@ class JobState:
     """Whether the service, which did not know it, was asked once more when the time of grace was over."""
     is_out: bool = False
     """Whether an errand for it has not come back."""
-    is_dropped: bool = False
-    """Nobody wants it any more; what comes back is of no consequence."""
+    looks_back: bool = False
+    """Whether an attempt has ended since it was last looked for what all of them have left."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,31 +131,38 @@ class JobDesk:
             key=key, stage=stage, attempt=attempt, due=now, id=job_id, since=now - age_s, quiet_since=now
         )
 
-    def drop(self, key: str) -> None:
-        """Nothing more is done for this job, which is not wanted any more."""
-        self.jobs[key].is_dropped = True
+    def give_up(self, key: str) -> None:
+        """Order this job no more: its lot goes another way. What is out is waited for, and what has come is kept."""
+        job = self.jobs[key]
+        job.orders = self.patience.max_orders
+        if job.stage is Stage.WAITS:
+            job.stage = Stage.DOUBTED if job.is_out or job.looks_back else Stage.GIVEN_UP
 
     def next(self, now: float) -> list[Errand]:
         """What is to be done now, and is not yet; one order at a time, each to be answered for."""
         errands = []
         for job in self._due(now):
-            if job.stage is Stage.WAITS:
-                if not self._may_order(now):
-                    continue
+            ask = self._ask(job, now)
+            if ask is None:
+                continue
+            if ask is Ask.ORDER:
                 job.stage, job.since, job.orders = Stage.ORDERED, now, job.orders + 1
-                ask = Ask.ORDER
-            else:
-                ask = Ask.POLL if job.stage is Stage.RUNS else Ask.LOOK
             job.is_out = True
             errands.append(Errand(ask=ask, key=job.key, attempt=job.attempt))
         return errands
 
-    def _due(self, now: float) -> Iterator[JobState]:
-        asked = (Stage.WAITS, Stage.SOUGHT, Stage.RUNS, Stage.ENDED)
-        return (job for job in self._wanted() if not job.is_out and job.due <= now and job.stage in asked)
+    def _ask(self, job: JobState, now: float) -> Ask | None:
+        if job.stage is Stage.RUNS:
+            return Ask.POLL
+        if job.stage in {Stage.SOUGHT, Stage.ENDED}:
+            return Ask.LOOK
+        if job.looks_back and (self.stopped or job.stage is Stage.DOUBTED or self._may_order(now)):
+            return Ask.LOOK_BACK  # it costs nothing, and an order may
+        return Ask.ORDER if job.stage is Stage.WAITS and self._may_order(now) else None
 
-    def _wanted(self) -> Iterator[JobState]:
-        return (job for job in self.jobs.values() if not job.is_dropped)
+    def _due(self, now: float) -> Iterator[JobState]:
+        asked = (Stage.WAITS, Stage.SOUGHT, Stage.RUNS, Stage.ENDED, Stage.DOUBTED)
+        return (job for job in self.jobs.values() if not job.is_out and job.due <= now and job.stage in asked)
 
     def _may_order(self, now: float) -> bool:
         return not self.stopped and now >= self._hold_until and self.count(Stage.ORDERED) == 0
@@ -218,6 +230,18 @@ class JobDesk:
             return self._found_alive(job, now, trace)
         return self._missing(job, now, trace)
 
+    def looked_back(self, key: str, now: float, attempt: int | None) -> Ending | None:
+        """Whether an attempt that was given up, and which, has delivered after all."""
+        job = self._back(key)
+        job.looks_back = False
+        if attempt is not None:
+            job.stage, job.attempt = Stage.DONE, attempt
+            return Ending(end="done")
+        job.due = max(job.due, now)
+        if job.stage is Stage.DOUBTED:
+            job.stage = Stage.GIVEN_UP
+        return None
+
     def _missing(self, job: JobState, now: float, trace: Trace) -> Ending | None:
         """Not all that a job owes is there, which the service knows no more."""
         if now - job.quiet_since < self.patience.grace_s:
@@ -239,14 +263,11 @@ class JobDesk:
             return None
         return self._fail(job, now, Ending(end="lost", text="the answer to its order was lost, and no trace is of it"))
 
-    def spoilt(self, key: str, now: float, text: str) -> Ending:
-        """What it has delivered cannot be used."""
-        return self._fail(self.jobs[key], now, Ending(end="failed", text=text))
-
     def _fail(self, job: JobState, now: float, ending: Ending) -> Ending:
         may_again = job.orders < self.patience.max_orders and ending.end != "late"
-        job.stage = Stage.WAITS if may_again else Stage.GIVEN_UP
+        job.stage = Stage.WAITS if may_again else Stage.DOUBTED
         job.attempt, job.id, job.due, job.is_asked_again = job.attempt + 1, None, now, False
+        job.looks_back = True
         return ending
 
     def _run(self, job: JobState, job_id: str, now: float, wait_s: float) -> None:
@@ -263,9 +284,14 @@ class JobDesk:
 
     def count(self, *stages: Stage) -> int:
         """How many jobs are at these stages. Pure."""
-        return sum(job.stage in stages for job in self._wanted())
+        return sum(job.stage in stages for job in self.jobs.values())
+
+    def stages(self) -> Mapping[str, int]:
+        """How many jobs are at each stage that any is at, by its name. Pure."""
+        counts = Counter(job.stage for job in self.jobs.values())
+        return {stage.value: counts[stage] for stage in Stage if counts[stage]}
 
     def due_in_s(self, now: float) -> float | None:
         """Until the next is due of what waits for nothing but time; None where nothing does. Pure."""
-        dues = [job.due for job in self._wanted() if not job.is_out and job.stage in ALIVE]
+        dues = [job.due for job in self.jobs.values() if not job.is_out and job.stage in ALIVE]
         return max(0.0, min(dues) - now) if dues else None

@@ -5,20 +5,21 @@ Pure. Refuses to know how jobs are sent and watched.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import count, groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shdask.assemble.job_rows import JobRecord
-from shdask.fetch.process import window_body
+from shdask.jobs.paid import PaidWindow, digest_of, find_paid
 from shdask.model import Window
 from shdask.plan.cost import price_async
 from shdask.plan.group import GroupPlan
 from shdask.plan.jobs import Job, make_jobs
-from shdask.request.digest import request_digest
+
+_NO_TILES: NDArray[np.intp] = np.empty(0, np.intp)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,11 @@ class Order:
     open: JobRecord | None = None
     """An earlier run's, which may be collected in its place."""
 
+    @property
+    def pu(self) -> float:
+        """Projected processing units from now on: nobody knows whether one without an id was charged. Pure."""
+        return 0.0 if self.open is not None and self.open.id is not None else self.job.pu
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lot:
@@ -42,65 +48,85 @@ class Lot:
     """Ascending."""
     window: Window
     orders: tuple[Order, ...]
-    """In the order of parts."""
+    """In the order of parts; those of the layer that are left out are bought by Process."""
+    rest_pu: float = 0.0
+    """Projected for the parts that are left out."""
 
     @property
     def pu(self) -> float:
         """Projected processing units of what is not paid for."""
-        return sum(order.job.pu for order in self.orders if order.open is None)
+        return self.rest_pu + sum(order.pu for order in self.orders)
 
 
 def make_lots(plan: GroupPlan, tiles: NDArray[np.intp], records: Mapping[str, JobRecord]) -> list[Lot]:
     """The lots that bring ``tiles``, where the plan goes by jobs; else only those that are paid for, if in part. Pure.
 
-    ``records`` is what the cube's ledger knows. A lot with an open job takes its window, if that holds what is needed,
-    so that all its jobs bring the same pixels.
+    ``records`` is what the cube's ledger knows. An open job brings every tile whose windows lie in its own, whatever it
+    was ordered for; parts of which no job is open for the same window are ordered for it, or bought by Process where
+    that is the plan's way. Other tiles have jobs of their own, whose keys are those of no open job.
     """
     records = records if plan.delivery is not None else {}
-    if not plan.is_by_jobs and not any(record.is_open for record in records.values()):
-        return []
-    by_tiles = groupby(make_jobs(plan, tiles), key=lambda job: job.tiles)
-    lots = [_make_lot(plan, some, list(jobs), records) for some, jobs in by_tiles]
-    return lots if plan.is_by_jobs else [lot for lot in lots if any(order.open for order in lot.orders)]
+    paid = find_paid(plan, tiles, records)
+    keys = _Keys(records)
+    lots = [_paid_lot(plan, each, keys) for each in paid]
+    if plan.is_by_jobs:
+        rest = np.setdiff1d(tiles, tiles_of(lots))
+        by_tiles = groupby(make_jobs(plan, rest), key=lambda job: job.tiles)
+        lots += [_new_lot(plan, list(jobs), keys) for _, jobs in by_tiles]
+    return sorted(lots, key=lambda lot: lot.tiles[0])
 
 
-def _make_lot(plan: GroupPlan, tiles: tuple[int, ...], jobs: list[Job], records: Mapping[str, JobRecord]) -> Lot:
-    needed = jobs[0].window
-    usable = [
-        record
-        for job in jobs
-        if (record := records.get(job.key)) is not None
-        and record.is_open
-        and _is_here(plan, record)
-        and _holds(record.intent.window, needed)
-        and record.intent.digest == digest_of(plan, job.part, record.intent.window, tiles[0])
-    ]
-    window = usable[0].intent.window if usable else needed
-    known = {record.intent.key: record for record in usable if record.intent.window == window}
-    orders = tuple(
-        Order(
-            job=job if window == needed else replace(job, window=window, pu=_price(plan, job.part, window)),
-            digest=digest_of(plan, job.part, window, tiles[0]),
-            next_attempt=records[job.key].intent.attempt + 1 if job.key in records else 1,
-            open=known.get(job.key),
-        )
-        for job in jobs
-    )
-    return Lot(tiles=tiles, window=window, orders=orders)
+def tiles_of(lots: Sequence[Lot]) -> NDArray[np.intp]:
+    """Indices of all tiles of lots. Pure."""
+    return np.concatenate([_NO_TILES, *(np.array(lot.tiles, np.intp) for lot in lots)])
 
 
-def digest_of(plan: GroupPlan, part: int, window: Window, tile: int) -> str:
-    """What a job asks for, without where it delivers; ``tile`` is any of its step. Pure."""
-    return request_digest([window_body(plan, plan.layer.parts[part], window, [plan.tile(tile)])])
+class _Keys:
+    """Names for jobs that supersede no open one of the ledger, and no other of this run."""
+
+    def __init__(self, records: Mapping[str, JobRecord]) -> None:
+        self._records = records
+        self._taken = {key for key, record in records.items() if record.is_open}
+
+    def take(self, key: str) -> tuple[str, int]:
+        """The key, or one like it, and the number of its next attempt."""
+        found = next(name for name in _like(key) if name not in self._taken)
+        self._taken.add(found)
+        return found, self._records[found].next_attempt if found in self._records else 1
 
 
-def _is_here(plan: GroupPlan, record: JobRecord) -> bool:
-    """Whether it delivers to where jobs of now do."""
-    return plan.delivery is not None and record.intent.url.startswith(f"{plan.delivery.s3_url}/")
+def _like(key: str) -> Iterator[str]:
+    yield key
+    yield from (f"{key}-n{number}" for number in count(2))
 
 
-def _holds(outer: Window, inner: Window) -> bool:
-    return outer.y0 <= inner.y0 and outer.x0 <= inner.x0 and outer.y1 >= inner.y1 and outer.x1 >= inner.x1
+def _new_lot(plan: GroupPlan, jobs: Sequence[Job], keys: _Keys) -> Lot:
+    tiles, window = jobs[0].tiles, jobs[0].window
+    return Lot(tiles=tiles, window=window, orders=tuple(_order(plan, job, keys) for job in jobs))
+
+
+def _order(plan: GroupPlan, job: Job, keys: _Keys) -> Order:
+    key, attempt = keys.take(job.key)
+    digest = digest_of(plan, job.part, job.window, job.tiles[0])
+    return Order(job=replace(job, key=key), digest=digest, next_attempt=attempt)
+
+
+def _paid_lot(plan: GroupPlan, paid: PaidWindow, keys: _Keys) -> Lot:
+    """What is paid for, and the parts that lack."""
+    orders, rest_pu = list[Order](), 0.0
+    for named in make_jobs(plan, paid.tiles[:1]):
+        job = replace(named, tiles=paid.tiles, window=paid.window, pu=_price(plan, named.part, paid.window))
+        record = paid.records.get(named.part)
+        if record is not None:
+            key, attempt = record.intent.key, record.next_attempt
+            orders.append(
+                Order(job=replace(job, key=key), digest=record.intent.digest, next_attempt=attempt, open=record)
+            )
+        elif plan.is_by_jobs:
+            orders.append(_order(plan, job, keys))
+        else:
+            rest_pu += _price_by_process(plan, named.part, paid.tiles)
+    return Lot(tiles=paid.tiles, window=paid.window, orders=tuple(orders), rest_pu=rest_pu)
 
 
 def _price(plan: GroupPlan, part: int, window: Window) -> float:
@@ -108,11 +134,15 @@ def _price(plan: GroupPlan, part: int, window: Window) -> float:
     return price_async(layer.part_price(layer.parts[part], window.shape), prices=layer.prices)
 
 
+def _price_by_process(plan: GroupPlan, part: int, tiles: Sequence[int]) -> float:
+    windows = [window for tile in tiles for window in plan.tile(tile).windows]
+    return sum(plan.layer.part_price(plan.layer.parts[part], window.shape) for window in windows)
+
+
 def project_pu(plan: GroupPlan, tiles: NDArray[np.intp], records: Mapping[str, JobRecord]) -> float:
     """Processing units that ``tiles`` are projected to cost from now on: what open jobs bring is paid for. Pure."""
     if not any(record.is_open for record in records.values()):
         return float(plan.prices(tiles).sum())
     lots = make_lots(plan, tiles, records)
-    by_lots = np.concatenate([np.empty(0, np.intp), *(np.array(lot.tiles, np.intp) for lot in lots)])
-    rest = np.setdiff1d(tiles, by_lots, assume_unique=True)
+    rest = np.setdiff1d(tiles, tiles_of(lots), assume_unique=True)
     return sum(lot.pu for lot in lots) + (float(plan.prices(rest).sum()) if rest.size else 0.0)

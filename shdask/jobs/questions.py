@@ -5,14 +5,13 @@ Refuses to know what is made of the answers. Keys of S3 are read when an order i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
-from shdask.assemble.store import CubeStore
-from shdask.assemble.verify import find_broken
-from shdask.errors import StoreError
 from shdask.fetch.async_process import job_body, submit_job
 from shdask.fetch.bucket import Bucket
 from shdask.fetch.client import ServiceClient, Spent
+from shdask.fetch.delivery import Found, find_delivery
+from shdask.jobs.attempts import Look
 from shdask.plan.group import GroupPlan
 from shdask.plan.jobs import Job
 from shdask.s3_access import S3Keys
@@ -29,13 +28,15 @@ def order_job(plan: GroupPlan, job: Job, prefix: str, service: ServiceClient) ->
     return submit_job(service, body, job.pu, spent), spent.pu or job.pu
 
 
-def clean_up(cube: CubeStore, checksums: Mapping[int, int], bucket: Bucket, prefixes: list[str]) -> None:
-    """Read the tiles of these checksums back, then delete all that lies below ``prefixes``.
+def look_for(bucket: Bucket, look: Look) -> Found:
+    """What lies where an attempt delivers. Raises StoreError."""
+    return find_delivery(bucket, look.prefix, look.outputs, job_id=look.job_id)
 
-    Raises StoreError, and deletes nothing, where one is not as it was stored.
-    """
-    broken = find_broken(cube, checksums)
-    if broken:
-        raise StoreError(f"what jobs delivered is kept in {bucket.url}: {'; '.join(broken.values())}")
-    for prefix in prefixes:
-        bucket.delete(prefix)
+
+def look_back(bucket: Bucket, looks: Sequence[Look]) -> tuple[int | None, Found]:
+    """The first of several attempts that has delivered all it owes, by its number, and its files. Raises StoreError."""
+    for look in looks:
+        found = look_for(bucket, look)
+        if found.complete:
+            return look.attempt, found
+    return None, Found()

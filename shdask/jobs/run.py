@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -15,20 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shdask.errors import BudgetExceeded
+from shdask.jobs.adoption import revive, warn_of_left_jobs
 from shdask.jobs.collecting import Collecting
-from shdask.jobs.lots import Lot, make_lots
+from shdask.jobs.lots import Lot, make_lots, tiles_of
 from shdask.jobs.ordering import Ordering
 from shdask.model import TileEvent
 
 if TYPE_CHECKING:
     from shdask.build import Account, BuildJob, Executor, Run
+    from shdask.report import Progress
 
 logger = logging.getLogger(__name__)
-
-LEFT_BEHIND = (
-    "{count} jobs of an earlier run are paid for, deliver to {urls}, and were not collected, for [delivery] does not "
-    "lead there any more: their tiles were bought again"
-)
 
 
 def start_run(executor: Executor, job: BuildJob, tiles: NDArray[np.intp]) -> Run:
@@ -36,36 +34,20 @@ def start_run(executor: Executor, job: BuildJob, tiles: NDArray[np.intp]) -> Run
 
     Raises as `Executor.start`; WrongStore and SettingsError, before anything is paid, where jobs cannot deliver.
     """
-    records = {} if job.book is None else job.book.past_jobs
-    lots = make_lots(job.plan, tiles, records)
-    _warn_of_left_jobs(job, tiles)
+    spent_pu = revive(job, tiles)
+    lots = make_lots(job.plan, tiles, {} if job.book is None else job.book.jobs)
+    warn_of_left_jobs(job, tiles, lots)
     if not lots:
         return executor.start(job, tiles)
     with ExitStack() as stack:
         account = stack.enter_context(executor.open_account(job))
-        run = JobRun(job, tiles, lots, account, release=stack.pop_all().close)
+        run = JobRun(job, tiles, lots, account, release=stack.pop_all().close, spent_pu=spent_pu)
         try:
             run.begin()
         except BaseException:
             run.close()
             raise
         return run
-
-
-def _warn_of_left_jobs(job: BuildJob, tiles: NDArray[np.intp]) -> None:
-    """Say which jobs are paid for and lie where this run does not look, though it buys their tiles."""
-    if job.book is None:
-        return
-    here, todo = job.plan.delivery, set(tiles.tolist())
-    left = [
-        record.intent
-        for record in job.book.past_jobs.values()
-        if record.is_open and record.id is not None and not todo.isdisjoint(record.intent.tiles)
-        if here is None or not record.intent.url.startswith(f"{here.s3_url}/")
-    ]
-    if left:
-        urls = ", ".join(sorted({intent.url.rpartition("/")[0] for intent in left}))
-        job.book.tell(LEFT_BEHIND.format(count=len(left), urls=urls))
 
 
 class JobRun:
@@ -79,14 +61,17 @@ class JobRun:
         account: Account,
         *,
         release: Callable[[], None],
+        spent_pu: float = 0.0,
     ) -> None:
         self.fatal: Exception | None = None
-        by_jobs = np.concatenate([np.empty(0, np.intp), *(np.array(lot.tiles, np.intp) for lot in lots)])
         self._release = release
         self._stopped = False
+        self._show = account.show
+        self._count_charged = job.count_charged
         self._ordering = Ordering.open(job, lots, account)
+        self._ordering.purse.spent_pu += spent_pu
         self._collecting = Collecting(job, account.executor)
-        self._collecting.buy(np.setdiff1d(tiles, by_jobs))
+        self._collecting.buy(np.setdiff1d(tiles, tiles_of(lots)))
 
     def begin(self) -> None:
         """See whether jobs can deliver, take up those of earlier runs, and order the first."""
@@ -112,14 +97,14 @@ class JobRun:
             self._collecting.collect(lot, delivery)
         for lot in self._ordering.take_given_up():
             self._collecting.buy(np.array(lot.tiles, np.intp))
-        self._collecting.start(left_pu=self._ordering.left_pu)
+        self._collecting.start(left_pu=self._ordering.purse.left_pu)
         # what may yet be spent is promised to one of both at a time
         self._ordering.is_held = self._collecting.buys_under_cap
 
     def _end_lots(self) -> None:
         for ended in self._collecting.take_ended():
             self._ordering.end_lot(ended)
-        self._ordering.count_spent(self._collecting.take_spent())
+        self._ordering.purse.spent_pu += self._collecting.take_spent()
 
     def _give_up(self, error: Exception) -> None:
         if self.fatal is None:
@@ -152,6 +137,10 @@ class JobRun:
         texts = [text for text in (self._collecting.waiting_for(), self._ordering.waiting_for()) if text]
         return "; ".join(texts) or "nothing"
 
+    def show(self, make_progress: Callable[[], Progress]) -> None:
+        """As `Run.show`, with the jobs by stage."""
+        self._show(lambda: replace(make_progress(), jobs=self._ordering.stages()))
+
     def __enter__(self) -> Self:
         return self
 
@@ -164,6 +153,8 @@ class JobRun:
         """Abandon what is in flight."""
         try:
             self._collecting.close()
+            self._ordering.purse.spent_pu += self._collecting.take_spent()
+            self._count_charged(self._ordering.purse.spent_pu)
         finally:
             self._ordering.close()
             self._release()

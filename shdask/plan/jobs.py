@@ -82,7 +82,7 @@ def lay_blocks(plan: GroupPlan, tiles: NDArray[np.intp]) -> Blocks:
     order = np.argsort(number, kind="stable")
     tiles, number = tiles[order], number[order]
     numbers, first, block = np.unique(number, return_index=True, return_inverse=True)
-    boxes = _bought_boxes(plan, tiles)
+    boxes = bought_boxes(plan, tiles)
     joined = np.empty((numbers.size, 4), np.int64)
     if numbers.size:
         joined[:, 0::2] = np.minimum.reduceat(boxes[:, 0::2], first)
@@ -91,7 +91,7 @@ def lay_blocks(plan: GroupPlan, tiles: NDArray[np.intp]) -> Blocks:
     return Blocks(tiles=tiles, block=np.asarray(block, np.intp), places=places, boxes=joined)
 
 
-def _bought_boxes(plan: GroupPlan, tiles: NDArray[np.intp]) -> Ints:
+def bought_boxes(plan: GroupPlan, tiles: NDArray[np.intp]) -> Ints:
     """(tile, 4): the least box of each tile's windows, as ``GroupPlan.tile`` has them."""
     side, (height, width) = plan.store.tile_px, plan.grid.shape
     cells = tiles % plan.tile_set.cell_count

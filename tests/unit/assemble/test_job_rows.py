@@ -23,6 +23,7 @@ INTENT = JobIntent(
 )
 ACCEPTED = JobAccepted(key=INTENT.key, attempt=1, id="x", pu=13.0, at=101.0)
 DONE = JobEnd(key=INTENT.key, attempt=1, end="done", at=102.0)
+SECOND = replace(INTENT, attempt=2)
 FAILED = JobEnd(key=INTENT.key, attempt=1, end="failed", at=102.0, text="no")
 
 
@@ -64,16 +65,54 @@ def test_failed_job_has_its_reason() -> None:
 
 def test_rows_of_an_earlier_attempt_change_nothing_but_the_sum() -> None:
     """What comes of an attempt that was replaced is spent, and says nothing of the one that is out."""
-    second = replace(INTENT, attempt=2)
-    summary = fold(INTENT, second, ACCEPTED, FAILED)
-    assert summary.jobs == {INTENT.key: JobRecord(intent=second)}
-    assert summary.pu_spent == 13.0
+    summary = fold(INTENT, SECOND, ACCEPTED, FAILED)
+    first = JobRecord(intent=INTENT, id="x", pu=13.0, end="failed", text="no")
+    assert summary.jobs == {INTENT.key: JobRecord(intent=SECOND, earlier=(first,))}
+    assert (summary.pu_spent, summary.jobs[INTENT.key].next_attempt) == (13.0, 3)
 
 
-@pytest.mark.parametrize("line", [forgotten_line([4]), reopened_line([4], 1)])
-def test_job_of_given_up_tiles_is_stale(line: bytes) -> None:
-    """Tiles that are to be bought anew are not made of what was delivered before."""
-    assert fold(INTENT, ACCEPTED, line).jobs[INTENT.key].end == "stale"
+def test_earlier_attempt_that_has_delivered_after_all_takes_the_first_place() -> None:
+    """The other one is not forgotten, nor its number used again."""
+    late = replace(FAILED, end="late")
+    record = fold(INTENT, ACCEPTED, late, SECOND, replace(FAILED, attempt=2), DONE).jobs[INTENT.key]
+    assert (record.intent, record.id, record.end, record.is_open) == (INTENT, "x", "done", True)
+    assert [each.intent for each in record.earlier] == [SECOND]
+    assert record.next_attempt == 3
+
+
+def test_nothing_is_looked_for_of_what_was_cleaned() -> None:
+    """A job that is ordered anew after all was deleted has no earlier attempts, and yet another number."""
+    cleaned = replace(DONE, end="cleaned")
+    record = fold(INTENT, ACCEPTED, DONE, cleaned, SECOND).jobs[INTENT.key]
+    assert (record.earlier, record.next_attempt) == ((), 3)
+    assert not fold(INTENT, cleaned).jobs[INTENT.key].is_open
+
+
+@pytest.mark.parametrize(
+    ("end", "hope"), [("late", True), ("lost", True), ("vanished", True), ("nothing", True), ("failed", False),
+                      ("refused", False), ("collected", False), ("stale", False)],
+)  # fmt: skip  # a list
+def test_some_ends_leave_hope(end: str, hope: bool) -> None:
+    """A job of which nothing came may deliver yet; one that has said why it failed, or was not taken, does not."""
+    assert fold(INTENT, ACCEPTED, replace(DONE, end=end)).jobs[INTENT.key].may_yet_deliver is hope
+
+
+def test_tile_that_is_given_up_is_stale_alone() -> None:
+    """It is not made of what was delivered before; the other tiles of the job are."""
+    record = fold(INTENT, ACCEPTED, DONE, forgotten_line([4])).jobs[INTENT.key]
+    assert (record.is_open, record.tiles) == (True, {3})
+
+
+@pytest.mark.parametrize("end", ["done", "late"])
+def test_job_of_given_up_tiles_is_stale(end: str) -> None:
+    """One of whose tiles none is wanted from it any more is closed, and not looked for."""
+    record = fold(INTENT, ACCEPTED, replace(DONE, end=end), forgotten_line([4]), forgotten_line([3])).jobs[INTENT.key]
+    assert (record.end, record.is_open, record.may_yet_deliver) == ("stale", False, False)
+
+
+def test_tile_that_lacks_pixels_is_not_stale() -> None:
+    """What an area gains says nothing against pixels that are paid for."""
+    assert fold(INTENT, ACCEPTED, reopened_line([4], 1)).jobs[INTENT.key].tiles == {3, 4}
 
 
 def test_job_of_other_tiles_stays_open() -> None:

@@ -94,10 +94,11 @@ def collecting(plan: GroupPlan, desk: _Desk, given: list[list[int]]) -> Collecti
     return Collecting(job, desk)  # type: ignore[arg-type]  # as much of an executor as is needed
 
 
-def deliver(collecting: Collecting, lot: Lot) -> None:
+def deliver(collecting: Collecting, lot: Lot, *, is_whole: bool = True) -> None:
     """Hand a lot over."""
     bucket = Bucket.from_url("s3://bucket/cubes")
-    collecting.collect(lot, Delivery(bucket=bucket, window=lot.window, files=({}, {}), first_tile=lot.tiles[0]))
+    files = ({"default": "a"}, {"default": "b"} if is_whole else {})
+    collecting.collect(lot, Delivery(bucket=bucket, window=lot.window, files=files, first_tile=lot.tiles[0]))
 
 
 def test_lots_that_wait_go_together(collecting: Collecting, desk: _Desk, lots: list[Lot]) -> None:
@@ -125,7 +126,7 @@ def test_lot_ends_with_its_last_tile(collecting: Collecting, desk: _Desk, lots: 
     collecting.start(left_pu=None)
     collecting.poll(0.0)
     (ended,) = collecting.take_ended()
-    assert (ended.lot, ended.spoilt) == (lots[0], None)
+    assert (ended.lot, ended.spoilt) == (lots[0], {})
     assert ended.checksums == {tile: tile for tile in lots[0].tiles}
     assert list(collecting.take_ended()) == []
 
@@ -138,7 +139,7 @@ def test_files_that_cannot_be_read_are_replaced(collecting: Collecting, desk: _D
     collecting.start(left_pu=None)
     collecting.poll(0.0)
     (ended,) = collecting.take_ended()
-    assert ended.spoilt == "DecodeError: no"
+    assert ended.spoilt == {first: "DecodeError: no"}
     desk.steps = [[]]
     collecting.start(left_pu=100.0)
     assert desk.started[1][1] == [first]
@@ -214,3 +215,36 @@ def test_cap_that_a_run_meets_brings_home_what_is_paid(collecting: Collecting, d
     collecting.spend_no_more()
     collecting.start(left_pu=0.0)
     assert desk.started[1][1] == list(lots[0].tiles)
+
+
+def test_part_that_lacks_is_bought_under_what_is_left(
+    collecting: Collecting, desk: _Desk, lots: list[Lot], given: list[list[int]]
+) -> None:
+    """Tiles of which a part has been delivered cost something; they are told to be on their way as such."""
+    deliver(collecting, lots[0], is_whole=False)
+    desk.steps = [[]]
+    collecting.start(left_pu=30.0)
+    assert (desk.started[0][0].max_pu, collecting.buys_under_cap) == (30.0, True)
+    desk.started[0][0].give_out(lots[0].tiles)
+    assert given == [list(lots[0].tiles)]
+
+
+def test_part_that_lacks_is_not_bought_once_nothing_is(collecting: Collecting, desk: _Desk, lots: list[Lot]) -> None:
+    """What is paid for whole is brought home; the rest is left to the next build."""
+    deliver(collecting, lots[0], is_whole=False)
+    deliver(collecting, lots[1])
+    collecting.spend_no_more()
+    desk.steps = [[]]
+    collecting.start(left_pu=0.0)
+    assert [tiles for _, tiles in desk.started] == [list(lots[1].tiles)]
+    assert not collecting.has_work
+
+
+def test_run_that_is_abandoned_has_cost_what_its_keeper_says(collecting: Collecting, desk: _Desk) -> None:
+    """Also where it is closed before it has ended."""
+    collecting.buy(np.array([90]))
+    desk.steps = [[], []]
+    collecting.start(left_pu=100.0)
+    desk.started[0][0].count_charged(5.0)
+    collecting.close()
+    assert collecting.take_spent() == 5.0

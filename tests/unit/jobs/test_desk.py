@@ -47,6 +47,13 @@ def ask(kind: Ask, attempt: int = 1) -> list[Errand]:
     return [Errand(ask=kind, key="a", attempt=attempt)]
 
 
+def ask_past(desk: JobDesk, now: float, attempt: int = 2) -> list[Errand]:
+    """What is asked next once nothing was found of the attempts before."""
+    assert desk.next(now) == ask(Ask.LOOK_BACK, attempt)
+    desk.looked_back("a", now, None)
+    return desk.next(now)
+
+
 def test_a_job_is_ordered_once(desk: JobDesk) -> None:
     """While the answer to an order is out nothing more is asked of the job."""
     assert desk.next(0.0) == ask(Ask.ORDER)
@@ -106,7 +113,7 @@ def test_grace_ends(ended: JobDesk, trace: Trace, end: str) -> None:
     ending = ended.looked("a", 9.0, trace)
     assert ending is not None
     assert ending.end == end
-    assert ended.next(9.0) == ask(Ask.ORDER, attempt=2)
+    assert ask_past(ended, 9.0) == ask(Ask.ORDER, attempt=2)
 
 
 def test_job_that_the_service_knows_after_all_runs_on(ended: JobDesk) -> None:
@@ -125,14 +132,15 @@ def test_job_that_the_service_knows_after_all_runs_on(ended: JobDesk) -> None:
 def test_error_ends_a_job_at_once(ended: JobDesk) -> None:
     """error.json is believed without waiting, and the job is ordered again."""
     assert ended.looked("a", 4.0, Trace(id="x", error="no")) == Ending(end="failed", text="no")
-    assert ended.next(4.0) == ask(Ask.ORDER, attempt=2)
+    assert ask_past(ended, 4.0) == ask(Ask.ORDER, attempt=2)
 
 
 def test_orders_are_bounded(ended: JobDesk) -> None:
     """After two attempts the job is given up."""
     ended.looked("a", 4.0, Trace(id="x", error="no"))
-    ended.next(4.0)
+    ask_past(ended, 4.0)
     ended.refused("a", 4.0, "no")
+    assert ask_past(ended, 4.0, attempt=3) == []
     assert ended.jobs["a"].stage is Stage.GIVEN_UP
     assert ended.next(1000.0) == []
 
@@ -143,6 +151,40 @@ def test_job_that_runs_too_long_is_given_up(running: JobDesk) -> None:
     ending = running.polled("a", 101.0, is_alive=True)
     assert ending is not None
     assert ending.end == "late"
+    assert ask_past(running, 101.0) == []
+    assert running.jobs["a"].stage is Stage.GIVEN_UP
+
+
+def test_attempts_are_looked_for_before_the_next_is_paid(ended: JobDesk) -> None:
+    """One that has delivered after all is taken, and nothing is ordered."""
+    ended.looked("a", 4.0, Trace(id="x", error="no"))
+    assert ended.next(4.0) == ask(Ask.LOOK_BACK, attempt=2)
+    assert ended.looked_back("a", 4.0, 1) == Ending(end="done")
+    assert (ended.jobs["a"].stage, ended.jobs["a"].attempt) == (Stage.DONE, 1)
+    assert ended.next(1000.0) == []
+
+
+def test_attempts_are_looked_for_before_another_way_is_paid(running: JobDesk) -> None:
+    """A job that was too late is not given up before it was looked for once more."""
+    running.next(101.0)
+    running.polled("a", 101.0, is_alive=True)
+    assert running.jobs["a"].stage is Stage.DOUBTED
+    running.next(101.0)
+    running.looked_back("a", 101.0, 1)
+    assert running.jobs["a"].stage is Stage.DONE
+
+
+def test_job_that_is_given_up_with_its_lot_is_not_ordered(running: JobDesk) -> None:
+    """What waits goes at once, what is out is waited for, and not ordered again if it fails."""
+    running.add("b", 0.0)
+    running.give_up("a")
+    running.give_up("b")
+    assert [running.jobs[key].stage for key in "ab"] == [Stage.RUNS, Stage.GIVEN_UP]
+    assert running.next(4.0) == ask(Ask.POLL)
+    running.polled("a", 4.0, is_alive=False)
+    running.next(4.0)
+    running.looked("a", 4.0, Trace(id="x", error="no"))
+    assert ask_past(running, 4.0) == []
     assert running.jobs["a"].stage is Stage.GIVEN_UP
 
 
@@ -166,7 +208,7 @@ def test_lost_order_without_a_trace_is_repeated(desk: JobDesk) -> None:
     ending = desk.looked("a", 4.0, Trace())
     assert ending is not None
     assert ending.end == "lost"
-    assert desk.next(4.0) == ask(Ask.ORDER, attempt=2)
+    assert ask_past(desk, 4.0) == ask(Ask.ORDER, attempt=2)
 
 
 def test_full_account_is_waited_for(desk: JobDesk) -> None:
@@ -202,7 +244,7 @@ def test_advice_of_the_service_is_kept(desk: JobDesk) -> None:
 
 def test_adopted_job_is_asked_for_at_once(desk: JobDesk) -> None:
     """With its id it is polled, without it is looked for; one that had delivered is looked for."""
-    desk.drop("a")
+    desk.give_up("a")
     desk.adopt("known", 0.0, attempt=3, job_id="x", age_s=50.0, is_done=False)
     desk.adopt("unknown", 0.0, attempt=1, job_id=None, age_s=50.0, is_done=False)
     desk.adopt("done", 0.0, attempt=1, job_id="y", age_s=50.0, is_done=True)
@@ -267,6 +309,8 @@ class AnyAnswers(RuleBasedStateMachine):
             self._answer_order(errand, choice)
         elif choice == 0:
             self.desk.unanswered(errand.key, self.now)
+        elif errand.ask is Ask.LOOK_BACK:
+            self.desk.looked_back(errand.key, self.now, 1 if trace.complete else None)
         elif errand.ask is Ask.POLL:
             self.desk.polled(errand.key, self.now, is_alive=choice > 1)
         else:

@@ -9,6 +9,7 @@ import pytest
 
 from shdask.assemble.job_rows import JobIntent, JobRecord
 from shdask.jobs.lots import Lot, make_lots, project_pu
+from shdask.jobs.paid import digest_of
 from shdask.model import Window
 from shdask.plan.group import GroupPlan
 
@@ -27,6 +28,16 @@ def open_record(lot: Lot, part: int, *, window: Window | None = None, **changes:
         at=0.0,
     )
     return JobRecord(intent=replace(intent, **changes), id="x", pu=10.0)
+
+
+def open_on(plan: GroupPlan, lot: Lot, part: int, window: Window) -> JobRecord:
+    """The same, for other pixels."""
+    return open_record(lot, part, window=window, digest=digest_of(plan, part, window, lot.tiles[0]))
+
+
+def replace_tiles(record: JobRecord, tiles: tuple[int, ...]) -> JobRecord:
+    """The same, ordered for other tiles."""
+    return replace(record, intent=replace(record.intent, tiles=tiles))
 
 
 @pytest.fixture
@@ -65,28 +76,78 @@ def test_smaller_rest_is_brought_by_the_open_job(plan: GroupPlan, lots: list[Lot
     assert [order.job.window for order in found[0].orders] == [lots[0].window, lots[0].window]
 
 
-def test_job_that_lacks_pixels_is_no_use(plan: GroupPlan, tiles: np.ndarray, lots: list[Lot]) -> None:
-    """A file of fewer pixels than are needed is left, and the next attempt has another number."""
+def test_tile_that_sticks_out_is_ordered_by_itself(plan: GroupPlan, tiles: np.ndarray, lots: list[Lot]) -> None:
+    """An open job of too few pixels brings the tiles that it holds; the others get jobs that do not supersede it."""
     window = replace(lots[0].window, y1=lots[0].window.y1 - 1)
-    record = open_record(lots[0], 0, window=window)
-    order = make_lots(plan, tiles, {record.intent.key: record})[0].orders[0]
-    assert (order.open, order.next_attempt) == (None, 4)
+    records = {each.intent.key: each for each in (open_on(plan, lots[0], part, window) for part in (0, 1))}
+    upper, lower = make_lots(plan, np.array(lots[0].tiles), records)
+    assert (upper.tiles, upper.window) == (lots[0].tiles[:2], window)
+    assert [order.open for order in upper.orders] == list(records.values())
+    assert lower.tiles == lots[0].tiles[2:]
+    assert [(order.open, order.next_attempt) for order in lower.orders] == [(None, 1), (None, 1)]
+    assert [order.job.key for order in lower.orders] == ["t0-r0-c0-p0-n2", "t0-r0-c0-p1-n2"]
+    assert sorted(tile for lot in (upper, lower) for tile in lot.tiles) == list(lots[0].tiles)
+
+
+def test_open_job_brings_tiles_that_it_was_not_ordered_for(plan: GroupPlan, lots: list[Lot]) -> None:
+    """What lies in its window is paid for: the middle of three tiles in a corner, whose box holds the fourth."""
+    first, *others = lots[0].tiles
+    records = [replace_tiles(open_record(lots[0], part), (first, others[-1])) for part in (0, 1)]
+    (lot,) = make_lots(plan, np.array(others[:2]), {each.intent.key: each for each in records})
+    assert (lot.tiles, lot.pu) == (tuple(others[:2]), 0.0)
+
+
+def test_each_tile_is_made_of_one_window(plan: GroupPlan, tiles: np.ndarray, lots: list[Lot]) -> None:
+    """Of two open jobs that hold a tile the one is taken that more parts are paid for of."""
+    small = replace(lots[0].window, y1=64)
+    whole = [open_record(lots[0], part) for part in (0, 1)]
+    other = open_on(plan, lots[0], 0, small)
+    other = replace(other, intent=replace(other.intent, key="t0-r0-c0-p0-n2"))
+    found = make_lots(plan, tiles, {each.intent.key: each for each in (other, *whole)})
+    assert [order.open for order in found[0].orders] == whole
+    assert sorted(tile for lot in found for tile in lot.tiles) == tiles.tolist()
+
+
+def test_stale_tile_is_bought_anew(plan: GroupPlan, lots: list[Lot]) -> None:
+    """The others of its job are collected; it is not ordered under the same key."""
+    records = [open_record(lots[0], part).without({lots[0].tiles[1]}) for part in (0, 1)]
+    found = make_lots(plan, np.array(lots[0].tiles), {each.intent.key: each for each in records})
+    first, _, *others = lots[0].tiles
+    assert [lot.tiles for lot in found] == [(first, *others), lots[0].tiles[1:2]]
+    assert [order.job.key for order in found[1].orders] == ["t0-r0-c0-p0-n2", "t0-r0-c0-p1-n2"]
+
+
+def test_job_without_an_id_is_not_free(plan: GroupPlan, tiles: np.ndarray, lots: list[Lot]) -> None:
+    """Nobody knows whether a lost order was charged: it counts as to be paid, once."""
+    lost = replace(open_record(lots[0], 0), id=None)
+    assert make_lots(plan, tiles, {lost.intent.key: lost})[0].pu == 20.0
+    assert project_pu(plan, tiles, {lost.intent.key: lost}) == pytest.approx(project_pu(plan, tiles, {}))
 
 
 @pytest.mark.parametrize("change", [{"digest": "another"}, {"url": "s3://elsewhere/t0"}])
 def test_job_of_something_else_is_no_use(
     plan: GroupPlan, tiles: np.ndarray, lots: list[Lot], change: dict[str, object]
 ) -> None:
-    """Another script, time or bucket is another job."""
+    """Another script, time or bucket is another job, and stays as it is known."""
     record = open_record(lots[0], 0, **change)
-    assert make_lots(plan, tiles, {record.intent.key: record})[0].orders[0].open is None
+    order = make_lots(plan, tiles, {record.intent.key: record})[0].orders[0]
+    assert (order.open, order.job.key) == (None, "t0-r0-c0-p0-n2")
 
 
 def test_closed_job_is_no_use(plan: GroupPlan, tiles: np.ndarray, lots: list[Lot]) -> None:
     """What has failed is ordered anew."""
     record = replace(open_record(lots[0], 0), end="failed")
     order = make_lots(plan, tiles, {record.intent.key: record})[0].orders[0]
-    assert (order.open, order.next_attempt) == (None, 4)
+    assert (order.open, order.next_attempt, order.job.key) == (None, 4, record.intent.key)
+
+
+def test_part_that_is_not_paid_for_goes_the_plan_s_way(plan: GroupPlan, tiles: np.ndarray, lots: list[Lot]) -> None:
+    """By Process only what is paid for is a job, and the other part's price is that of its requests."""
+    by_process = replace(plan, routing=replace(plan.routing, route="process"))
+    record = open_record(lots[0], 0)
+    (lot,) = make_lots(by_process, tiles, {record.intent.key: record})
+    assert [order.open for order in lot.orders] == [record]
+    assert 0.0 < lot.pu == lot.rest_pu < 10.0
 
 
 def test_plan_by_process_has_the_lots_that_are_paid_for(plan: GroupPlan, tiles: np.ndarray, lots: list[Lot]) -> None:

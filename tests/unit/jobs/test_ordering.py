@@ -10,34 +10,22 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
-from shdask.assemble.job_rows import JobEnd, JobIntent, JobRecord, JobRow
 from shdask.build import Account, BuildJob
-from shdask.errors import TransportError
+from shdask.errors import JobQueueFull, JobSubmitLost, ShdaskError, TransportError
 from shdask.fetch.auth import AccessToken
 from shdask.fetch.client import ServiceClient
-from shdask.jobs.collecting import EndedLot
+from shdask.fetch.delivery import Found
+from shdask.jobs.attempts import Look
 from shdask.jobs.courier import Answer
-from shdask.jobs.lots import Lot, Order, make_lots
+from shdask.jobs.lots import make_lots
 from shdask.jobs.ordering import Ordering
+from shdask.jobs.patience import JobPatience
 from shdask.jobs.run import JobRun
 from shdask.plan.group import GroupPlan
 from shdask.settings import Credentials
+from tests.unit.jobs.books import Book, leave
 
 LONG_S = 30.0
-
-
-@dataclass
-class _Book:
-    """A ledger that keeps what it is told."""
-
-    rows: list[JobRow] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def add_job(self, row: JobRow) -> None:
-        self.rows.append(row)
-
-    def tell(self, note: str) -> None:
-        self.notes.append(note)
 
 
 class _Bucket:
@@ -51,10 +39,12 @@ class _Bucket:
 
 @dataclass
 class _Service:
-    """Gate, tokens and wire in one: a permit is waited for, and what is sent is lost."""
+    """Gate, tokens and wire in one: permit and token are waited for, and what is sent is lost."""
 
     waited_for: threading.Event = field(default_factory=threading.Event)
     permit: threading.Event = field(default_factory=threading.Event)
+    asked_for: threading.Event = field(default_factory=threading.Event)
+    login: threading.Event = field(default_factory=threading.Event)
     sent: list[str] = field(default_factory=list)
 
     def acquire(self, _pu: float) -> float:
@@ -69,6 +59,8 @@ class _Service:
         """Of no interest."""
 
     def token(self) -> AccessToken:
+        self.asked_for.set()
+        self.login.wait(LONG_S)
         return AccessToken(value="t", expires_at=1e12)
 
     def send(self, method: str, _url: str, **_request: Any) -> None:
@@ -77,9 +69,9 @@ class _Service:
 
 
 @pytest.fixture
-def book() -> _Book:
+def book() -> Book:
     """Empty."""
-    return _Book()
+    return Book()
 
 
 @pytest.fixture
@@ -114,45 +106,17 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_PROFILE", raising=False)
 
 
-def open_orders(job: BuildJob, service: Any, book: _Book) -> Ordering:
-    """All jobs of the plan, begun."""
-    lots = make_lots(job.plan, job.plan.tile_set.indices(), {})
+def open_orders(job: BuildJob, service: Any, book: Book, count: int | None = None) -> Ordering:
+    """All jobs of the plan, or those of so many lots, begun."""
+    lots = make_lots(job.plan, job.plan.tile_set.indices(), book.jobs)[:count]
     account = Account(service=service, executor=None)  # type: ignore[arg-type]  # nothing is run
     ordering = Ordering(job, lots, account, book, _Bucket())  # type: ignore[arg-type]  # as much as is needed
     ordering.begin()
     return ordering
 
 
-def cleaning(job: BuildJob) -> BuildJob:
-    """The same, to clean up behind itself."""
-    delivery = job.plan.delivery
-    assert delivery is not None
-    options = (
-        delivery.model_copy(update={"cleanup": True})
-        if hasattr(delivery, "model_copy")
-        else replace(delivery, cleanup=True)
-    )
-    return replace(job, plan=replace(job.plan, delivery=options))
-
-
-def paid_for(order: Order, lot: Lot) -> JobRecord:
-    """An earlier run's job for all of a lot, delivered and not collected."""
-    job = order.job
-    intent = JobIntent(
-        key=job.key,
-        attempt=1,
-        url=f"s3://bucket/cubes/abc/{job.key}-1-ff",
-        window=lot.window,
-        tiles=lot.tiles,
-        pu=10.0,
-        digest=order.digest,
-        at=0.0,
-    )
-    return JobRecord(intent=intent, id="x", pu=10.0, end="done")
-
-
 @pytest.mark.usefixtures("keys")
-def test_order_that_waits_is_not_sent_after_the_end(job: BuildJob, book: _Book) -> None:
+def test_order_that_waits_is_not_sent_after_the_end(job: BuildJob, book: Book) -> None:
     """A permit that comes when nobody would hear of the job's id buys nothing."""
     wire: Any = _Service()
     ordering = open_orders(job, ServiceClient(job.plan.deployment, wire, wire, wire), book)
@@ -160,6 +124,22 @@ def test_order_that_waits_is_not_sent_after_the_end(job: BuildJob, book: _Book) 
     assert wire.waited_for.wait(LONG_S)
     ordering.close()
     wire.permit.set()
+    wire.login.set()
+    ordering.step(LONG_S)
+    assert wire.sent == []
+    assert "the build has ended" in book.notes[0]
+
+
+@pytest.mark.usefixtures("keys")
+def test_order_whose_login_outlasts_the_build_is_not_sent(job: BuildJob, book: Book) -> None:
+    """A token that comes when nobody would hear of the job's id buys nothing."""
+    wire: Any = _Service()
+    wire.permit.set()
+    ordering = open_orders(job, ServiceClient(job.plan.deployment, wire, wire, wire), book)
+    ordering.step(0.0)
+    assert wire.asked_for.wait(LONG_S)
+    ordering.close()
+    wire.login.set()
     ordering.step(LONG_S)
     assert wire.sent == []
     assert "the build has ended" in book.notes[0]
@@ -174,7 +154,13 @@ class _AtOnce:
         self._answers: list[Answer[Any]] = []
 
     def send(self, tag: Any, call: Callable[[], object]) -> None:
-        self._answers.append(Answer(tag, value=call()))
+        try:
+            self._answers.append(Answer(tag, value=call()))
+        except ShdaskError as error:
+            self._answers.append(Answer(tag, error=error))
+
+    def close(self) -> None:
+        """Nothing is on its way."""
 
     def take(self, _timeout_s: float) -> list[Answer[Any]]:
         found, self._answers = self._answers, []
@@ -186,11 +172,13 @@ class _Buyer:
     """An executor, and its run that goes on and on."""
 
     caps: list[float | None] = field(default_factory=list)
+    jobs: list[BuildJob] = field(default_factory=list)
     fatal: Exception | None = None
     finished: bool = False
 
     def start(self, job: BuildJob, _tiles: np.ndarray) -> Self:
         self.caps.append(job.max_pu)
+        self.jobs.append(job)
         return self
 
     def poll(self, _timeout_s: float) -> list[Any]:
@@ -199,11 +187,14 @@ class _Buyer:
     def __enter__(self) -> Self:
         return self
 
+    def __exit__(self, *error: object) -> None:
+        """Nothing is held."""
+
 
 class _Client:
     """A service that is not asked."""
 
-    def under(self, _budget: object) -> Self:
+    def under(self, _budget: object, *, before_send: object) -> Self:  # noqa: ARG002  # the client's signature
         return self
 
 
@@ -218,7 +209,7 @@ def ordered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr("shdask.jobs.ordering.order_job", accept)
     monkeypatch.setattr("shdask.jobs.ordering.Courier", _AtOnce)
-    monkeypatch.setattr("shdask.jobs.ordering._open_bucket", lambda _delivery: _Bucket())
+    monkeypatch.setattr("shdask.jobs.ordering.open_bucket", lambda _delivery: _Bucket())
     return found
 
 
@@ -229,12 +220,12 @@ def buyer() -> _Buyer:
 
 
 @pytest.fixture
-def run(job: BuildJob, book: _Book, buyer: _Buyer, ordered: list[str], keys: None) -> JobRun:
+def run(job: BuildJob, book: Book, buyer: _Buyer, ordered: list[str], keys: None) -> JobRun:
     """Two lots by jobs, and all other tiles by Process."""
     tiles = job.plan.tile_set.indices()
     lots = make_lots(job.plan, tiles, {})[:2]
     account = Account(service=_Client(), executor=buyer)  # type: ignore[arg-type]  # as much as is needed
-    found = JobRun(replace(job, book=book), tiles, lots, account, release=lambda: None)  # type: ignore[arg-type]  # so too
+    found = JobRun(replace(job, book=book), tiles, lots, account, release=lambda: None)
     found.begin()
     return found
 
@@ -253,44 +244,169 @@ def test_nothing_is_ordered_while_process_has_the_rest_of_the_cap(run: JobRun, o
     assert len(ordered) == 2
 
 
-@pytest.mark.parametrize(("done", "ends"), [(0, []), (1, ["collected", "collected"])])
-@pytest.mark.usefixtures("keys", "ordered")
-def test_job_is_closed_with_the_last_tile_it_was_paid_for(
-    job: BuildJob, book: _Book, monkeypatch: pytest.MonkeyPatch, done: int, ends: list[str]
-) -> None:
-    """A run over a part of a job's tiles leaves it open, unless the others are durable."""
+@dataclass
+class _World:
+    """What the service says to orders and polls, and what lies in the bucket, folder by folder."""
+
+    answers: list[ShdaskError | None] = field(default_factory=list)
+    """To orders, one after the other; None, and what is not told, are accepted."""
+    alive: bool = True
+    found: dict[str, Found] = field(default_factory=dict)
+    """By a folder's name without its last letters, as ``t0-r0-c0-p0-1``."""
+    looked: list[str] = field(default_factory=list)
+
+    def order(self, _plan: object, job: Any, _prefix: str, _service: object) -> tuple[str, float]:
+        error = self.answers.pop(0) if self.answers else None
+        if error is not None:
+            raise error
+        return f"id-{job.key}", 10.0
+
+    def look(self, _bucket: object, look: Look) -> Found:
+        folder = look.prefix.rpartition("/")[2].rpartition("-")[0]
+        self.looked.append(folder)
+        return self.found.get(folder, Found())
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, keys: None) -> _World:
+    """It takes every order."""
+    found = _World()
+    monkeypatch.setattr("shdask.jobs.ordering.order_job", found.order)
+    monkeypatch.setattr("shdask.jobs.ordering.look_for", found.look)
+    monkeypatch.setattr("shdask.jobs.questions.look_for", found.look)
+    monkeypatch.setattr("shdask.jobs.ordering.poll_job", lambda _service, _id: found.alive)
+    monkeypatch.setattr("shdask.jobs.ordering.Courier", _AtOnce)
+    return found
+
+
+HURRY = JobPatience(
+    poll_first_s=0.0, poll_max_s=0.0, look_s=0.0, grace_s=0.0, lost_s=0.0, full_first_s=0.0, full_max_s=0.0
+)
+WHOLE = Found(id="x", keys={"default": "there"}, complete=True)
+BROKEN = Found(id="x", error="no")
+
+
+def watch(job: BuildJob, book: Book, count: int = 1, patience: JobPatience = HURRY) -> Ordering:
+    """The jobs of so many lots, begun, at a service that is asked without a pause."""
+    lots = make_lots(job.plan, job.plan.tile_set.indices(), book.jobs)[:count]
+    account = Account(service=_Client(), executor=None, patience=patience)  # type: ignore[arg-type]  # nothing is run
+    ordering = Ordering(job, lots, account, book, _Bucket())  # type: ignore[arg-type]  # as much as is needed
+    ordering.begin()
+    return ordering
+
+
+def step(ordering: Ordering, times: int) -> None:
+    """So many steps, each with the answers to the one before."""
+    for _ in range(times):
+        ordering.step(0.0)
+
+
+def test_intent_is_written_once_however_often_the_queue_is_full(job: BuildJob, book: Book, world: _World) -> None:
+    """The attempt, its folder and its number stay; its end is written when it will not be sent any more."""
+    world.answers = [JobQueueFull("full") for _ in range(5)]
+    ordering = watch(job, book)
+    step(ordering, 2)
+    assert [intent.key for intent in book.intents] == ["t0-r0-c0-p0"]
+    assert len(world.answers) < 4
+    ordering.stop()
+    step(ordering, 2)
+    ordering.stop()
+    assert book.ends == ["refused"]
+
+
+def test_order_that_was_refused_for_want_of_a_place_is_sent_again(job: BuildJob, book: Book, world: _World) -> None:
+    """Under the same intent: what it brings is found where that says."""
+    world.answers = [JobQueueFull("full"), JobQueueFull("full")]
+    step(watch(job, book), 6)
+    assert [(intent.key, intent.attempt) for intent in book.intents] == [("t0-r0-c0-p0", 1), ("t0-r0-c0-p1", 1)]
+    assert {record.id for record in book.jobs.values()} == {"id-t0-r0-c0-p0", "id-t0-r0-c0-p1"}
+
+
+def test_order_that_may_have_been_charged_is_off_the_cap(job: BuildJob, book: Book, world: _World) -> None:
+    """An earlier run's order without an id counts when it is taken up, and once, also when it is found."""
     lot = make_lots(job.plan, job.plan.tile_set.indices(), {})[0]
-    records = {order.job.key: paid_for(order, lot) for order in lot.orders}
-    (part,) = make_lots(job.plan, np.array(lot.tiles[:1]), records)
-    account = Account(service=_Client(), executor=None)  # type: ignore[arg-type]  # nothing is run
-    ordering = Ordering(job, [part], account, book, _Bucket())  # type: ignore[arg-type]  # as much as is needed
-    ordering.begin()
-    monkeypatch.setattr("shdask.jobs.ordering.read_done", lambda _plan, _cube: set(lot.tiles[1:] * done))
-    ordering.end_lot(EndedLot(lot=part, checksums={}))
-    assert [row.end for row in book.rows if isinstance(row, JobEnd)] == ends
+    leave(book, lot, 0, job_id=None)
+    ordering = watch(job, book)
+    assert ordering.purse.left_pu == 90.0
+    world.found["t0-r0-c0-p0-1"] = WHOLE
+    step(ordering, 3)
+    assert book.jobs["t0-r0-c0-p0"].id == "x"
+    assert ordering.purse.left_pu == 80.0  # with the other part's order
 
 
-@pytest.mark.parametrize(("told", "sums"), [({3: 4}, [{3: 4, 5: 6}]), ({}, [])])
-@pytest.mark.usefixtures("keys")
-def test_nothing_is_deleted_that_cannot_be_read_back(
-    job: BuildJob,
-    book: _Book,
-    ordered: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    told: dict[int, int],
-    sums: list[dict[int, int]],
+def test_parts_that_have_come_are_kept_where_another_is_not_to_be_had(job: BuildJob, book: Book, world: _World) -> None:
+    """The files of one job and none of the other: what lacks is bought by itself."""
+    world.alive = False
+    world.found = {"t0-r0-c0-p0-1": WHOLE, "t0-r0-c0-p1-1": BROKEN, "t0-r0-c0-p1-2": BROKEN}
+    ordering = watch(job, book)
+    step(ordering, 12)
+    ((lot, delivery),) = ordering.take_delivered()
+    assert delivery.files == ({"default": "there"}, {})
+    assert list(ordering.take_given_up()) == []
+    assert lot.tiles == (0, 1, 3, 4)
+    assert not ordering.has_work
+
+
+def test_lot_of_which_nothing_is_to_be_had_is_given_up(job: BuildJob, book: Book, world: _World) -> None:
+    """What is not ordered of it when the first job is given up is not ordered any more."""
+    world.alive = False
+    world.found = {f"t0-r0-c0-p{part}-{attempt}": BROKEN for part in (0, 1) for attempt in (1, 2)}
+    ordering = watch(job, book)
+    step(ordering, 12)
+    assert list(ordering.take_delivered()) == []
+    assert [lot.tiles for lot in ordering.take_given_up()] == [(0, 1, 3, 4)]
+    assert list(ordering.take_given_up()) == []
+
+
+def test_lost_attempt_that_has_delivered_is_taken_before_another_is_given_up(
+    job: BuildJob, book: Book, world: _World
 ) -> None:
-    """A tile's checksum is taken from the ledger where this run heard none; without one the files are kept."""
-    options = cleaning(job)
-    lot = replace(make_lots(options.plan, options.plan.tile_set.indices(), {})[0], tiles=(3, 5, 7))
-    account = Account(service=_Client(), executor=None)  # type: ignore[arg-type]  # nothing is run
-    ordering = Ordering(options, [lot], account, book, _Bucket())  # type: ignore[arg-type]  # as much as is needed
-    ordering.begin()
-    ordering.step(0.0)
-    ordering.step(0.0)
-    cleaned: list[Any] = []
-    monkeypatch.setattr("shdask.jobs.ordering.clean_up", lambda _cube, read, *_where: cleaned.append(read))
-    monkeypatch.setattr("shdask.jobs.ordering.read_checksums", lambda _plan, _cube, tiles: (told, tiles - told.keys()))
-    ordering.end_lot(EndedLot(lot=lot, checksums={5: 6}, empty=frozenset({7})))
-    assert cleaned == sums
-    assert [note.endswith("of tiles 3") for note in book.notes] == [True] * (1 - len(sums))
+    """The first order's answer was lost, the second job failed; then the first's files are there: nothing is bought."""
+    world.answers = [JobSubmitLost("lost")]
+    ordering = watch(job, book)
+    step(ordering, 6)
+    assert book.ends == ["lost"]
+    world.found = {"t0-r0-c0-p0-1": WHOLE, "t0-r0-c0-p0-2": BROKEN, "t0-r0-c0-p1-1": WHOLE}
+    world.alive = False
+    step(ordering, 10)
+    ((_, delivery),) = ordering.take_delivered()
+    assert delivery.files == ({"default": "there"}, {"default": "there"})
+    assert (book.jobs["t0-r0-c0-p0"].intent.attempt, book.jobs["t0-r0-c0-p0"].id) == (1, "x")
+    assert any("attempt 1, was given up (lost) and has delivered after all" in note for note in book.notes)
+    assert ordering.purse.spent_pu == 30.0
+
+
+def test_attempt_that_was_too_late_is_looked_for_before_process_is_paid(
+    job: BuildJob, book: Book, world: _World
+) -> None:
+    """It may have delivered since it was last asked for."""
+    ordering = watch(job, book, patience=replace(HURRY, total_s=-1.0))
+    world.found = {"t0-r0-c0-p0-1": WHOLE, "t0-r0-c0-p1-1": WHOLE}
+    step(ordering, 8)
+    assert sorted(book.ends) == ["done", "done", "late", "late"]
+    assert [len(delivery.files) for _, delivery in ordering.take_delivered()] == [2]
+
+
+def test_attempts_that_cannot_come_are_not_looked_for(job: BuildJob, book: Book, world: _World) -> None:
+    """A job that has said why it failed delivers nothing later."""
+    world.alive = False
+    world.found = {"t0-r0-c0-p0-1": BROKEN, "t0-r0-c0-p0-2": WHOLE}
+    step(watch(job, book), 8)
+    assert world.looked.count("t0-r0-c0-p0-1") == 1
+
+
+@pytest.mark.usefixtures("keys", "ordered")
+def test_what_runs_within_have_cost_is_told_with_the_jobs(job: BuildJob, book: Book, buyer: _Buyer) -> None:
+    """Once, at the end: orders that were accepted, and what Process's keeper of the cap counted."""
+    told: list[float] = []
+    tiles = job.plan.tile_set.indices()
+    lots = make_lots(job.plan, tiles, {})[:1]
+    account = Account(service=_Client(), executor=buyer)  # type: ignore[arg-type]  # as much as is needed
+    work = replace(job, book=book, count_charged=told.append)
+    run = JobRun(work, tiles, lots, account, release=lambda: None)
+    run.begin()
+    step(run._ordering, 3)  # nothing of it is polled
+    run._collecting.start(left_pu=80.0)  # so too
+    buyer.jobs[0].count_charged(7.0)
+    run.close()
+    assert told == [27.0]
