@@ -33,6 +33,7 @@ PAGE = "shdask"
 TICK_MS = 1000
 ALL_STEPS = "all dates"
 NOBODY = "No build has begun on this scheduler yet."
+NO_OUTLINE = ":host(:focus), .bk-events:focus, .bk-Canvas:focus { outline: none; }"
 GRID_LINES = 100
 """Tiles on a side, up to which lines between them help."""
 
@@ -97,12 +98,12 @@ class Page:
         self.steps: tuple[str, ...] = ()
         self.tile: int | None = None
         """The one that was clicked."""
-        self.build = Select(width=420, margin=(4, 8, 0, 8))
-        self.step = Select(value=ALL_STEPS, width=140, margin=(4, 8, 0, 0))
+        self.build = Select(name="build", width=420, margin=(4, 8, 0, 8))
+        self.step = Select(name="step", value=ALL_STEPS, width=140, margin=(4, 8, 0, 0))
         self.build.on_change("value", self._choose)
         self.step.on_change("value", lambda _name, _old, _new: self.tick())
         names = ("state", "legend", "cards", "spending", "buckets", "explanation", "errors", "slowest", "workers")
-        self.divs = {name: _div() for name in names}
+        self.divs = {name: _div(name) for name in names}
         self.image = ColumnDataSource({"image": [], "y": [], "dw": [], "dh": []})
         self.mark = ColumnDataSource({"x": [], "y": [], "size": []})
         self.map = _figure(self.image, self.mark)
@@ -111,7 +112,7 @@ class Page:
 
     def _layout(self) -> LayoutDOM:
         divs = self.divs
-        head = row(self.build, self.step, divs["state"], sizing_mode="stretch_width", height=34)
+        head = row(self.build, self.step, divs["state"], sizing_mode="stretch_width", height=42)
         left = column(self.map, divs["legend"], width=640)
         right = column(
             *(divs[name] for name in ("cards", "spending", "buckets", "explanation")), sizing_mode="stretch_width"
@@ -213,20 +214,22 @@ def _label(snapshot: BuildSnapshot) -> str:
     return f"{snapshot.store[-52:]}{state}"
 
 
-def _div() -> Div:
-    return Div(text="", stylesheets=[words.STYLE], sizing_mode="stretch_width", margin=(4, 10, 4, 10))
+def _div(name: str) -> Div:
+    return Div(name=name, text="", stylesheets=[words.STYLE], sizing_mode="stretch_width", margin=(4, 10, 4, 10))
 
 
 def _figure(image: ColumnDataSource, mark: ColumnDataSource) -> Any:
     """A frame without axes, 640 px wide."""
     palette = [words.COLOURS[each] for each in BY_WEIGHT]
     drawn = figure(
+        name="map",
         width=640,
         height=420,
         x_range=Range1d(start=0, end=1),
         y_range=Range1d(start=0, end=1),
         tools="pan,wheel_zoom,reset,tap",
         toolbar_location=None,
+        stylesheets=[NO_OUTLINE],
         min_border=0,
         outline_line_color="#d8dee4",
         background_fill_color=words.COLOURS[TileMark.OUTSIDE],

@@ -29,9 +29,10 @@ NAMES = {
 STYLE = """
 :host { font: 13px/1.45 system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif; color: #24292f; }
 h2 { font-size: 12px; font-weight: 600; margin: 0 0 4px; color: #57606a; }
+.bk-clearfix { display: block !important; width: 100%; }
 b { font-weight: 600; }
 .quiet { color: #57606a; }
-.ok { color: #0b6ba8; } .bad { color: #b3283c; }
+.bad { color: #b3283c; }
 .badge { display: inline-block; padding: 0 8px; border-radius: 9px; color: #fff; font-weight: 600; font-size: 12px; }
 .cards { display: grid; grid-template-columns: repeat(4, 1fr); gap: 8px; }
 .card { border: 1px solid #d8dee4; border-radius: 6px; padding: 5px 9px; min-width: 0; }
@@ -47,7 +48,8 @@ table { border-collapse: collapse; width: 100%; table-layout: fixed; }
 th { text-align: left; font-weight: 600; color: #57606a; font-size: 12px; }
 th, td { padding: 1px 8px 1px 0; border-bottom: 1px solid #eaeef2; overflow: hidden; text-overflow: ellipsis;
   white-space: nowrap; }
-.n { text-align: right; font-variant-numeric: tabular-nums; }
+.cut { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; padding-top: 6px; }
+.why { max-height: 160px; overflow: auto; }
 pre { font: 12px/1.4 ui-monospace, 'DejaVu Sans Mono', monospace; margin: 0; white-space: pre-wrap; }
 """
 SHOWN_ROWS = 6
@@ -66,7 +68,8 @@ def say_state(snapshot: BuildSnapshot, now: float) -> str:
     else:
         word, colour, more = "running", "#3b7d3c", f"waits for {snapshot.waiting_for}" if snapshot.waiting_for else ""
     badge = f'<span class="badge" style="background:{colour}">{word}</span>'
-    return f"{badge} <b>{escape(snapshot.store)}</b> <span class=quiet>{escape(snapshot.layer)}</span> {escape(more)}"
+    layer = f'<span class="quiet">{escape(snapshot.layer)}</span>'
+    return f'<div class="cut">{badge}&ensp;{layer}&ensp;{escape(more)}</div>'
 
 
 def legend(snapshot: BuildSnapshot) -> str:
@@ -89,7 +92,7 @@ def cards(snapshot: BuildSnapshot, now: float) -> str:
         _card("answered 429", rejected, "too many requests"),
         _card("in flight", f"{snapshot.in_flight:,}", f"the oldest for {duration(snapshot.oldest_in_flight_s)}"),
         _card("owner heard", f"{duration(max(0.0, now - snapshot.heard))}", "ago"),
-        _card("spool", _size(snapshot.spool_nbytes), "waits for the store"),
+        _card("spool", _size(snapshot.spool_nbytes), "on workers' disks"),
         _jobs(snapshot),
     ]
     return f'<div class="cards">{"".join(shown)}</div>'
@@ -110,10 +113,12 @@ def _jobs(snapshot: BuildSnapshot) -> str:
 def spending(snapshot: BuildSnapshot) -> str:
     """Processing units: spent, planned, and the cap. Pure."""
     spent, plan, cap = snapshot.pu_spent, snapshot.pu_projected, snapshot.max_pu
-    whole = max(spent, plan, cap or 0.0) or 1.0
+    whole = max(spent, plan, cap if cap is not None and cap <= 2 * plan else 0.0) or 1.0
     over = spent > plan * 1.2 or (cap is not None and spent > cap)
     colour = COLOURS[TileMark.FAILED] if over else COLOURS[TileMark.WRITTEN]
-    ticks = "".join(f'<u style="left:calc({_percent(mark, whole)} - 2px)"></u>' for mark in (plan, cap) if mark)
+    ticks = "".join(
+        f'<u style="left:calc({_percent(mark, whole)} - 2px)"></u>' for mark in (plan, cap) if mark and mark <= whole
+    )
     text = f"<b>{_amount(spent)}</b> spent of {_amount(plan)} planned"
     limit = "no cap" if cap is None else f"cap {_amount(cap)}"
     return (
@@ -182,7 +187,7 @@ def explanation(snapshot: BuildSnapshot, tile: int | None) -> str:
         text = f"tile {tile}: the build has ended; <code>shdask plan JOB --explain {tile}</code> says the same"
     else:
         text = f"tile {tile}: the owner is asked ..."
-    return f"<h2>Why this tile</h2>{text}"
+    return f'<h2>Why this tile</h2><div class="why">{text}</div>'
 
 
 def _table(title: str, columns: Sequence[tuple[str, int]], rows: Sequence[tuple[str, ...]]) -> str:
