@@ -91,6 +91,7 @@ def deployment_of(spec: CubeSpec) -> Deployment:
         pu_per_minute=spec.service.pu_per_minute,
         requests_per_month=spec.service.requests_per_month,
         pu_per_month=spec.service.pu_per_month,
+        bucket_s=spec.service.bucket_s,
     )
 
 

@@ -61,6 +61,10 @@ class Deployment:
     requests_per_month: float | None = 30_000.0
     """As the rates, the smallest published plan's; None where there is no quota."""
     pu_per_month: float | None = 30_000.0
+    rates_guessed: bool = False
+    """Nobody has said what the account's rates are: more is used where more is granted, up to the largest plan's."""
+    bucket_s: float | None = None
+    """Seconds of the rates that the service lets pass at once after a rest. None: found out, from one request on."""
     prices: Prices = PUBLISHED_PRICES
     retry_after_unit_s: float = 0.001
     """Length of one ``Retry-After`` unit in seconds; documented as milliseconds."""
@@ -82,6 +86,7 @@ def _services(name: str, host: str) -> Deployment:
         name=name,
         base_url=f"https://{host}",
         token_url="https://services.sentinel-hub.com/auth/realms/main/protocol/openid-connect/token",
+        rates_guessed=True,
     )
 
 
@@ -95,6 +100,7 @@ DEPLOYMENTS: Mapping[str, Deployment] = {
         token_url="https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/openid-connect/token",
         requests_per_month=10_000.0,
         pu_per_month=10_000.0,
+        rates_guessed=True,
     ),
 }
 
@@ -108,6 +114,7 @@ def make_deployment(
     pu_per_minute: float | None = None,
     requests_per_month: float | None = None,
     pu_per_month: float | None = None,
+    bucket_s: float | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Deployment:
     """The deployment called ``name``, changed by what is given; ``SH_BASE_URL`` and ``SH_TOKEN_URL`` win over both.
@@ -138,8 +145,10 @@ def make_deployment(
         "pu_per_minute": pu_per_minute,
         "requests_per_month": requests_per_month,
         "pu_per_month": pu_per_month,
+        "bucket_s": bucket_s,
     }
     changes |= {name: float(limit) for name, limit in limits.items() if limit is not None}
+    changes["rates_guessed"] = requests_per_minute is None and pu_per_minute is None
     deployment = replace(known, **changes)  # type: ignore[arg-type]  # a dict of mixed fields
     _check_url(deployment.base_url, places["base_url"], env)
     _check_url(deployment.token_url, places["token_url"], env)

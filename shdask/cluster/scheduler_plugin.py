@@ -128,6 +128,8 @@ class AccountDesk(SchedulerPlugin):
     ) -> bytes | None:
         """Take the credentials and prove them by fetching a token; a second login renews them, and the rates.
 
+        What is known of the account's burst, and what was used of it, stays with other rates too.
+
         What earlier builds met of an outage is forgotten; ``outage`` holds the fields of an OutageRule.
 
         Returns None, or the pickled ShdaskError that refused them.
@@ -145,6 +147,8 @@ class AccountDesk(SchedulerPlugin):
             return pickle.dumps(error)
         known = self._accounts.get(account)  # another login may have come meanwhile
         limiter = known.limiter if known and known.deployment == where else LimiterState.for_deployment(where)
+        if known and limiter is not known.limiter:
+            limiter.after(known.limiter, time.monotonic())
         limiter.outage = Outage(rule=OutageRule(**outage or {}))  # type: ignore[arg-type]  # its own fields
         self._accounts[account] = _Account(deployment=where, limiter=limiter, tokens=tokens, transport=transport)
         return None
@@ -170,18 +174,20 @@ class AccountDesk(SchedulerPlugin):
         return account if refused is None else refused
 
     async def lease(
-        self, account: str, count: int, pu_each: float, answered: bool = False, worker: str = ""
+        self, *, account: str, count: int, pu_each: float, answered: int = 0, unused: int = 0, worker: str = ""
     ) -> tuple[float, ...] | bytes:
         """Up to ``count`` permits for requests of ``pu_each`` PU, as delays from now in seconds, ascending.
 
-        None while the service seems down: ask again in a second. ``answered`` tells that a request has brought
-        something since the last call. A pickled ShdaskError where nothing shall be sent any more.
+        None while the service seems down, or more may be had soon: ask again in a second. ``answered`` requests have
+        brought something since the last call, and ``unused`` permits were given up. A pickled ShdaskError where nothing
+        shall be sent any more.
         """
         limiter = self._known(account).limiter
         if worker in self._dead:
             return pickle.dumps(BuildError("this worker was not heard of for too long; its tiles are in other hands"))
         if answered:
-            limiter.answered()
+            limiter.answered(answered)
+        limiter.unused(unused)
         try:
             return limiter.lease(count, pu_each, time.monotonic())
         except ShdaskError as error:

@@ -30,6 +30,10 @@ TOKEN_S = 120.0
 """It may itself have to wait for a token."""
 TELL_AGAIN_S = 5.0
 """So long after it was lost, a settlement is told again by a worker that reserves nothing meanwhile."""
+ASK_AT = 0.5
+"""A worker asks for more when so much of a lease has passed: early enough to lose nothing when it is late."""
+LOOK_S = 1.0
+"""Whoever waits for a lease looks so often whether waiting is of use."""
 STALE_S = 5.0
 """A permit is used within moments. One this old is from before this process was frozen."""
 
@@ -93,10 +97,14 @@ class SchedulerGate:
         self._waiting: list[float] = []
         """PU of the requests that have no permit yet."""
         self._leasing = False
+        self._ask_at = float("-inf")
+        """Before then no more is asked for: what is held is sent after another worker's 429."""
         self._rejections = 0
         """429s and pauses so far; a permit from before one is worth nothing after it."""
-        self._answered = False
-        """Whether a request brought something since the scheduler was last asked."""
+        self._answered = 0
+        """Requests that brought something since the scheduler was last asked."""
+        self._unused = 0
+        """Permits that were given up since then."""
 
     def acquire(self, pu: float) -> float:
         """Block until a request of ``pu`` PU may be sent; returns the seconds waited.
@@ -111,6 +119,8 @@ class SchedulerGate:
             self._sleep(max(0.0, due - time.monotonic()))
             if rejections == self._rejections and time.monotonic() - due < STALE_S:
                 return time.monotonic() - started
+            with self._changed:
+                self._unused += 1
 
     def _wait_for_permit(self, pu: float) -> float:
         with self._changed:
@@ -122,7 +132,7 @@ class SchedulerGate:
                 self._waiting.remove(pu)
 
     def _take(self, pu: float) -> float:
-        """The due time of a permit; the first thread that finds none leases for all that wait."""
+        """The due time of a permit; the first thread that finds none leases for all that wait, where it is time."""
         while True:
             with self._changed:
                 now = time.monotonic()
@@ -130,11 +140,16 @@ class SchedulerGate:
                     if covered >= pu and now - due < STALE_S:
                         del self._permits[position]
                         return due
-                if self._leasing:
-                    self._changed.wait()
-                    continue
-                self._leasing = True
-                count, pu_each = len(self._waiting), max(self._waiting)
+                early_s = self._ask_at - now
+                asks = early_s <= 0 and not self._leasing
+                if asks:
+                    self._leasing = True
+                    count, pu_each = len(self._waiting), max(self._waiting)
+                else:
+                    self._changed.wait(None if self._leasing else min(early_s, LOOK_S))
+            if not asks:
+                self._sleep(0.0)
+                continue
             granted: list[tuple[float, float]] = []
             try:
                 granted = self._lease(count, pu_each)
@@ -145,7 +160,9 @@ class SchedulerGate:
                     self._changed.notify_all()
 
     def _lease(self, count: int, pu_each: float) -> list[tuple[float, float]]:
-        answered, self._answered = self._answered, False
+        with self._changed:
+            answered, self._answered = self._answered, 0
+            unused, self._unused = self._unused, 0
         asked = time.monotonic()
         delays = ask_scheduler(
             self._worker,
@@ -155,6 +172,7 @@ class SchedulerGate:
             count=count,
             pu_each=pu_each,
             answered=answered,
+            unused=unused,
         )
         if isinstance(delays, bytes):
             error: ShdaskError = pickle.loads(delays)  # noqa: S301  # our own scheduler's error
@@ -163,12 +181,16 @@ class SchedulerGate:
             self._sleep(PROBE_S)
         received = time.monotonic()
         if received - asked > STALE_S:  # the answer may have waited for this process to wake up
+            with self._changed:
+                self._unused += len(delays)
             return []
+        self._ask_at = received + ASK_AT * delays[-1] if delays else received
         return [(received + delay, pu_each) for delay in delays]
 
     def answered(self) -> None:
         """Tell the scheduler, with the next lease, that the service works."""
-        self._answered = True
+        with self._changed:
+            self._answered += 1
 
     def failed(self, text: str) -> None:
         """Tell the scheduler that a request brought nothing; permits not used yet are given up if everyone pauses."""
@@ -183,8 +205,11 @@ class SchedulerGate:
 
     def _drop_permits(self) -> None:
         with self._changed:
+            self._unused += len(self._permits)
             self._permits.clear()
+            self._ask_at = float("-inf")
             self._rejections += 1
+            self._changed.notify_all()
 
 
 class SchedulerBudget:

@@ -11,62 +11,38 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from shdask.errors import PlanError
+from shdask.fetch.burst import MINUTE_S, BurstSearch, reserve_s
+from shdask.fetch.gcra import Bucket
 from shdask.fetch.outage import Outage, OutageRule
+from shdask.fetch.pace import MOST_SHARE, Pace
 from shdask.settings import Deployment
+
+__all__ = ["Bucket", "LimiterState", "LocalRateGate", "RateGate"]
 
 HORIZON_S = 1.0
 """A lease holds no permit later than this, but for its first: a lost worker wastes one second of its share."""
+SEARCH_HORIZON_S = 0.25
+"""The same while the burst is searched: permits in hand are sent although somebody was answered 429."""
 REACTION_WINDOW_S = 1.0
 """One reaction to 429 per window: answering each of a volley of 429s would halve the rate for one mistake."""
-SLOWDOWN = 0.95
-RECOVERY_PER_S = 0.01
-BUCKET_S = 60.0
-"""The service's buckets hold one minute of their rate and are full at first (documented samplingPeriod PT1M)."""
+NEWS_S = 5.0
+"""A 429 so long after the last reaction is of a request sent after it, whatever else is still out."""
 PROBE_S = 1.0
 """While the service seems down, whoever wants a permit asks again so often."""
-BURST_SHARE = 0.5
-"""Our burst as a share of the service's bucket; the rest absorbs jitter on the way (measured: no 429 at full rate)."""
+LEAST_SPAN_S = 2.0
+"""What was granted is told from a time at least so long."""
+DRY_S = 1.0
+"""A bucket of ours that holds less than this is as good as empty."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Bucket:
-    """One limit as a generic cell rate algorithm: over any time window, permits <= burst + rate x time.
+class _Dry:
+    """A moment at which the service's bucket was empty, and what was counted until then."""
 
-    A permit that costs more than the burst waits until the bucket is full and is then paid off. Times are
-    seconds of one monotonic clock, and permits must be taken in the order of their times.
-    """
-
-    rate_per_s: float
-    burst: float
-    full_at: float = float("-inf")
-    """When the bucket would be full again if nothing more were taken (the theoretical arrival time)."""
-
-    def __post_init__(self) -> None:
-        if not (0 < self.rate_per_s < float("inf") and 0 < self.burst < float("inf")):
-            raise PlanError(f"a rate limit must be positive and finite: {self.rate_per_s} per s, burst {self.burst}")
-
-    def earliest(self, cost: float) -> float:
-        """The first moment at which a permit of ``cost`` may be taken; may lie in the past."""
-        return self.full_at - max(0.0, self.burst - cost) / self.rate_per_s
-
-    def take(self, cost: float, at: float) -> None:
-        """Takes a permit of ``cost`` at the moment ``at``, which must not be before ``earliest(cost)``."""
-        self.full_at = max(self.full_at, at) + cost / self.rate_per_s
-
-    def change_rate(self, rate_per_s: float, at: float) -> None:
-        """Refills by another rate from ``at`` on; what the bucket holds at that moment stays."""
-        if self.full_at > at:
-            self.full_at = at + (self.full_at - at) * self.rate_per_s / rate_per_s
-        self.rate_per_s = rate_per_s
-
-    def empty(self, at: float) -> None:
-        """Holds nothing at the moment ``at`` and refills from there."""
-        self.full_at = max(self.full_at, at + self.burst / self.rate_per_s)
-
-    def level(self, at: float) -> float:
-        """What could be taken at once at ``at``; negative while something dearer than the burst is paid off."""
-        return self.burst - max(0.0, self.full_at - at) * self.rate_per_s
+    at: float
+    permits: int
+    pu_permitted: float
+    rejections: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,16 +51,24 @@ class LimiterState:
 
     requests: Bucket
     pu: Bucket
+    burst: BurstSearch | None = None
+    """Sets the bursts of both buckets; without it they stay as they are."""
+    pace: Pace = field(default_factory=Pace)
     outage: Outage = field(default_factory=Outage)
     _requests_per_s: float = field(init=False)
     _pu_per_s: float = field(init=False)
-    _share: float = field(init=False, default=1.0)
-    _share_at: float = field(init=False, default=float("-inf"))
     _last_permit: float = field(init=False, default=float("-inf"))
+    _waited: bool = field(init=False, default=False)
+    """Whether the last permit was one for later."""
     _held_until: float = field(init=False, default=float("-inf"))
     _reacted: float = field(init=False, default=float("-inf"))
+    _reacted_at: int = field(init=False, default=0)
+    """Number of the last permit before the last reaction."""
+    _dry: _Dry | None = field(init=False, default=None)
     _permits: int = field(init=False, default=0)
     _pu_permitted: float = field(init=False, default=0.0)
+    _outcomes: int = field(init=False, default=0)
+    """Permits of which it is known what became of them."""
     _rejections: int = field(init=False, default=0)
     _reactions: int = field(init=False, default=0)
 
@@ -94,23 +78,37 @@ class LimiterState:
 
     @classmethod
     def for_deployment(cls, deployment: Deployment, outage: OutageRule | None = None) -> LimiterState:
-        """The limiter for the deployment's rates. Raises PlanError for a rate that is not positive and finite."""
+        """The limiter for the deployment's rates. Raises PlanError for a rate that is not positive and finite.
+
+        Where the deployment does not say what the service's bucket holds, the burst is searched, from one request on.
+        """
+        burst = BurstSearch.of_bucket(deployment.bucket_s)
 
         def bucket(per_minute: float) -> Bucket:
             rate = per_minute / 60
-            return Bucket(rate_per_s=rate, burst=BURST_SHARE * rate * BUCKET_S)
+            return Bucket(rate_per_s=rate, burst=max(1.0, rate * burst.known_s))
 
         return cls(
             requests=bucket(deployment.requests_per_minute),
             pu=bucket(deployment.pu_per_minute),
+            burst=burst,
+            pace=Pace(most=MOST_SHARE if deployment.rates_guessed else 1.0),
             outage=Outage(rule=outage or OutageRule()),
         )
+
+    def after(self, earlier: LimiterState, now: float) -> None:
+        """Takes over what ``earlier``, of other rates on the same account, has used and knows of the burst."""
+        for mine, other in ((self.requests, earlier.requests), (self.pu, earlier.pu)):
+            mine.full_at = now + other.missing(now) / mine.rate_per_s
+        if self.burst is not None and earlier.burst is not None:
+            self.burst.learn(earlier.burst.known_s, searching=earlier.burst.searching)
 
     def lease(self, count: int, pu_each: float, now: float) -> tuple[float, ...]:
         """Timed permits for up to ``count`` requests of ``pu_each`` PU: seconds from ``now``, never decreasing.
 
-        All but the first lie within ``HORIZON_S``; there is always one, unless the service seems down: then there is
-        none, or a single one to see whether that is over. Ask again when they are used up (when there was none, after
+        All but the first lie within ``HORIZON_S``; there is always one, with two exceptions: while the service seems
+        down there is none, or a single one to see whether that is over; and there is none where more may be had soon,
+        once it is known whether a burst was granted. Ask again when they are used up (when there was none, after
         ``PROBE_S``), and drop those not yet used when a request is answered 429 or fails.
         Raises ValueError for a count below 1 or a negative price, ServiceDown when it is time to give up.
         """
@@ -125,46 +123,118 @@ class LimiterState:
             self.outage.probe(now)
             count = 1
         self._recover(now)
+        self._rest(now)
+        return self._take(count, pu_each, now)
+
+    def _take(self, count: int, pu_each: float, now: float) -> tuple[float, ...]:
         delays: list[float] = []
         while len(delays) < count:
+            self._set_burst(pu_each, now)
             # a hold needs no word here: the buckets are empty until its end
             at = max(now, self._last_permit, self.requests.earliest(1), self.pu.earliest(pu_each))
-            if delays and at - now > HORIZON_S:
+            if delays and at - now > self._horizon_s:
+                break
+            if self.burst is not None and self.burst.is_waiting and at - now > PROBE_S:
                 break
             self.requests.take(1, at)
             self.pu.take(pu_each, at)
             self._last_permit = at
             delays.append(at - now)
-        self._permits += len(delays)
-        self._pu_permitted += pu_each * len(delays)
+            self._permits += 1
+            self._pu_permitted += pu_each
+            if self.burst is not None:
+                self.burst.permitted(self._permits, at, self._used_s(at))
+        self._waited = not delays or delays[-1] > 0
         return tuple(delays)
+
+    @property
+    def _horizon_s(self) -> float:
+        return SEARCH_HORIZON_S if self.burst is not None and self.burst.searching else HORIZON_S
+
+    def _used_s(self, at: float) -> float:
+        """How far the service's buckets are from full at ``at``, if they are as we believe; in s of the rates."""
+        return max(self.requests.missing(at) / self._requests_per_s, self.pu.missing(at) / self._pu_per_s)
+
+    def _set_burst(self, pu_each: float, now: float) -> None:
+        if self.burst is None:
+            return
+        self.burst.heard(self._outcomes, now)
+        allowed_s = self.burst.allowed_s(max(1 / self._requests_per_s, pu_each / self._pu_per_s))
+        self.requests.burst = allowed_s * self._requests_per_s
+        self.pu.burst = allowed_s * self._pu_per_s
+
+    def _rest(self, now: float) -> None:
+        full_at = max(self.requests.full_at, self.pu.full_at)
+        if full_at <= now:
+            self._dry = None
+        if self.burst is not None and now - full_at >= MINUTE_S:
+            self.burst.rested(self._permits)
 
     def rejected(self, now: float, retry_after_s: float | None) -> bool:
         """Reports one 429. True if it slowed the rate: at most once per ``REACTION_WINDOW_S``.
 
-        Nothing is permitted until ``retry_after_s`` has passed, and the buckets are then empty. Both rates fall by
-        5 % (the service does not say which limit was hit) and recover by 1 % per second.
+        Nor do 429s slow it whose requests were sent before it was last slowed, as far as can be told.
+        Nothing is permitted until ``retry_after_s`` has passed, and the buckets are then empty. Both rates fall (the
+        service does not say which limit was hit): by 5 %, or to what was granted where two 429s have bounded a time
+        in which everything was used. They recover by 1 % per second, and slowly around what was granted. A burst
+        that was not there is not used again.
         """
         self._rejections += 1
+        self._outcomes += 1
         self._held_until = max(self._held_until, now + max(0.0, retry_after_s or 0.0))
-        slows = now - self._reacted >= REACTION_WINDOW_S
-        if slows:
-            self._recover(now)
-            self._reacted = now
-            self._reactions += 1
-            self._set_share(self._share * SLOWDOWN, now)
-        for bucket in (self.requests, self.pu):
-            bucket.empty(max(self._held_until, self._last_permit))
+        since_s = now - self._reacted
+        slows = since_s >= NEWS_S or (since_s >= REACTION_WINDOW_S and self._outcomes > self._reacted_at)
+        owed_s = self._react(now) if slows else 0.0
+        at = max(self._held_until, self._last_permit)
+        self.requests.empty(at, owed_s * self._requests_per_s)
+        self.pu.empty(at, owed_s * self._pu_per_s)
         return slows
+
+    def _react(self, now: float) -> float:
+        """Lowers rates and burst; returns how far the service's bucket is below ours, in s of the rate."""
+        self._recover(now)
+        self._reacted, self._reacted_at = now, self._permits
+        self._reactions += 1
+        self.pace.slow(self._granted(max(now, self._last_permit)))
+        self._set_rates(now)
+        if self.burst is None:
+            return 0.0
+        self.burst.refused(self._permits, self._used_s(now))
+        self._set_burst(0.0, now)
+        return reserve_s(self.burst.known_s)
+
+    def _granted(self, at: float) -> float | None:
+        """What the service gave since it was last found empty, as a share of our rates; None where nobody can tell."""
+        since, is_dry = self._dry, self._is_dry(at)
+        if since is not None and is_dry and at - since.at < LEAST_SPAN_S:
+            return None
+        self._dry = _Dry(at=at, permits=self._permits, pu_permitted=self._pu_permitted, rejections=self._rejections)
+        permits = 0 if since is None else self._permits - since.permits
+        if since is None or not is_dry or permits <= 0:
+            return None
+        span_s, refused = at - since.at, min(permits, self._rejections - since.rejections)
+        pu = self._pu_permitted - since.pu_permitted
+        share = max(permits / span_s / self._requests_per_s, pu / span_s / self._pu_per_s)
+        return share * (1 - refused / permits)
+
+    def _is_dry(self, at: float) -> bool:
+        levels_s = (self.requests.level(at) / self._requests_per_s, self.pu.level(at) / self._pu_per_s)
+        return min(levels_s) < DRY_S
 
     def failed(self, now: float, text: str) -> bool:
         """Reports a request that brought nothing; True if everyone pauses now."""
+        self._outcomes += 1
         self.outage.failed(now, text)
         return self.outage.paused
 
-    def answered(self) -> None:
-        """Reports that a request brought what it was sent for, or a plain refusal."""
+    def answered(self, count: int = 1) -> None:
+        """Reports that ``count`` requests brought what they were sent for, or a plain refusal."""
+        self._outcomes += count
         self.outage.answered()
+
+    def unused(self, count: int) -> None:
+        """Reports that ``count`` permits were given up and no request was sent with them."""
+        self._outcomes += count
 
     def held_s(self, now: float) -> float:
         """Seconds from ``now`` during which the service asked for silence."""
@@ -183,7 +253,7 @@ class LimiterState:
         return {
             "requests_per_s": self.requests.rate_per_s,
             "pu_per_s": self.pu.rate_per_s,
-            "rate_share": self._share,
+            "rate_share": self.pace.share,
             "requests_available": max(0.0, self.requests.level(now)),
             "pu_available": max(0.0, self.pu.level(now)),
             "requests_burst": self.requests.burst,
@@ -198,17 +268,14 @@ class LimiterState:
         }
 
     def _recover(self, now: float) -> None:
-        if self._share < 1.0 and now > self._share_at:
-            # an hour recovers from anything; the power of a day would overflow
-            elapsed_s = min(now - self._share_at, 3600.0)
-            self._set_share(min(1.0, self._share * (1 + RECOVERY_PER_S) ** elapsed_s), now)
+        if self.pace.recover(now, in_use=self._waited):
+            self._set_rates(now)
 
-    def _set_share(self, share: float, now: float) -> None:
+    def _set_rates(self, now: float) -> None:
         # permits already given for later keep their times, and a hold its empty end: another rate begins after both
         at = max(now, self._last_permit, self._held_until)
-        self._share, self._share_at = share, now
-        self.requests.change_rate(self._requests_per_s * share, at)
-        self.pu.change_rate(self._pu_per_s * share, at)
+        self.requests.change_rate(self._requests_per_s * self.pace.share, at)
+        self.pu.change_rate(self._pu_per_s * self.pace.share, at)
 
 
 class RateGate(Protocol):

@@ -70,6 +70,8 @@ class ServiceOptions(Table):
     pu_per_minute: PositiveFinite | None = None
     requests_per_month: PositiveFinite | None = None
     pu_per_month: PositiveFinite | None = None
+    bucket_s: PositiveFinite | None = None
+    """Seconds of the rates that may pass at once after a rest; found out where left out."""
     max_pu: PositiveFinite | None = None
     confirm_above_pu: NotNegative = 100.0
     """The command asks before it buys for more; the default is a hundredth of the smallest published month's quota."""

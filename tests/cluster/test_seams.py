@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -61,7 +62,7 @@ def run_on_worker(client: Client, deployment: Deployment, work: Callable[[RateGa
 def run(request: pytest.FixtureRequest, client: Client, earth, point_at) -> Run:
     """Runs a function with a gate of 60 requests a minute (a burst of 30) and the emulator's tokens."""
     point_at(earth)
-    deployment = replace(make_deployment(), requests_per_minute=60.0, pu_per_minute=6000.0)
+    deployment = make_deployment(requests_per_minute=60.0, pu_per_minute=6000.0, bucket_s=32.0)
     if request.param == "local":
         return lambda work: run_local(deployment, work)
     return lambda work: run_on_worker(client, deployment, work)
@@ -132,7 +133,7 @@ def test_refused_token_is_renewed_once(run, earth) -> None:
 def test_second_login_brings_its_own_rates(client, earth, point_at) -> None:
     """A job that names another rate is heard, also where the cluster remembers the account; the same rate is shared."""
     point_at(earth)
-    deployment, credentials = make_deployment(), Credentials.load()
+    deployment, credentials = make_deployment(requests_per_minute=60.0), Credentials.load()
     account = f"{account_key(deployment, credentials)}-{time.monotonic_ns()}"
     client.register_plugin(AccountDesk())
 
@@ -204,3 +205,44 @@ def test_what_passes_the_cap_is_refused(under_cap) -> None:
         return "promised"
 
     assert "costs 8 PU, and 8 of max_pu 10 are spent" in under_cap(work)
+
+
+def test_a_later_login_knows_the_burst_and_what_was_used_of_it(client, earth, point_at) -> None:
+    """A job that believes in other rates, on the same account, goes on from where the first one was."""
+    point_at(earth)
+    first = make_deployment(requests_per_minute=60.0, pu_per_minute=6000.0, bucket_s=32.0)
+    second = make_deployment(requests_per_minute=30.0, pu_per_minute=6000.0)
+    credentials = Credentials.load()
+    account = f"{account_key(first, credentials)}-{time.monotonic_ns()}"
+    client.register_plugin(AccountDesk())
+
+    def lease(deployment: Deployment) -> tuple[float, ...]:
+        client.sync(
+            client.scheduler.shdask_login,
+            account=account,
+            client_id=credentials.client_id,
+            client_secret=ToPickle(Sealed(credentials.client_secret)),
+            deployment=asdict(deployment),
+        )
+        delays: tuple[float, ...] = client.sync(client.scheduler.shdask_lease, account=account, count=10, pu_each=0.01)
+        return delays
+
+    assert lease(first) == (0.0,) * 10
+    assert lease(second)[:5] == (0.0,) * 5
+    assert 1.0 < lease(second)[0] <= 2.0
+
+
+def test_a_worker_holds_few_permits_ahead(client, earth, point_at) -> None:
+    """Of many threads that wait most have none: what a worker holds is sent although another was answered 429."""
+    point_at(earth)
+    deployment = make_deployment(requests_per_minute=60.0, pu_per_minute=6000.0, bucket_s=2.0)
+
+    def work(gate: RateGate, tokens: TokenSource) -> str:
+        threads = [threading.Thread(target=gate.acquire, args=[0.01], daemon=True) for _ in range(20)]
+        _ = [thread.start() for thread in threads]
+        threads[0].join()
+        account: str = gate._account  # type: ignore[attr-defined]  # which one this test has made
+        return account
+
+    account = run_on_worker(client, deployment, work)
+    assert client.sync(client.scheduler.shdask_snapshot, account=account)["permits"] <= 5

@@ -13,14 +13,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from shdask.errors import PlanError
+from shdask.fetch.burst import BurstSearch
 from shdask.fetch.limiter import HORIZON_S, Bucket, LimiterState, LocalRateGate
 
 Permits = NDArray[np.float64]
 """(permit, (time in s, PU)), in the order they were given."""
 
+answers = st.tuples(st.just("answered"), st.integers(1, 40), st.just(0), st.floats(0, 3))
 leases = st.tuples(st.just("lease"), st.integers(1, 40), st.floats(0, 8), st.floats(0, 3))
 rejections = st.tuples(st.just("rejected"), st.just(0), st.one_of(st.none(), st.floats(0, 20)), st.floats(0, 3))
 steps = st.lists(st.one_of(leases, rejections), min_size=1, max_size=60)
+lives = st.lists(st.one_of(leases, leases, answers, rejections), min_size=1, max_size=60)
 
 
 def make_state(rate: float = 5.0, burst: float = 20.0, pu_rate: float = 4.0, pu_burst: float = 30.0) -> LimiterState:
@@ -34,6 +37,8 @@ def permits_of(state: LimiterState, script: list[tuple[str, int, Any, float]]) -
         now += pause
         if kind == "lease":
             permits += [(now + delay, value) for delay in state.lease(count, value, now)]
+        elif kind == "answered":
+            state.answered(count)
         else:
             state.rejected(now, value)
     return np.array(permits, dtype=np.float64).reshape(-1, 2)
@@ -71,6 +76,17 @@ def test_a_request_dearer_than_the_burst_passes_alone_and_is_paid_off(script: li
 def test_permits_come_in_the_order_of_their_times(script: list[tuple[str, int, Any, float]]):
     """A later lease never overtakes an earlier one."""
     assert np.all(np.diff(permits_of(make_state(), script)[:, 0]) >= 0)
+
+
+@given(lives)
+def test_while_the_burst_is_searched_the_law_holds_for_a_minutes_bucket(script: list[tuple[str, int, Any, float]]):
+    """Whatever is granted and refused: over any window no more than 58 s of the rate, and the rate."""
+    search = BurstSearch.of_bucket(None)
+    state = LimiterState(
+        requests=Bucket(rate_per_s=5.0, burst=1.0), pu=Bucket(rate_per_s=40.0, burst=1.0), burst=search
+    )
+    permits = permits_of(state, script)
+    assert excess(permits[:, 0], np.ones(len(permits)), 5.0) <= 58.0 * 5.0 + 1e-6
 
 
 @given(st.integers(1, 200), st.floats(0, 8), st.floats(0, 200))
@@ -168,6 +184,7 @@ def _play(state: LimiterState, server: Bucket, *, seconds: float) -> tuple[int, 
         now += state.lease(1, 1.0, now)[0]
         if server.earliest(1) <= now:
             server.take(1, now)
+            state.answered()
             accepted += 1
         else:
             rejected += 1
@@ -175,13 +192,65 @@ def _play(state: LimiterState, server: Bucket, *, seconds: float) -> tuple[int, 
     return accepted, rejected
 
 
-def test_the_deployment_gives_the_rates_and_half_its_minute_the_burst(deploy: Any):
-    """600 a minute is 10 a second; half of the service's full bucket is left for jitter."""
-    state = LimiterState.for_deployment(deploy(requests_per_minute=600.0, pu_per_minute=1000.0))
+@pytest.mark.parametrize(("bucket_s", "requests", "pu"), [(60.0, 580.0, 58 * 1000 / 60), (1.0, 5.0, 0.5 * 1000 / 60)])
+def test_the_deployment_gives_the_rates_and_its_bucket_the_burst(
+    deploy: Any, bucket_s: float, requests: float, pu: float
+):
+    """600 a minute is 10 a second; two seconds of the service's full bucket, or half of it, are left for jitter."""
+    state = LimiterState.for_deployment(deploy(requests_per_minute=600.0, pu_per_minute=1000.0, bucket_s=bucket_s))
     snapshot = state.snapshot(0.0)
     assert snapshot["requests_per_s"] == 10.0
-    assert snapshot["requests_available"] == 300.0
-    assert snapshot["pu_available"] == pytest.approx(500.0)
+    assert snapshot["requests_available"] == requests
+    assert snapshot["pu_available"] == pytest.approx(pu)
+
+
+def test_an_account_of_an_unknown_bucket_begins_with_one_request(deploy: Any):
+    """The second waits for the rate, or until the first was answered."""
+    state = LimiterState.for_deployment(deploy(requests_per_minute=600.0))
+    assert state.lease(3, 0.01, 0.0) == pytest.approx((0.0, 0.1, 0.2))
+    state.answered(3)
+    assert state.lease(2, 0.01, 0.3) == pytest.approx((0.0, 0.0))
+
+
+def test_whoever_needs_few_does_not_wait_for_a_slow_rate(deploy: Any):
+    """At six a minute the second is asked for again soon: it is given as soon as the first was answered."""
+    state = LimiterState.for_deployment(deploy(requests_per_minute=6.0))
+    assert state.lease(2, 0.01, 0.0) == (0.0,)
+    assert state.lease(1, 0.01, 0.5) == ()
+    state.answered()
+    assert state.lease(1, 0.01, 0.6) == (0.0,)
+
+
+def test_other_rates_go_on_from_what_was_used(deploy: Any):
+    """300 of a bucket are used, which the service refills whatever we believe; what is known of it is kept."""
+    first = LimiterState.for_deployment(deploy(requests_per_minute=600.0, bucket_s=60.0))
+    first.lease(300, 0.0, 100.0)
+    second = LimiterState.for_deployment(deploy(requests_per_minute=300.0))
+    second.after(first, 100.0)
+    assert second.lease(1, 0.0, 100.0) == pytest.approx((2.0 + 0.2,))
+    assert second.lease(300, 0.0, 170.0).count(0.0) == 290
+
+
+def test_429s_of_requests_from_before_the_last_reaction_are_no_news():
+    """Twenty are out when the first is refused; two seconds later the nineteenth tells nothing that was not known."""
+    state = make_state()
+    state.lease(20, 0.0, 100.0)
+    assert state.rejected(100.1, None)
+    state.unused(17)
+    assert not state.rejected(102.0, None)
+    state.answered()
+    assert state.rejected(102.5, None)
+    assert state.snapshot(102.5)["reactions"] == 2
+
+
+def test_two_429s_tell_what_was_granted_between_them():
+    """5 a second are believed; of 51 in 10.3 s, in which all was used, 17 were refused: 3.3 a second."""
+    state = make_state(pu_rate=1e6, pu_burst=1e6)
+    used = [("lease", 40, 0.0, 0.0), ("rejected", 0, None, 0.0), ("answered", 40, None, 0.0)]
+    permits = permits_of(state, used + [("rejected", 0, None, 0.01)] * 16 + [("lease", 40, 0.0, 1.0)] * 10)
+    state.rejected(60.2, None)
+    assert np.count_nonzero(permits[:, 0] > 51.0) == 51
+    assert state.snapshot(60.2)["requests_per_s"] == pytest.approx(0.97 * 34 / 10.316, rel=1e-4)
 
 
 def test_a_tiny_plan_can_still_send(deploy: Any):
