@@ -6,7 +6,7 @@ Refuses to know where the figures go.
 from __future__ import annotations
 
 from shdask.assemble.job_rows import JobAccepted, JobIntent, JobRow
-from shdask.model import TileEvent, TileState
+from shdask.model import TileEvent, TileState, Window
 from shdask.plan.group import GroupPlan
 from shdask.plan.learning import job_kind_of, kind_of
 from shdask.plan.measured import RunFigures
@@ -25,6 +25,8 @@ class RunMeter:
         """Of tiles that jobs delivered, before compression."""
         self.is_timed = True
         """Whether how long the run took says how long a build takes; not where it waits for who asks for tiles."""
+        self._pu_by_shape: dict[tuple[int, int], float] = {}
+        """Of windows of so many (rows, columns)."""
 
     def add(self, event: TileEvent) -> None:
         """Count an attempt of a tile; one that failed, or went on where another had, says nothing of a tile's price."""
@@ -39,9 +41,15 @@ class RunMeter:
             self.nbytes_delivered += 0 if event.requests else pixels * self._plan.layer.sent_nbytes_per_px
             return
         self._pu_spent += event.pu_spent
-        self._pu_projected += sum(map(self._plan.window_pu, windows))
+        self._pu_projected += sum(map(self._price, windows))
         self._nbytes += event.nbytes
         self._nbytes_projected += pixels * self._plan.layer.sent_nbytes_per_px
+
+    def _price(self, window: Window) -> float:
+        shape = window.shape
+        if shape not in self._pu_by_shape:
+            self._pu_by_shape[shape] = self._plan.window_pu(window)
+        return self._pu_by_shape[shape]
 
     def figures(self, seconds: float) -> RunFigures:
         """What the run has shown, which took so long. Pure."""

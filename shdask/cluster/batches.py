@@ -18,6 +18,8 @@ from shdask.settings import Deployment
 MAX_FETCH_THREADS = 32
 BATCH_S = 10.0
 """How long a batch should last at the projected rate."""
+MAX_BUNDLES = 500
+"""Of a batch: each waits in its worker's memory until its turn comes, however fast the service is."""
 
 
 def fetch_threads(deployment: Deployment, workers: int) -> int:
@@ -32,7 +34,7 @@ def batch_size(left: int, *, task_threads: int, in_flight: int, requests_per_s: 
     A batch lasts some seconds at the projected rate; towards the end they shrink, so that all threads finish together.
     """
     size = max(2 * in_flight / task_threads, requests_per_s * BATCH_S / task_threads, 1)
-    return max(1, min(math.ceil(size), math.ceil(left / task_threads), left))
+    return max(1, min(math.ceil(size), math.ceil(left / task_threads), left, MAX_BUNDLES))
 
 
 class TileQueue:

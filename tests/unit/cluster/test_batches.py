@@ -57,6 +57,11 @@ def test_no_batch_tears_a_bundle(sizes, clusters, requests_per_s) -> None:
     )
 
 
+def test_a_batch_is_bounded_however_fast_the_service_is() -> None:
+    """A worker holds a few hundred tiles that wait for their turn, not a hundred thousand."""
+    assert max(map(len, batches_of(np.arange(100_000), 1e6, (8, 64)))) == 500
+
+
 def test_a_batch_is_measured_in_requests() -> None:
     """Two bundles of three dates each are as much for a thread as two tiles."""
     bundles = np.repeat(np.arange(4), 3)
