@@ -47,7 +47,7 @@ class Purchase:
     """What has come of tiles that are bought together; it grows by every picture, whatever becomes of the next one."""
 
     values: NDArray[Any]
-    """(tile, band, y, x), 0 where nothing has come."""
+    """(tile, band, y, x), 0 where nothing has come; takes no memory until something has."""
     valid: NDArray[np.bool_]
     """(tile, y, x): True where something has come, and all that has says so."""
     bought: NDArray[np.bool_]
@@ -59,13 +59,14 @@ class Purchase:
         parts, shape = plan.layer.parts, tiles[0].extent.shape
         dtype = np.result_type(*(SAMPLE_DTYPES[picture.sample_type] for part in parts for picture in part.pictures))
         return cls(
-            values=np.zeros((len(tiles), len(plan.layer.bands), *shape), dtype),
+            values=np.broadcast_to(np.zeros((), dtype), (len(tiles), len(plan.layer.bands), *shape)),
             valid=np.zeros((len(tiles), *shape), np.bool_),
             bought=np.zeros((len(parts), *shape), np.bool_),
         )
 
     def resume(self, position: int, data: TileData, bought: NDArray[np.bool_]) -> None:
         """Take over what had come earlier of the tile at ``position``; ``bought`` must be the same for all tiles."""
+        self._make_room()
         self.values[position], self.valid[position] = data.values, data.data_mask
         self.bought[...] = bought
 
@@ -74,11 +75,28 @@ class Purchase:
         return bool(self.bought[part, *inside].all())
 
     def add(self, part: int, bands: Sequence[int], inside: tuple[slice, slice], picture: NDArray[Any]) -> None:
-        """Put a picture of ``bands``, (tile, band, y, x) with the data mask as its last, in its place."""
-        is_first = ~self.bought[:, *inside].any(axis=0)
-        self.values[:, list(bands), *inside] = picture[:, :-1]
-        self.valid[:, *inside] = (self.valid[:, *inside] | is_first) & (picture[:, -1] > 0)
+        """Put a picture of ``bands``, (tile, band, y, x) with the data mask as its last, in its place.
+
+        One that is all there is to come is kept as it is: copying it would cost a tenth of decoding it.
+        """
+        if self._is_all(bands, picture):
+            self.values, self.valid = picture[:, :-1], picture[:, -1] > 0
+        else:
+            self._make_room()
+            is_first = ~self.bought[:, *inside].any(axis=0)
+            self.values[:, list(bands), *inside] = picture[:, :-1]
+            self.valid[:, *inside] = (self.valid[:, *inside] | is_first) & (picture[:, -1] > 0)
         self.bought[part, *inside] = True
+
+    def _make_room(self) -> None:
+        if not self.values.flags.writeable:
+            self.values = np.zeros(self.values.shape, self.values.dtype)
+
+    def _is_all(self, bands: Sequence[int], picture: NDArray[Any]) -> bool:
+        """Whether a picture is every pixel of every band, in their order and type, and nothing has come before it."""
+        tiles, count, *shape = self.values.shape
+        is_alike = picture.dtype == self.values.dtype and picture.shape == (tiles, count + 1, *shape)
+        return is_alike and list(bands) == list(range(count)) and not self.bought.any()
 
     def tile(self, position: int) -> TileData:
         """The tile at ``position``, as far as it has come. Pure."""

@@ -47,6 +47,8 @@ class Area:
         rows, starts, stops = self.spans(window.y0, window.y1)
         height, width = window.shape
         starts, stops = np.clip(starts - window.x0, 0, width), np.clip(stops - window.x0, 0, width)
+        if (stops - starts).sum() == window.pixel_count:  # as of most tiles: in a tenth of the time
+            return np.ones((height, width), np.bool_)
         steps = np.zeros((height, width + 1), np.int8)
         inside = starts < stops  # runs do not touch, so no place is both a start and a stop
         steps[rows[inside] - window.y0, starts[inside]] = 1

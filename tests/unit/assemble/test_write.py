@@ -27,6 +27,12 @@ def test_integers_are_zero_where_the_mask_is_false():
     assert stored.tolist() == [[7, 0, 9]]
 
 
+def test_what_is_valid_everywhere_and_stored_as_it_came_is_not_copied():
+    """Pixels go to the store as the answer brought them, where nothing in them changes."""
+    values = np.array([[7, 0, 9]], np.uint16)
+    assert make_stored_values(DN, values, ALL_VALID) is values
+
+
 def test_classes_become_bytes():
     """Classes bought as 16 bit are stored as 8."""
     stored = make_stored_values(CLASSES, np.array([[0, 11, 255]], np.uint16), ALL_VALID)

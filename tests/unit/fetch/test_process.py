@@ -20,7 +20,7 @@ from shdask.errors import DecodeError, QuotaExhausted
 from shdask.fetch.client import Fetched, Spent
 from shdask.fetch.process import Purchase, fetch_tile, fetch_tiles, tile_bodies, window_body
 from shdask.inputs import read_area
-from shdask.model import Tile, Window
+from shdask.model import Tile, TileData, Window
 from shdask.plan.group import GroupPlan
 from shdask.plan.placing import make_group
 from shdask.plan.spec import CubeSpec
@@ -206,6 +206,53 @@ def test_pixels_of_which_a_part_is_missing_are_not_valid():
     purchase.valid[:] = True
     (data,) = fetch_tiles(PLAN, [tile], Painter(), purchase=purchase)
     assert not data.data_mask[64:].any()
+
+
+def _picture(*, dtype: str = "uint16", bands: int = 3) -> np.ndarray[Any, Any]:
+    """Of the first tile, with a gap in its mask."""
+    return np.ascontiguousarray(EARTH[np.newaxis, :bands, :128, :128].astype(dtype))
+
+
+WHOLE = (slice(None), slice(None))
+
+
+def test_a_picture_that_is_all_of_its_tile_is_not_copied():
+    """One answer in the layer's own order and type is the tile."""
+    purchase, picture = Purchase.begin(PLAN, [PLAN.tile(0)]), _picture()
+    purchase.add(0, [0, 1], WHOLE, picture)
+    assert np.shares_memory(purchase.tile(0).values, picture)
+    np.testing.assert_array_equal(purchase.tile(0).data_mask, EARTH[2, :128, :128] > 0)
+    assert purchase.has(0, WHOLE)
+
+
+@pytest.mark.parametrize(
+    ("bands", "picture"), [((1, 0), _picture()), ((0, 1), _picture(dtype="uint8")), ((1,), _picture()[:, 1:])]
+)
+def test_a_picture_in_another_order_or_type_is_put_in_its_place(bands: tuple[int, ...], picture: np.ndarray[Any, Any]):
+    """Bands stand where the layer has them, in the type that holds all of them."""
+    purchase = Purchase.begin(PLAN, [PLAN.tile(0)])
+    purchase.add(0, bands, WHOLE, picture)
+    assert purchase.values.dtype == np.uint16
+    np.testing.assert_array_equal(purchase.tile(0).values[list(bands)], picture[0, :-1])
+
+
+def test_a_picture_takes_nothing_from_what_came_before_it():
+    """A pixel that an earlier run found without data stays without, whatever the whole picture says now."""
+    purchase, picture = Purchase.begin(PLAN, [PLAN.tile(0)]), _picture()
+    bought = np.zeros((1, 128, 128), np.bool_)
+    bought[0, 0] = True
+    empty = TileData(values=np.zeros((2, 128, 128), np.uint16), data_mask=np.zeros((128, 128), np.bool_))
+    purchase.resume(0, empty, bought)
+    purchase.add(0, [0, 1], WHOLE, picture)
+    assert not purchase.tile(0).data_mask[0].any()
+    np.testing.assert_array_equal(purchase.tile(0).data_mask[1:], EARTH[2, 1:128, :128] > 0)
+
+
+def test_tiles_of_which_nothing_has_come_take_no_memory_for_their_values():
+    """What waits for permits and answers costs a mask, not the bands."""
+    values = Purchase.begin(PLAN, [PLAN.tile(0)]).values
+    assert values.shape == (1, 2, 128, 128)
+    assert values.strides == (0, 0, 0, 0)
 
 
 # Several steps, several parts
