@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from shdask.assemble.ledger import read_ledger
 from shdask.assemble.status import read_status
 from shdask.emulator.launch import EmulatorProcess, start_emulator
 from shdask.errors import BudgetExceeded, WrongStore
-from shdask.plan.cube import CubePlan
+from shdask.plan.cube import ROOT, CubePlan
 from shdask.report import BuildReport, Progress
 from shdask.run_cube import run_cube
 from shdask.settings import Credentials
@@ -210,17 +210,18 @@ def count_known(store: Path) -> int:
     return sum(record.id is not None for record in read_ledger(store).jobs.values())
 
 
-def run_until(bench: Bench, plan: CubePlan, store: Path, holds: Callable[[], bool]) -> None:
+def run_until(plan: CubePlan, store: Path, holds: Callable[[], bool], *, only: Sequence[int] | None = None) -> None:
     """A build that is torn down at some moment, as if its process had died."""
+    tiles = None if only is None else {ROOT: only}
     with pytest.raises(_Interrupted):
-        run_cube(plan, store, SERIAL, Credentials.load(), on_progress=interrupt_when(holds))
+        run_cube(plan, store, SERIAL, Credentials.load(), only=tiles, on_progress=interrupt_when(holds))
 
 
 def test_jobs_of_a_dead_build_are_taken_up(bench: Bench, prefix: str, right: Path, tmp_path: Path) -> None:
     """A build that dies while its jobs run leaves their ids; the next one orders nothing and pays nothing."""
     bench.service.set_faults("slow=2")
     plan = bench.plan(prefix)
-    run_until(bench, plan, tmp_path / "cube", lambda: count_known(tmp_path / "cube") == JOBS)
+    run_until(plan, tmp_path / "cube", lambda: count_known(tmp_path / "cube") == JOBS)
     report = shdask.build_cube(plan, tmp_path / "cube", executor=SERIAL, max_pu=1.0)
     assert differing(tmp_path / "cube", right) == []
     assert (bench.submits(), report.jobs, report.pu_spent, report.pu_projected) == (JOBS, 0, 0.0, 0.0)
@@ -230,7 +231,7 @@ def test_jobs_of_a_dead_build_are_taken_up(bench: Bench, prefix: str, right: Pat
 def test_status_tells_of_jobs_that_are_paid_for(bench: Bench, prefix: str, tmp_path: Path) -> None:
     """After a build has died it is said what its jobs have cost, what is left to pay, and who takes them up."""
     bench.service.set_faults("slow=5")
-    run_until(bench, bench.plan(prefix), tmp_path / "cube", lambda: count_known(tmp_path / "cube") == JOBS)
+    run_until(bench.plan(prefix), tmp_path / "cube", lambda: count_known(tmp_path / "cube") == JOBS)
     status = read_status(tmp_path / "cube")
     assert (sum(status.jobs.values()), status.jobs["running"]) == (JOBS, JOBS)
     assert (status.pu_in_jobs, status.pu_left) == (10.0 * JOBS, 0.0)
@@ -240,7 +241,7 @@ def test_status_tells_of_jobs_that_are_paid_for(bench: Bench, prefix: str, tmp_p
 def test_jobs_that_ended_meanwhile_are_collected(bench: Bench, prefix: str, right: Path, tmp_path: Path) -> None:
     """Jobs that have delivered and are forgotten by the service when the next build begins are found in the bucket."""
     plan = bench.plan(prefix)
-    run_until(bench, plan, tmp_path / "cube", lambda: count_known(tmp_path / "cube") == JOBS)
+    run_until(plan, tmp_path / "cube", lambda: count_known(tmp_path / "cube") == JOBS)
     wait_until(lambda: bench.service.stats()["jobs"]["delivered"] == JOBS)
     report = shdask.build_cube(plan, tmp_path / "cube", executor=SERIAL)
     assert differing(tmp_path / "cube", right) == []
@@ -250,7 +251,7 @@ def test_jobs_that_ended_meanwhile_are_collected(bench: Bench, prefix: str, righ
 def test_paid_jobs_are_collected_by_any_route(bench: Bench, prefix: str, right: Path, tmp_path: Path) -> None:
     """A build that goes by Process now takes up the jobs that are paid for, and buys no pixel of theirs."""
     bench.service.set_faults("slow=2")
-    run_until(bench, bench.plan(prefix), tmp_path / "cube", lambda: count_known(tmp_path / "cube") == JOBS)
+    run_until(bench.plan(prefix), tmp_path / "cube", lambda: count_known(tmp_path / "cube") == JOBS)
     shdask.build_cube(bench.plan(prefix, route="process"), tmp_path / "cube", executor=SERIAL)
     assert differing(tmp_path / "cube", right) == []
     assert not any("/api/v1/process" in call for call in bench.calls)
@@ -259,7 +260,7 @@ def test_paid_jobs_are_collected_by_any_route(bench: Bench, prefix: str, right: 
 def test_jobs_that_lie_elsewhere_are_told(bench: Bench, prefix: str, right: Path, tmp_path: Path) -> None:
     """A build that is not told where paid jobs deliver to buys their tiles, and says so, and where they lie."""
     bench.service.set_faults("slow=2")
-    run_until(bench, bench.plan(prefix), tmp_path / "cube", lambda: count_known(tmp_path / "cube") == JOBS)
+    run_until(bench.plan(prefix), tmp_path / "cube", lambda: count_known(tmp_path / "cube") == JOBS)
     report = build(bench, "elsewhere", tmp_path / "cube", route="process")
     assert differing(tmp_path / "cube", right) == []
     (note,) = report.notes
