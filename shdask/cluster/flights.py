@@ -1,4 +1,4 @@
-"""The bundles of tiles in flight on one worker: how many at once, which have been sent, and which show no sign of life.
+"""The bundles of tiles in flight on one worker: how many at once, which were sent, and which show no sign of life.
 
 Refuses to know what a flight does, and Dask.
 """
@@ -18,6 +18,8 @@ class Flight:
     """Tiles that are bought together, in the hands of one thread."""
 
     tiles: tuple[int, ...]
+    nbytes: int
+    """Of pixels that it may hold."""
     began: float
     sign: float
     """When it last showed that it lives; infinite while it waits for others, as long as it must."""
@@ -27,10 +29,14 @@ class Flight:
 
 
 class Flights:
-    """Lets so many bundles fly at once, each in its thread."""
+    """Lets so many bundles fly at once, each in its thread, as long as there is memory for their pixels."""
 
-    def __init__(self, limit: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, limit: int, *, room_nbytes: float = float("inf"), clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``room_nbytes`` is what the pixels of all may take together; one flies in any case."""
         self._limit = limit
+        self._room_nbytes = room_nbytes
         self._clock = clock
         self._changed = threading.Condition()
         self._aloft: dict[int, Flight] = {}
@@ -43,11 +49,11 @@ class Flights:
             self._changed.notify_all()
 
     @contextmanager
-    def fly(self, tiles: Sequence[int]) -> Iterator[Flight]:
-        """The calling thread's flight, once there is room for it."""
+    def fly(self, tiles: Sequence[int], nbytes: int = 0) -> Iterator[Flight]:
+        """The calling thread's flight, once there is room for it and for its ``nbytes`` of pixels."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._aloft) < self._limit)
-            flight = Flight(tiles=tuple(tiles), began=self._clock(), sign=self._clock())
+            self._changed.wait_for(lambda: self._has_room(nbytes))
+            flight = Flight(tiles=tuple(tiles), nbytes=nbytes, began=self._clock(), sign=self._clock())
             self._aloft[id(flight)] = flight
         self._mine.flight = flight
         try:
@@ -57,6 +63,10 @@ class Flights:
             with self._changed:
                 self._aloft.pop(id(flight), None)
                 self._changed.notify_all()
+
+    def _has_room(self, nbytes: int) -> bool:
+        held = sum(flight.nbytes for flight in self._aloft.values())
+        return len(self._aloft) < self._limit and (not self._aloft or held + nbytes <= self._room_nbytes)
 
     @property
     def mine(self) -> Flight | None:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from dask.system import CPU_COUNT
 from distributed import Worker, get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
+from distributed.system import MEMORY_LIMIT
 
 from shdask.assemble.spool import Spool
 from shdask.assemble.store import CubeStore
@@ -43,6 +44,10 @@ DRAIN_S = 24.0
 LEAVE_S = 5.0
 """How long a worker that ends tries to tell the scheduler so."""
 ASK_AGAIN_S = 1.0
+MEMORY_SHARE = 0.5
+"""Of a worker's memory, for the pixels of all its flights: Dask spills and pauses beyond 0.6 of it."""
+COPIES = 2
+"""Of a tile's pixels while it is in flight: as they came, and as they are stored."""
 ROWS_AT_ONCE = 2
 """So many rows of delivered tiles are in a worker's memory: while one is written, the next is read."""
 
@@ -88,7 +93,8 @@ class TileWorker(WorkerPlugin):
         """No further tile is begun, and none that has not been sent goes on."""
         self._over = threading.Event()
         """Nothing is sent any more."""
-        self._flights = Flights(fetch_threads(self.plan.deployment, 1))
+        room_nbytes = MEMORY_SHARE * (worker.memory_manager.memory_limit or MEMORY_LIMIT)
+        self._flights = Flights(fetch_threads(self.plan.deployment, 1), room_nbytes=room_nbytes)
         self._transport = RequestsTransport(pool_size=MAX_FETCH_THREADS)
         self._fetch_pool = ThreadPoolExecutor(MAX_FETCH_THREADS, thread_name_prefix="shdask-fetch")
         self._cpu_pool = ThreadPoolExecutor(CPU_COUNT, thread_name_prefix="shdask-decode")
@@ -214,7 +220,7 @@ class TileWorker(WorkerPlugin):
 
     def _run_bundle(self, indices: list[int]) -> list[TileOutcome]:
         """What became of a bundle's tiles; nothing of those that were not begun or not sent."""
-        with self._flights.fly(indices) as flight:
+        with self._flights.fly(indices, self._pixel_nbytes(indices)) as flight:
             if self._stopped.is_set():
                 return []
             try:
@@ -235,6 +241,13 @@ class TileWorker(WorkerPlugin):
             for outcome in outcomes:  # before it lands: a worker that ends waits for its flights
                 self._tell(outcome.event)
         return outcomes
+
+    def _pixel_nbytes(self, indices: Sequence[int]) -> int:
+        """What a bundle's pixels take, from its answer until it is durable; rows of delivered tiles wait for a turn."""
+        if self.deliveries.of(indices[0]) is not None:
+            return 0
+        nbytes = self.plan.store.tile_px**2 * self.plan.layer.sent_nbytes_per_px
+        return COPIES * len(indices) * nbytes
 
     def _tell(self, event: TileEvent) -> None:
         """Let owner and desk hear of a tile at once; its batch tells the owner again."""

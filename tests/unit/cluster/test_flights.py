@@ -26,12 +26,14 @@ def clock() -> StandingClock:
     return StandingClock()
 
 
-def take_off(flights: Flights, landing: threading.Event, *tiles: int) -> tuple[threading.Thread, threading.Event]:
+def take_off(
+    flights: Flights, landing: threading.Event, *tiles: int, nbytes: int = 0
+) -> tuple[threading.Thread, threading.Event]:
     """A thread whose tiles fly together until ``landing``, and the event that it has begun."""
     aloft = threading.Event()
 
     def fly() -> None:
-        with flights.fly(tiles):
+        with flights.fly(tiles, nbytes):
             aloft.set()
             landing.wait(10)
 
@@ -50,6 +52,31 @@ def test_no_more_fly_than_there_is_room_for() -> None:
     assert third.wait(10)
     landing.set()
     assert flights.wait_for_landing(10)
+
+
+def test_pixels_in_flight_are_bounded_in_bytes() -> None:
+    """A flight whose pixels do not fit beside the others' waits until one of them has landed."""
+    flights, landing, other = Flights(32, room_nbytes=100), threading.Event(), threading.Event()
+    _, first = take_off(flights, landing, 0, nbytes=60)
+    assert first.wait(10)
+    _, second = take_off(flights, other, 1, nbytes=40)
+    assert second.wait(10)
+    _, third = take_off(flights, other, 2, nbytes=1)
+    assert not third.wait(0.1)
+    landing.set()
+    assert third.wait(10)
+    other.set()
+
+
+def test_bundle_that_is_larger_than_all_room_flies_alone() -> None:
+    """It is bought all the same, and nothing beside it."""
+    flights, landing = Flights(32, room_nbytes=100), threading.Event()
+    _, large = take_off(flights, landing, 0, nbytes=500)
+    assert large.wait(10)
+    _, small = take_off(flights, landing, 1, nbytes=1)
+    assert not small.wait(0.1)
+    landing.set()
+    assert small.wait(10)
 
 
 def test_silent_tile_is_given_up_and_makes_room(clock: Any) -> None:

@@ -65,7 +65,9 @@ def worker(desk: PlayedDesk) -> SimpleNamespace:
         desk.told += [("stream", tile) for tile in unpack_tiles(message)]
 
     loop = SimpleNamespace(add_callback=lambda call, *words: call(*words), call_later=lambda _seconds, call: call())
-    return SimpleNamespace(address="tcp://here", scheduler=desk, log_event=log_event, loop=loop, metrics={})
+    memory = SimpleNamespace(memory_limit=None)
+    words = {"log_event": log_event, "loop": loop, "metrics": {}, "memory_manager": memory}
+    return SimpleNamespace(address="tcp://here", scheduler=desk, **words)
 
 
 @pytest.fixture
@@ -319,6 +321,33 @@ def test_part_that_ends_waits_for_what_is_still_being_told(part, worker, desk, m
     go_on.set()
     ending.join(10)
     assert (ending.is_alive(), desk.told) == (False, [("stream", 7)])
+
+
+def test_flights_hold_a_bounded_share_of_the_workers_memory(worker, desk, monkeypatch) -> None:
+    """Half of it, whatever is in flight: a tile of 256 px, two bands and a mask as 16 bit numbers counts twice."""
+    worker.memory_manager.memory_limit = 2 * 2 * 256 * 256 * 6
+    monkeypatch.setattr(worker_plugin, "_end_well_on_sigterm", lambda _worker: None)
+    plugin = TileWorker(
+        build="b", account="a", plan=shdask.make_plan(earth_spec()).only, cube=None, patience=Patience()
+    )
+    plugin.setup(worker)
+    first, landing, aloft = threading.Event(), threading.Event(), []
+
+    def act(_work: TileWork, index: int) -> None:
+        aloft.append(index)
+        first.set()
+        landing.wait(10)
+
+    tile_that(act, monkeypatch)
+    task = threading.Thread(target=plugin.run_batch, args=[[0, 1]], daemon=True)
+    task.start()
+    assert first.wait(10)
+    landing.wait(0.1)
+    assert len(aloft) == 1
+    landing.set()
+    task.join(10)
+    assert sorted(aloft) == [0, 1]
+    end(plugin, worker)
 
 
 # Tiles that come with one request
