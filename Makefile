@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-async test long check bench soak fuzz emulator alerts deploy-check clean
+.PHONY: demo demo-async test long check bench soak fuzz slurm hosts emulator alerts deploy-check clean
 
 demo: .venv/ready
 	$(BIN)/shdask demo
@@ -32,6 +32,13 @@ fuzz: .venv/ready
 
 soak: .venv/ready
 	$(BIN)/python -m benchmarks.soak
+
+# as root: the recipe on a Slurm of one node, and several hosts as network namespaces
+slurm: .venv/ready
+	$(BIN)/python -m benchmarks slurm
+
+hosts: .venv/ready
+	$(BIN)/python -m benchmarks hosts
 
 # alert rules, their cases and the dashboard's queries, by Prometheus's own tool
 alerts: .venv/ready .venv/prometheus
