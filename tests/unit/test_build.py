@@ -14,10 +14,11 @@ import shdask
 from shdask import account, build, serial
 from shdask.assemble.ledger import read_ledger
 from shdask.assemble.store import read_cube_attributes
-from shdask.build import run_build
+from shdask.build import BuildJob, run_build
 from shdask.errors import BudgetExceeded, StoreError
 from shdask.model import TileEvent, TileState
 from shdask.plan.group import GroupPlan
+from shdask.report import Progress
 from shdask.run_tiles import TileOutcome
 from shdask.settings import Credentials
 from tests.cluster.specs import earth_spec
@@ -34,6 +35,7 @@ class _ScriptedRun:
     def __init__(self, *steps: Callable[[], Sequence[TileEvent]]) -> None:
         self.steps = list(steps)
         self.stops = 0
+        self.shown: list[Progress] = []
 
     def start(self, _job: object, _tiles: object) -> _ScriptedRun:
         return self
@@ -53,6 +55,9 @@ class _ScriptedRun:
 
     def waiting_for(self) -> str:
         return "nothing"
+
+    def show(self, make_progress: Callable[[], Progress]) -> None:
+        self.shown.append(make_progress())
 
     def __enter__(self) -> Self:
         return self
@@ -146,6 +151,24 @@ def test_the_heartbeat_says_what_is_waited_for(plan, tmp_path, monkeypatch) -> N
     monkeypatch.setattr("shdask.assemble.lease.Lease.say", lambda _self, note: said.append(note))
     run_build(plan, tmp_path / "cube", _ScriptedRun(lambda: [empty(0)]), CREDENTIALS, max_pu=5.0)
     assert (said[0]["waiting_for"], said[0]["pu_spent"], said[0]["max_pu"]) == ("nothing", 0.1, 5.0)
+
+
+def test_a_run_is_shown_the_progress(plan, tmp_path) -> None:
+    """After each poll, with what was told by then, for whoever watches the cluster."""
+    run = _ScriptedRun(lambda: [empty(0)], lambda: [empty(1)])
+    run_build(plan, tmp_path / "cube", run, CREDENTIALS, max_pu=5.0)
+    assert [(shown.done, shown.pu_spent, shown.max_pu) for shown in run.shown] == [(1, 0.1, 5.0), (2, 0.2, 5.0)]
+
+
+def test_a_run_knows_what_is_done_already(plan, tmp_path, monkeypatch) -> None:
+    """The states that store and ledger tell of when it begins."""
+    run_build(plan, tmp_path / "cube", _ScriptedRun(lambda: [empty(0)]), CREDENTIALS)
+    jobs: list[BuildJob] = []
+    run = _ScriptedRun()
+    monkeypatch.setattr(run, "start", lambda job, _tiles: jobs.append(job) or run)
+    run_build(plan, tmp_path / "cube", run, CREDENTIALS)
+    assert jobs[0].states is not None
+    assert np.flatnonzero(jobs[0].states == TileState.EMPTY).tolist() == [0]
 
 
 def test_a_run_can_be_limited_to_some_tiles(plan, tmp_path, monkeypatch) -> None:
