@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from shdask.about import log_about
 from shdask.assemble.area_growth import CubeAreas, continue_area, find_reopened, widen_area
 from shdask.assemble.clear_share import choose_clear, looked_at
 from shdask.assemble.grow import as_it_stands, continue_timeline
@@ -204,7 +205,8 @@ def run_build(
         for note in notes:
             logger.info("%s: %s", cube.place.name, note)
         tally = Tally.begin(cube.plan, cube, ledger, only=only, job=job, options=options)
-        with tally.closing():
+        key = secrets.token_hex(4)
+        with log_about(build=key), tally.closing():
             _check_budget(tally, max_pu)
             todo = cube.plan.tile_set.in_order(tally.remaining)
             work = BuildJob(
@@ -216,6 +218,7 @@ def run_build(
                 count_charged=tally.count_charged,
                 book=tally,
                 states=tally.states,
+                key=key,
             )
             if todo.size:
                 with start_run(executor, work, todo) as run:

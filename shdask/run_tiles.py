@@ -16,6 +16,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from shdask.about import get_logger, log_about
 from shdask.assemble.spool import Spool, spool_name
 from shdask.assemble.store import CubeStore, StoredTile
 from shdask.assemble.write import UnfitPixels
@@ -28,9 +29,9 @@ from shdask.jobs.deliveries import Deliveries, Delivery
 from shdask.model import Tile, TileData, TileEvent, TileState, Window
 from shdask.plan.group import GroupPlan
 from shdask.request.digest import request_digest
-from shdask.tally import STORE_RETRIES
+from shdask.tally import STORE_RETRIES, tile_text
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,8 @@ class TileWork:
     cube: CubeStore
     client: ServiceClient
     run_cpu: RunCpu
+    build: str | None = None
+    """What logs call the build; None where the thread has said so."""
     deliveries: Deliveries = field(default_factory=Deliveries)
     """Tiles that are read from a bucket rather than bought."""
     await_turn: Callable[[], AbstractContextManager[object]] = nullcontext
@@ -74,12 +77,15 @@ def run_tiles(work: TileWork, indices: Sequence[int]) -> list[TileOutcome]:
     """
     delivery = work.deliveries.of(indices[0])
     with nullcontext() if delivery is None else work.await_turn():
-        return _run_tiles(work, indices, delivery)
+        started = time.monotonic()
+        attempts = [_Attempt.of(work, index) for index in indices]
+        with log_about(build=work.build, tiles=indices, request=attempts[0].request):
+            return _run_tiles(work, attempts, delivery, started)
 
 
-def _run_tiles(work: TileWork, indices: Sequence[int], delivery: Delivery | None) -> list[TileOutcome]:
-    started = time.monotonic()
-    attempts = [_Attempt.of(work, index) for index in indices]
+def _run_tiles(
+    work: TileWork, attempts: Sequence[_Attempt], delivery: Delivery | None, started: float
+) -> list[TileOutcome]:
     shares: dict[int, Spent] = {}
     for attempt in attempts:
         attempt.look(work)
@@ -132,7 +138,8 @@ class _Attempt:
         self.error = error
         # the last two are no fault of the tile: the build is over
         level = logging.INFO if isinstance(error, BudgetExceeded | BuildError) else logging.WARNING
-        logger.log(level, "tile %d failed: %s: %s", self.tile.index, type(error).__name__, error)
+        with log_about(tiles=(self.tile.index,), request=self.request):
+            logger.log(level, "failed: %s: %s", type(error).__name__, error)
 
     def look(self, work: TileWork) -> None:
         """Find out whether the tile is durable, or its pixels wait on this machine."""
@@ -186,6 +193,9 @@ class _Attempt:
             request=self.request,
             checksum=stored.checksum,
         )
+        if error is None:
+            with log_about(tiles=(event.tile,), request=event.request):
+                logger.debug("%s in %.1f s", tile_text(event), seconds)
         return TileOutcome(event=event, fatal=error if error is not None and error.stops_build else None)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shdask.about import get_logger, log_about
 from shdask.assemble.job_rows import JobAccepted, JobEnd, JobFold, JobIntent, JobRecord, JobRow, job_line
 from shdask.assemble.ledger import Ledger
 from shdask.assemble.rows import event_line
@@ -31,10 +31,8 @@ from shdask.model import TileEvent, TileState
 from shdask.plan.group import GroupPlan
 from shdask.report import INTERRUPTED, BuildReport, Progress
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
-REQUEST_CHARS = 12
-"""Of a request's digest, in logs."""
 NOTE_S = 5.0
 STORE_RETRIES = RetryPolicy(max_retries=30, base_wait_s=1.0, growth=2.0, max_wait_s=10.0, total_s=120.0)
 """How long a store that refuses is waited for, with what was paid for in memory."""
@@ -323,9 +321,14 @@ def _job_text(row: JobRow) -> str:
     return f"runs as {row.id}" if isinstance(row, JobAccepted) else ": ".join(filter(None, (row.end, row.text)))
 
 
+def tile_text(event: TileEvent) -> str:
+    """What became of a tile, in a few words. Pure."""
+    return event.error or ("found done" if event.skipped else event.state.name.lower())
+
+
 def _log_tile(event: TileEvent) -> None:
-    text = event.error or ("found done" if event.skipped else event.state.name.lower())
-    logger.info("tile %d, request %s: %s", event.tile, (event.request or "-")[:REQUEST_CHARS], text)
+    with log_about(tiles=(event.tile,), request=event.request or "-"):
+        logger.info("%s", tile_text(event))
 
 
 def _rows_name(plan: GroupPlan, cube: CubeStore) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import logging
 import os
 import uuid
 import zipfile
@@ -20,12 +19,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from shdask.about import get_logger
 from shdask.assemble.disk import PARTIAL_SUFFIX
 from shdask.assemble.store import CubeStore
 from shdask.model import Tile, TileData
 from shdask.plan.grown_area import GrownArea
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 CAP_NBYTES = 8 << 30
 PART_SUFFIX = ".part"

@@ -184,6 +184,7 @@ def _begin_run(
         patience=patience,
         is_capped=job.max_pu is not None,
         deliveries=job.deliveries,
+        logged_as=job.key,
     )
     reporter = Reporter(client, job, account, plugin.build)
     run = DaskRun(
@@ -272,7 +273,8 @@ def install(client: Client, *plugins: SchedulerPlugin | WorkerPlugin | NannyPlug
 def is_private(address: str) -> bool:
     """Whether nobody else reads what goes to a scheduler at ``address``: TLS, or this machine's loopback. Pure."""
     parts = urlsplit(address)
-    if parts.scheme in {"tls", "wss", "inproc"} or parts.hostname == "localhost":
+    # Dask Gateway's connector begins every connection with TLS (dask_gateway/comm.py)
+    if parts.scheme in {"tls", "gateway", "wss", "inproc"} or parts.hostname == "localhost":
         return True
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(parts.hostname or "").is_loopback

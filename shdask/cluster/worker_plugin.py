@@ -74,7 +74,9 @@ class TileWorker(WorkerPlugin):
         patience: Patience,
         is_capped: bool = False,
         deliveries: Deliveries | None = None,
+        logged_as: str | None = None,
     ) -> None:
+        """``logged_as`` is what owner, page and metrics call the build, which may have several runs."""
         self.name = plugin_name(build)
         self.build = build
         self.account = account
@@ -85,6 +87,7 @@ class TileWorker(WorkerPlugin):
         self.deliveries = deliveries or Deliveries()
         """Tiles that are read from a bucket rather than bought."""
         self._cube = cube
+        self._logged_as = logged_as or build
 
     def setup(self, worker: Worker) -> None:
         """Open pools and connections; called on every worker, also on those that join later."""
@@ -118,6 +121,7 @@ class TileWorker(WorkerPlugin):
             cube=self._cube,
             client=client,
             run_cpu=self._run_cpu,
+            build=self._logged_as,
             deliveries=self.deliveries,
             await_turn=self._take_turn,
             sleep=self._wait_for_store,

@@ -5,13 +5,13 @@ Refuses to know tiles, rasters and the wire (a Transport does), and who else sha
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
+from shdask.about import get_logger
 from shdask.errors import (
     AuthError,
     JobQueueFull,
@@ -32,7 +32,7 @@ from shdask.settings import Deployment
 
 __all__ = ["Fetched", "RequestsTransport", "ServiceClient", "Spent"]
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 T = TypeVar("T")
 

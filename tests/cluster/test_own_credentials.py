@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from shdask.cluster.executor import is_private
 from shdask.cluster.scheduler_plugin import refuse_foreign_server
 from shdask.emulator.launch import EmulatorProcess
 from shdask.errors import AuthError
@@ -88,3 +89,21 @@ def test_the_schedulers_secret_goes_where_its_environment_says() -> None:
 def test_the_schedulers_secret_goes_to_known_deployments(name: str) -> None:
     """Without an address of its own the scheduler trusts the deployments that the package knows."""
     refuse_foreign_server(DEPLOYMENTS[name], environ={})
+
+
+@pytest.mark.parametrize(
+    ("address", "private"),
+    [
+        ("tls://10.0.0.7:8786", True),
+        ("gateway://proxy.example:443/cubes.1f2e", True),
+        ("tcp://127.0.0.1:8786", True),
+        ("tcp://localhost:8786", True),
+        ("inproc://10.0.0.7/1/1", True),
+        ("tcp://10.0.0.7:8786", False),
+        ("tcp://scheduler:8786", False),
+        ("ws://10.0.0.7:8786", False),
+    ],
+)
+def test_who_else_reads_a_connection(address: str, private: bool) -> None:  # noqa: FBT001  # a table
+    """TLS in any of its names, and this machine's loopback, are nobody else's."""
+    assert is_private(address) is private
