@@ -30,12 +30,12 @@ from shdask.settings import Credentials
 
 WORKERS = 2
 LATENCY_S = 0.3
-AT_ONCE = 2
+AT_ONCE = 3
 """Cases that run beside each other: they wait most of the time."""
 ALL_BANDS = ["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"]
 CHEAP = {"tile_px": 64, "bands": ["B04"]}
-DEAR = {"tile_px": 192, "bands": ALL_BANDS, "units": "REFLECTANCE"}
-"""1.1 PU a request."""
+DEAR = {"tile_px": 264, "bands": ALL_BANDS}
+"""1.06 PU a request."""
 NO_LIMIT = 1e6
 
 
@@ -80,7 +80,7 @@ CASES = {
     "1200_requests_bucket_1s": _by_requests(1200.0, 51, 1.0),
     "1200_requests_bucket_60s": _by_requests(1200.0, 61, 60.0),
     "600_pu_bucket_1s": _by_pu(600.0, 36, 1.0),
-    "600_pu_bucket_60s": _by_pu(600.0, 41, 60.0),
+    "600_pu_bucket_60s": _by_pu(600.0, 42, 60.0),
     "1200_believed_600_granted_bucket_1s": _believed_double(40, 1.0),
     "1200_believed_600_granted_bucket_60s": _believed_double(45, 60.0),
     "another_program_uses_half": _by_requests(600.0, 40, 60.0, outside_per_s=5.0),

@@ -62,7 +62,7 @@ class Learned:
         latest = dict([*kinds.items(), (run.kind, measured)][-MOST_KINDS:])
         text = json.dumps({"version": VERSION, "kinds": {kind: each.as_json() for kind, each in latest.items()}})
         try:
-            _write_whole(self.file, text)
+            write_whole(self.file, text)
         except OSError as error:
             logger.warning("%s cannot be written, and the next plan learns nothing of this run: %s", self.file, error)
 
@@ -75,7 +75,7 @@ def _parse(told: Any) -> dict[str, Measured]:
     return {kind: Measured.from_json(each) for kind, each in kinds.items()}
 
 
-def _write_whole(file: Path, text: str) -> None:
+def write_whole(file: Path, text: str) -> None:
     """Whole or not at all, for this user's eyes only. Raises OSError."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = file.with_name(f"{file.name}.{uuid.uuid4().hex}.partial")

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from shdask import __version__
 from shdask.build import Account, BuildJob, Run
 from shdask.cluster.build_desk import BuildDesk
+from shdask.cluster.learned_bursts import LearnedBursts
 from shdask.cluster.metrics import MetricsDesk
 from shdask.cluster.nanny_plugin import PatientNanny
 from shdask.cluster.patience import Patience
@@ -39,6 +40,9 @@ from shdask.settings import Credentials, Deployment
 
 logger = logging.getLogger(__name__)
 
+REMEMBER_S = 5.0
+"""A scheduler that does not say by then what it found is not waited for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
@@ -46,8 +50,8 @@ class Standing:
 
     account: str
     """That somebody has logged in to: the owner needs no credentials."""
-    name: str
-    """What the builds of owners that follow each other have in common."""
+    name: str | None = None
+    """What the builds of owners that follow each other have in common; None where none follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,8 @@ class DaskExecutor:
             raise BuildError(LOST) from error
         try:
             with _open_service(client, deployment, account, patience) as service:
-                yield Account(service=service, executor=self, patience=patience.jobs, show=reporter.show)
+                executor = DaskExecutor(client, patience, self.standing or Standing(account=account))
+                yield Account(service=service, executor=executor, patience=patience.jobs, show=reporter.show)
         finally:
             with contextlib.suppress(OSError):  # a scheduler that is lost ends it by itself
                 reporter.end()
@@ -187,13 +192,18 @@ def _begin_run(
         logged_as=job.key,
     )
     reporter = Reporter(client, job, account, plugin.build)
+
+    def part() -> None:
+        remember_burst(client, account)
+        release()
+
     run = DaskRun(
         client,
         plugin,
         tiles,
         give_out=job.give_out,
         count_charged=job.count_charged,
-        release=release,
+        release=part,
         reporter=reporter,
     )
     try:
@@ -213,6 +223,19 @@ def _begin_run(
         run.__exit__(type(error), error, None)
         raise
     return run
+
+
+def remember_burst(client: Client, account: str) -> None:
+    """Keep what the scheduler has found of the account's burst for this user's next cluster, where it can be asked."""
+    learned = LearnedBursts.of_this_user()
+    if learned.file is None:
+        return
+    try:
+        limits = client.sync(client.scheduler.shdask_snapshot, callback_timeout=REMEMBER_S, account=account)
+    except Exception as error:  # noqa: BLE001  # whatever a cluster that is falling apart answers
+        logger.info("what was found of the burst is not kept: %s: %s", type(error).__name__, error)
+        return
+    learned.add(account, limits)
 
 
 def log_in(client: Client, deployment: Deployment, credentials: Credentials | None, patience: Patience) -> str:
@@ -235,6 +258,7 @@ def log_in(client: Client, deployment: Deployment, credentials: Credentials | No
         client_secret=ToPickle(Sealed(credentials.client_secret)),
         deployment=asdict(deployment),
         outage=asdict(patience.outage),
+        burst=LearnedBursts.of_this_user().find(account),
     )
     if refused is not None:
         error: ShdaskError = pickle.loads(refused)  # noqa: S301  # our own scheduler's error

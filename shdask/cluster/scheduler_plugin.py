@@ -120,15 +120,18 @@ class AccountDesk(SchedulerPlugin):
 
     async def login(
         self,
+        *,
         account: str,
         client_id: str,
         client_secret: Sealed,
         deployment: Mapping[str, object],
         outage: Mapping[str, float] | None = None,
+        burst: Mapping[str, float] | None = None,
     ) -> bytes | None:
         """Take the credentials and prove them by fetching a token; a second login renews them, and the rates.
 
-        What is known of the account's burst, and what was used of it, stays with other rates too.
+        What is known of the account's burst, and what was used of it, stays with other rates too. Where the scheduler
+        knows nothing of it, ``burst`` is what the owner's earlier runs have found, as `LimiterState.go_on` takes it.
 
         What earlier builds met of an outage is forgotten; ``outage`` holds the fields of an OutageRule.
 
@@ -149,6 +152,8 @@ class AccountDesk(SchedulerPlugin):
         limiter = known.limiter if known and known.deployment == where else LimiterState.for_deployment(where)
         if known and limiter is not known.limiter:
             limiter.after(known.limiter, time.monotonic())
+        elif known is None and burst:
+            limiter.go_on(**burst, now=time.monotonic())
         limiter.outage = Outage(rule=OutageRule(**outage or {}))  # type: ignore[arg-type]  # its own fields
         self._accounts[account] = _Account(deployment=where, limiter=limiter, tokens=tokens, transport=transport)
         return None
@@ -170,7 +175,13 @@ class AccountDesk(SchedulerPlugin):
             return pickle.dumps(error)
         account = account_key(where, credentials)
         sealed = Sealed(credentials.client_secret)
-        refused = await self.login(account, credentials.client_id, sealed, deployment, outage)
+        refused = await self.login(
+            account=account,
+            client_id=credentials.client_id,
+            client_secret=sealed,
+            deployment=deployment,
+            outage=outage,
+        )
         return account if refused is None else refused
 
     async def lease(

@@ -12,6 +12,8 @@ MINUTE_S = 60.0
 """The service's buckets hold one minute of their rate and are full at first (observed: samplingPeriod PT1M)."""
 RESERVE_S = 2.0
 """So much of a bucket, and half of a small one, is left for requests that are late and then come close together."""
+LEAST_S = 0.25
+"""A burst is not cut below this: without one, every moment that nobody asks is lost."""
 LATE_S = 1.0
 """A permit used so long ago is taken for granted, where nothing was heard of it: a 429 is answered at once."""
 STEP = 1 / 8
@@ -85,9 +87,9 @@ class BurstSearch:
         One that came well below what was known says that less is there; one at the limit, that the rate was wrong.
         """
         if self.searching:
-            self.known_s = usable_s(self.known_s)
+            self.known_s = max(LEAST_S, usable_s(self.known_s))
         elif used_s < 0.75 * self.known_s:
-            self.known_s = usable_s(used_s)
+            self.known_s = max(min(LEAST_S, self.known_s), usable_s(used_s))
         self.searching = False
         self._asked.clear()
         self._refused_at = number

@@ -103,6 +103,15 @@ class LimiterState:
         if self.burst is not None and earlier.burst is not None:
             self.burst.learn(earlier.burst.known_s, searching=earlier.burst.searching)
 
+    def go_on(self, *, known_s: float, searching: float, used_s: float, now: float) -> None:
+        """Begins with what an earlier limiter of the account has found, and left: ``burst_*`` of its snapshot."""
+        if self.burst is None:
+            return
+        if self.burst.searching:
+            self.burst.learn(known_s, searching=bool(searching))
+        for bucket in (self.requests, self.pu):
+            bucket.full_at = now + used_s
+
     def lease(self, count: int, pu_each: float, now: float) -> tuple[float, ...]:
         """Timed permits for up to ``count`` requests of ``pu_each`` PU: seconds from ``now``, never decreasing.
 
@@ -245,9 +254,11 @@ class LimiterState:
 
         ``requests_per_s`` and ``pu_per_s`` are the rates in force and ``rate_share`` their share of the configured
         ones; ``requests_available`` and ``pu_available`` could be taken at once, at most ``requests_burst`` and
-        ``pu_burst``; ``held_s`` is what is left of the service's advice to wait; ``failures`` are those in a row, and
-        ``paused`` is 1 while the service seems down; ``permits``, ``pu_permitted``, ``rejections`` (429s reported) and
-        ``reactions`` (those that slowed the rate) count from the start.
+        ``pu_burst``; ``held_s`` is what is left of the service's advice to wait; ``burst_s`` is what the service's
+        bucket is known to hold in seconds of the rates, of which ``burst_used_s`` is in use, and more of it is looked
+        for where ``burst_searching`` is 1; ``failures`` are those in a row, and ``paused`` is 1 while the service seems
+        down; ``permits``, ``pu_permitted``, ``rejections`` (429s reported) and ``reactions`` (those that slowed the
+        rate) count from the start.
         """
         self._recover(now)
         return {
@@ -258,6 +269,9 @@ class LimiterState:
             "pu_available": max(0.0, self.pu.level(now)),
             "requests_burst": self.requests.burst,
             "pu_burst": self.pu.burst,
+            "burst_s": self.requests.burst / self._requests_per_s if self.burst is None else self.burst.known_s,
+            "burst_searching": float(self.burst is not None and self.burst.searching),
+            "burst_used_s": self._used_s(now),
             "held_s": self.held_s(now),
             "failures": self.outage.failures,
             "paused": float(self.outage.paused),

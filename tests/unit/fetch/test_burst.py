@@ -69,6 +69,14 @@ def test_a_429_ends_the_search_with_half_of_a_small_bucket():
     assert (search.allowed_s(0.1), search.searching) == (0.45, False)
 
 
+def test_a_quarter_of_a_second_is_never_given_up():
+    """A bucket that was empty at first gives no reason to let every moment pass that nobody asks."""
+    search = BurstSearch.of_bucket(None)
+    search.permitted(1, 100.0, 0.1)
+    search.refused(1, 0.1)
+    assert search.known_s == 0.25
+
+
 def test_a_429_early_in_a_known_burst_makes_it_smaller():
     """58 s were believed and 21 are there: 19 may be used."""
     search = BurstSearch.of_bucket(60.0)

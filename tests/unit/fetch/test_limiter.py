@@ -231,6 +231,15 @@ def test_other_rates_go_on_from_what_was_used(deploy: Any):
     assert second.lease(300, 0.0, 170.0).count(0.0) == 290
 
 
+def test_what_an_earlier_process_has_found_and_used_is_gone_on_with(deploy: Any):
+    """58 s of 10 a second are known, of which 30 are in use: 280 at once."""
+    state = LimiterState.for_deployment(deploy(requests_per_minute=600.0))
+    state.go_on(known_s=58.0, searching=0.0, used_s=30.0, now=100.0)
+    assert state.lease(400, 0.0, 100.0).count(0.0) == 280
+    snapshot = state.snapshot(100.0)
+    assert (snapshot["burst_s"], snapshot["burst_searching"]) == (58.0, 0.0)
+
+
 def test_429s_of_requests_from_before_the_last_reaction_are_no_news():
     """Twenty are out when the first is refused; two seconds later the nineteenth tells nothing that was not known."""
     state = make_state()
