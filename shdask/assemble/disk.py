@@ -119,16 +119,13 @@ class DiskPlace:
         """Write beside, fsync, rename, fsync the folder."""
         file = self.path / key
         with self.errors():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            partial = file.with_name(f"{file.name}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
-            try:
-                partial.write_bytes(data)
-                _fsync(partial)
-                partial.replace(file)
-            except BaseException:
-                partial.unlink(missing_ok=True)
-                raise
+            _write_beside(file, data, _fsync)
             self._settle_folders({file.parent})
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write beside and rename, as zarr's LocalStore does."""
+        with self.errors():
+            _write_beside(self.path / key, data, lambda _partial: None)
 
     def remove(self, key: str) -> None:
         """Unlink the file."""
@@ -195,6 +192,18 @@ class DiskPlace:
         """The file's bytes."""
         with self.errors():
             yield from read_file(self.path / FILE)
+
+
+def _write_beside(file: Path, data: bytes, settle: Callable[[Path], None]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f"{file.name}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}")
+    try:
+        partial.write_bytes(data)
+        settle(partial)
+        partial.replace(file)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _fsync(path: Path) -> None:

@@ -57,6 +57,10 @@ class Layout:
         columns = range(extent.x0 // side, -(-extent.x1 // side))
         return [_at(tile.step, row, column) for row in rows for column in columns]
 
+    def is_whole_shard(self, window: Window) -> bool:
+        """Whether a tile's ``window`` is one object with nothing beyond the array's edge. Pure."""
+        return self.sharded and window.shape == (self.tile_px, self.tile_px)
+
     def mark(self, tile: Tile) -> Position:
         """The ``data_mask`` object that commits the tile: the one at its lower right. Pure."""
         return _at(tile.step, (tile.extent.y1 - 1) // self.object_px, (tile.extent.x1 - 1) // self.object_px)

@@ -48,6 +48,9 @@ class Place(Protocol):
     def write(self, key: str, data: bytes) -> None:
         """Put an object under ``key``: whole or not at all, and durable when this returns."""
 
+    def put(self, key: str, data: bytes) -> None:
+        """Put an object under ``key``, whole or not at all; durable once it is settled."""
+
     def remove(self, key: str) -> None:
         """Take away the object under ``key``; an absent one is fine."""
 
@@ -58,7 +61,7 @@ class Place(Protocol):
         """(object, dimension): the positions of the objects that an array has here, in no order."""
 
     def settle(self, keys: Sequence[str] | None = None) -> None:
-        """Make durable what Zarr has put under ``keys``, or everything."""
+        """Make durable what `put` and Zarr have put under ``keys``, or everything."""
 
     def sweep(self, *, older_than: float) -> int:
         """Remove what killed writers left half-written before ``older_than`` (POSIX time); returns how much."""

@@ -123,6 +123,10 @@ class S3Place:
         with self.errors():
             obstore.put(self._store, key, data)
 
+    def put(self, key: str, data: bytes) -> None:
+        """As `write`: what is put is durable."""
+        self.write(key, data)
+
     def remove(self, key: str) -> None:
         """Delete the object."""
         import obstore

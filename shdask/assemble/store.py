@@ -24,6 +24,7 @@ from shdask.assemble.lease import FOLDER, Lease
 from shdask.assemble.ledger import Ledger
 from shdask.assemble.place import Place, open_place
 from shdask.assemble.rows import LedgerSummary
+from shdask.assemble.shard import encode_shard
 from shdask.assemble.template import DATA_MASK, create_template, make_layout, write_tile_states
 from shdask.assemble.write import check_tile_data, is_all_fill, make_stored_values
 from shdask.errors import StoreError, WrongStore
@@ -270,6 +271,10 @@ class CubeStore:
 
     def _put(self, tile: Tile, array: str, window: Window, values: NDArray[np.generic]) -> None:
         """Store (y, x) of ``window``, whatever stands there: zarr decodes a shard before it writes all of it."""
+        if self.layout.is_whole_shard(window):
+            (position,) = self.layout.objects(tile, window)
+            self.place.put(object_key(array, position), encode_shard(values, self.layout.chunk_px))
+            return
         where = tile_index(tile, window)
         try:
             with self.place.errors():

@@ -33,6 +33,7 @@ from shdask.assemble.conventions import (
 )
 from shdask.assemble.layout import Layout
 from shdask.assemble.place import Place
+from shdask.assemble.shard import COMPRESSOR, LEVEL
 from shdask.assemble.time_axis import COORDINATES, TIME, create_time_axis, freeze_timeline
 from shdask.model import Band
 from shdask.plan.group import GroupPlan
@@ -42,8 +43,7 @@ TILE_STATE = "tile_state"
 STATE_CHUNK = 256
 """Side of a ``tile_state`` chunk in tiles; one whose tiles all lie outside the area is not stored."""
 
-# Beside zarr's default on noisy uint16: 1.8 times as fast and 20 % smaller.
-_CODEC = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle")
+_CODEC = BloscCodec(cname=COMPRESSOR, clevel=LEVEL, shuffle="shuffle")
 
 
 def make_layout(plan: GroupPlan) -> Layout:

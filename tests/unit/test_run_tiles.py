@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from shapely import box
 
+from shdask.assemble.disk import DiskPlace
 from shdask.assemble.spool import Spool
 from shdask.assemble.store import create_or_open
 from shdask.errors import BudgetExceeded, BuildError, StoreError, StoreUnavailable, TransportError
@@ -75,17 +76,15 @@ def work(shop, tmp_path) -> TileWork:
 @pytest.fixture
 def full_disk(monkeypatch) -> Callable[[int], None]:
     """Lets the next so many writes of shards fail."""
-    from zarr.storage import _local
+    put, left = DiskPlace.put, [0]
 
-    put, left = _local._put, [0]
-
-    def refuse(*args: object, **options: object) -> object:
+    def refuse(*args: Any) -> None:
         if left[0] > 0:
             left[0] -= 1
             raise OSError(28, "No space left on device")
-        return put(*args, **options)
+        put(*args)
 
-    monkeypatch.setattr(_local, "_put", refuse)
+    monkeypatch.setattr(DiskPlace, "put", refuse)
     return lambda count: left.__setitem__(0, count)
 
 

@@ -19,7 +19,7 @@ from shdask.model import TileEvent, TileState
 def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What happens below ``tmp_path``, in order: ``write ARRAY`` and ``fsync PATH``."""
     heard: list[str] = []
-    fsync, setitem = os.fsync, zarr.Array.__setitem__
+    fsync, setitem, put = os.fsync, zarr.Array.__setitem__, DiskPlace.put
 
     def fsync_heard(fd: int) -> None:
         fsync(fd)
@@ -29,7 +29,12 @@ def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         setitem(array, region, values)
         heard.append(f"write {array.name.lstrip('/')}")
 
+    def put_heard(place: DiskPlace, key: str, data: bytes) -> None:
+        put(place, key, data)
+        heard.append(f"write {key.partition('/')[0]}")
+
     monkeypatch.setattr("os.fsync", fsync_heard)
+    monkeypatch.setattr(DiskPlace, "put", put_heard)
     monkeypatch.setattr(zarr.Array, "__setitem__", setitem_heard)
     return heard
 

@@ -8,6 +8,7 @@ import pickle
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shdask.assemble.disk import DiskPlace
 from shdask.assemble.lease import Lease
 from shdask.assemble.ledger import Ledger, read_ledger
 from shdask.assemble.place import Place, open_place
@@ -266,14 +268,14 @@ def test_a_tile_cut_short_anywhere_is_not_durable(
     cube = create_or_open(make_small_plan(sharded=sharded), tmp_path / "cube.zarr")
     tile = cube.plan.tile(0)
     last = 2 + len(cube.layout.steps(tile))
-    setitem, left = zarr.Array.__setitem__, iter(range(min(writes, last - 1)))
+    put, left = CubeStore._put, iter(range(min(writes, last - 1)))
 
-    def write_some(array: zarr.Array, region: object, values: object) -> None:
+    def write_some(*pixels: Any) -> None:
         if next(left, None) is None:
             raise KeyboardInterrupt
-        setitem(array, region, values)
+        put(*pixels)
 
-    monkeypatch.setattr(zarr.Array, "__setitem__", write_some)
+    monkeypatch.setattr(CubeStore, "_put", write_some)
     with pytest.raises(KeyboardInterrupt):
         cube.write_tile(tile, pixels.of(tile))
     assert not cube.is_durable(tile)
@@ -356,7 +358,7 @@ def test_a_write_that_the_disk_refuses_is_a_store_error(
 ):
     """A full disk in mid-build says so, and the tile is not durable."""
     tile = cube.plan.tile(0)
-    monkeypatch.setattr("zarr.storage._local._put", fail_with_full_disk)
+    monkeypatch.setattr(DiskPlace, "put", fail_with_full_disk)
     with pytest.raises(StoreError, match="the disk is full"):
         cube.write_tile(tile, pixels.of(tile))
     assert not cube.is_durable(tile)

@@ -1,0 +1,37 @@
+"""A whole shard's bytes, as Zarr's sharding codec lays them out: chunk after chunk, then the table of where each lies.
+
+Pure. Refuses to know arrays, and where a shard is put.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import google_crc32c
+import numpy as np
+from numcodecs import Blosc  # type: ignore[import-untyped]  # it has no types
+from numpy.typing import NDArray
+
+# Beside zarr's default on noisy uint16: 1.8 times as fast and 20 % smaller.
+COMPRESSOR: Final = "zstd"
+LEVEL = 1
+_BLOSC = Blosc(cname=COMPRESSOR, clevel=LEVEL, shuffle=Blosc.SHUFFLE)
+_CHECKSUM_NBYTES = 4
+
+
+def encode_shard(values: NDArray[np.generic], chunk_px: int) -> bytes:
+    """A shard of ``values`` (y, x), whose sides are whole chunks, compressed as every array of a cube is. Pure.
+
+    zarr itself hands each chunk through an event loop to another thread and back: 139 ms for a tile of four arrays of
+    2048 px in chunks of 512, where this takes 94 ms. The layout is that of ``sharding_indexed`` 1.0, its index at the
+    end: little-endian (offset, length) of each chunk, row by row, and their CRC-32C.
+    """
+    little = values.astype(values.dtype.newbyteorder("<"), copy=False)
+    rows, columns = (range(0, side, chunk_px) for side in values.shape)
+    chunks = [
+        _BLOSC.encode(np.ascontiguousarray(little[y : y + chunk_px, x : x + chunk_px])) for y in rows for x in columns
+    ]
+    lengths = np.array([len(chunk) for chunk in chunks], np.uint64)
+    index = np.stack((np.cumsum(lengths) - lengths, lengths), axis=1).astype("<u8").tobytes()
+    checksum = google_crc32c.value(index).to_bytes(_CHECKSUM_NBYTES, "little")
+    return b"".join((*chunks, index, checksum))
