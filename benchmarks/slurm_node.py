@@ -75,6 +75,10 @@ class SlurmNode:
         """The ids of the running jobs of a name, oldest first."""
         return sorted(self.run("squeue", "-h", "-t", "R", "-n", name, "-o", "%i").split(), key=int)
 
+    def is_busy(self) -> bool:
+        """Whether any job waits, runs or ends."""
+        return bool(self.run("squeue", "-h", "-t", "R,PD,CG", "-o", "%i").split())
+
     def kept_files(self) -> list[Path]:
         """Everything that Slurm has written: state, spool, logs."""
         return [path for path in self.folder.rglob("*") if path.is_file()]
