@@ -45,6 +45,11 @@ class RunMeter:
         self._nbytes += event.nbytes
         self._nbytes_projected += pixels * self._plan.layer.sent_nbytes_per_px
 
+    @property
+    def dearness(self) -> float:
+        """What was spent as a multiple of the projection of the same tiles; 1 without any."""
+        return self._pu_spent / self._pu_projected if self._pu_projected else 1.0
+
     def _price(self, window: Window) -> float:
         shape = window.shape
         if shape not in self._pu_by_shape:

@@ -154,8 +154,7 @@ class Tally:
     @property
     def dearness(self) -> float:
         """What was spent on the tiles that were done in this run, as a multiple of their projection; 1 without any."""
-        figures = self._meter.figures(time.monotonic() - self._started)
-        return figures.pu_spent / figures.pu_projected if figures.pu_projected else 1.0
+        return self._meter.dearness
 
     def count_charged(self, pu: float) -> None:
         """Take over what the cap's keeper counted: the rows lack the requests that were lost with their worker."""

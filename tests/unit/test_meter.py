@@ -111,3 +111,12 @@ def test_jobs_of_the_least_price_say_nothing(plan: GroupPlan) -> None:
     meter.add(JobAccepted(key="a", attempt=1, id="x", pu=10.0, at=100.0))
     meter.add(JobEnd(key="a", attempt=1, end="done", at=190.0))
     assert (meter.figures(200.0).pu_spent, meter.figures(200.0).answers) == (0.0, 0)
+
+
+def test_dearness_is_asked_for_without_pricing_the_plan(plan, monkeypatch) -> None:
+    """It is shown every second, and a million tiles take a while to price."""
+    meter = RunMeter(plan)
+    assert meter.dearness == 1.0
+    meter.add(TileEvent(tile=0, state=TileState.WRITTEN, requests=1, pu_spent=3 * bought(plan, 0)[0]))
+    monkeypatch.setattr(GroupPlan, "cost", property(lambda _plan: pytest.fail("the plan was priced")))
+    assert meter.dearness == pytest.approx(3.0)
