@@ -26,6 +26,8 @@ class Flight:
     sent: bool = False
     """Whether a request of it may have been charged."""
     given_up: bool = False
+    computed: bool = False
+    """Whether something of it was decoded, and so is in memory."""
 
 
 class Flights:

@@ -23,7 +23,9 @@ from shdask.assemble.spool import Spool
 from shdask.assemble.store import CubeStore
 from shdask.cluster.batches import MAX_FETCH_THREADS, fetch_threads
 from shdask.cluster.build_desk import plugin_name
+from shdask.cluster.compute_pool import ComputePool
 from shdask.cluster.flights import Flights
+from shdask.cluster.malloc import give_back_memory, keep_freed_memory
 from shdask.cluster.patience import Patience
 from shdask.cluster.seams import SchedulerBudget, SchedulerGate, SchedulerTokens, ask_scheduler
 from shdask.cluster.telling import Teller, pack_events
@@ -96,11 +98,12 @@ class TileWorker(WorkerPlugin):
         """No further tile is begun, and none that has not been sent goes on."""
         self._over = threading.Event()
         """Nothing is sent any more."""
+        keep_freed_memory()
         room_nbytes = MEMORY_SHARE * (worker.memory_manager.memory_limit or MEMORY_LIMIT)
         self._flights = Flights(fetch_threads(self.plan.deployment, 1), room_nbytes=room_nbytes)
         self._transport = RequestsTransport(pool_size=MAX_FETCH_THREADS)
         self._fetch_pool = ThreadPoolExecutor(MAX_FETCH_THREADS, thread_name_prefix="shdask-fetch")
-        self._cpu_pool = ThreadPoolExecutor(CPU_COUNT, thread_name_prefix="shdask-decode")
+        self._compute_pool = ComputePool(CPU_COUNT)
         self._refused: ShdaskError | None = None
         """What a cap said that let no request of a bundle be sent."""
         budget = SchedulerBudget(worker, self.build) if self.is_capped else Uncapped()
@@ -153,6 +156,7 @@ class TileWorker(WorkerPlugin):
         # decode pool's threads end when nothing holds it any more.
         self._fetch_pool.shutdown(wait=False)
         self._transport.close()
+        give_back_memory()
 
     async def _tell_last(self, worker: Worker) -> None:
         """Tell what was gathered by threads that saw too late that the worker ends."""
@@ -289,7 +293,12 @@ class TileWorker(WorkerPlugin):
             self._turns.release()
 
     def _run_cpu(self, call: Callable[[], T]) -> T:
-        return self._cpu_pool.submit(call).result()
+        """``call()`` on the decode pool; a tile that is in memory is brought to its end before another is decoded."""
+        flight = self._flights.mine
+        goes_on = flight is not None and flight.computed
+        if flight is not None:
+            flight.computed = True
+        return self._compute_pool.run(call, urgent=goes_on)
 
 
 class _FlightGate:
