@@ -36,7 +36,7 @@ class Reporter:
         self._job = job
         self._account = account
         self._build = build
-        self._progress: Progress | None = None
+        self._make_progress: Callable[[], Progress] | None = None
         self._said = float("-inf")
         self._unsaid: list[TileEvent] = []
         self._asked: list[int] = []
@@ -58,6 +58,7 @@ class Reporter:
 
     def show(self, make_progress: Callable[[], Progress]) -> None:
         """As `Run.show`: send it about once a second, unless the last is still on its way."""
+        self._make_progress = make_progress
         if self._answer is not None:
             if not self._answer.done():
                 return
@@ -66,10 +67,12 @@ class Reporter:
         now = time.monotonic()
         if now - self._said < NOTE_S and not self._asked:
             return
-        self._said, self._progress = now, make_progress()
-        explained = [(tile, explain(self._job.plan, tile)) for tile in self._asked]
-        sending = self._send(self._progress, explained)
+        self._said = now
+        sending = self._send(make_progress(), self._explain(self._asked))
         self._answer = asyncio.run_coroutine_threadsafe(sending, self._client.loop.asyncio_loop)
+
+    def _explain(self, tiles: Sequence[int]) -> list[tuple[int, str]]:
+        return [(tile, explain(self._job.plan, tile)) for tile in tiles]
 
     async def _send(self, progress: Progress, explained: Sequence[tuple[int, str]] = ()) -> list[int]:
         told, self._unsaid = pack_events(self._unsaid), []
@@ -80,12 +83,15 @@ class Reporter:
 
     def end(self, error: BaseException | None = None) -> None:
         """Let the watch know that the run has ended, and of the last that was to be said. Raises OSError."""
-        if self._progress is not None:
-            self._client.sync(self._send, self._progress)
+        progress = None if self._make_progress is None else self._make_progress()
+        if progress is not None:
+            asked = self._client.sync(self._send, progress)
+            if asked:
+                self._client.sync(self._send, progress, self._explain(asked))
         self._client.sync(
             self._client.scheduler.shdask_watch_close,
             key=self._job.key,
-            end=_end_text(error, self._progress),
+            end=_end_text(error, progress),
             build=self._build,
         )
 
