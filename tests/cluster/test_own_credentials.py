@@ -104,6 +104,6 @@ def test_the_schedulers_secret_goes_to_known_deployments(name: str) -> None:
         ("ws://10.0.0.7:8786", False),
     ],
 )
-def test_who_else_reads_a_connection(address: str, private: bool) -> None:  # noqa: FBT001  # a table
+def test_who_else_reads_a_connection(address: str, private: bool) -> None:
     """TLS in any of its names, and this machine's loopback, are nobody else's."""
     assert is_private(address) is private
