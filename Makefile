@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-async test long check bench soak fuzz slurm hosts emulator alerts deploy-check clean
+.PHONY: demo demo-async test long check bench soak fuzz slurm hosts emulator alerts deploy-check browser picture clean
 
 demo: .venv/ready
 	$(BIN)/shdask demo
@@ -12,11 +12,18 @@ demo-async: .venv/ready
 
 # two files at a time: many tests wait for clusters more than they compute
 test: .venv/ready
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not long"
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/browser -m "not long"
 
 # what `test` leaves out for time: further kill points, signals and waits
 long: .venv/ready
 	$(BIN)/python -m pytest -m long
+
+# in chromium: the page of builds on Dask's dashboard; and its picture in the docs
+browser: .venv/ready
+	$(BIN)/python -m pytest -q --timeout=1200 tests/browser
+
+picture: .venv/ready
+	$(BIN)/python -m tests.browser.picture
 
 check: .venv/ready
 	$(BIN)/ruff check .

@@ -170,7 +170,7 @@ def test_a_build_ends_with_its_owner(watched) -> None:
 
 
 async def watch_without_dashboard() -> tuple[list[BuildSnapshot], bool]:
-    async with Scheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler:
+    async with Scheduler(host="127.0.0.1", port=0, dashboard=False, dashboard_address="127.0.0.1:0") as scheduler:
         await scheduler.register_scheduler_plugin(BuildWatch(), idempotent=True)
         return look(scheduler), bool(scheduler.http_application.applications)
 
