@@ -10,10 +10,11 @@ import pytest
 
 import shdask
 from shdask import tally as tally_module
+from shdask.assemble.job_rows import JobAccepted, JobEnd, JobIntent
 from shdask.assemble.ledger import Ledger, read_ledger
 from shdask.assemble.store import create_or_open
 from shdask.errors import StoreError
-from shdask.model import TileData, TileEvent, TileState
+from shdask.model import TileData, TileEvent, TileState, Window
 from shdask.tally import Tally
 from tests.cluster.specs import earth_spec
 
@@ -170,3 +171,22 @@ def test_a_keeper_of_the_cap_that_agrees_adds_nothing(tmp_path) -> None:
         tally.add([TileEvent(tile=3, state=TileState.EMPTY, pu_spent=0.1, finished=1.0)])
         tally.count_charged(0.1 + 1e-9)
     assert tally.report().pu_unknown == 0
+
+
+@pytest.mark.parametrize(("found", "spent", "unknown"), [(False, 0.0, 10.0), (True, 10.0, 0.0)])
+def test_order_that_was_lost_is_spent_once_it_is_found(tally, found, spent, unknown) -> None:
+    """Until then it may have been charged; after that nobody counts it twice."""
+    job = JobIntent(
+        key="a",
+        attempt=1,
+        url="s3://b/c",
+        window=Window(y0=0, y1=1, x0=0, x1=1),
+        tiles=(0,),
+        pu=10.0,
+        digest="",
+        at=0.0,
+    )
+    accepted = JobAccepted(key="a", attempt=1, id="x", pu=10.0, at=2.0)
+    [tally.add_job(row) for row in (job, JobEnd(key="a", attempt=1, end="lost", at=1.0), *[accepted] * found)]
+    report = tally.report()
+    assert (report.pu_spent, report.pu_unknown) == (spent, unknown)
