@@ -74,6 +74,7 @@ class BuildDesk(SchedulerPlugin):
         scheduler.handlers.update(
             shdask_open_build=self.open_build,
             shdask_close_build=self.close_build,
+            shdask_count_held=self.count_held,
             shdask_settle_past=self.settle_past,
             shdask_take=self.take,
             shdask_give_back=self.give_back,
@@ -162,6 +163,10 @@ class BuildDesk(SchedulerPlugin):
         """A worker ends these tiles, which are in flight, and takes no more."""
         if build in self._builds:
             self._builds[build].holds.keep_only(worker, tiles)
+
+    async def count_held(self, build: str) -> int | None:
+        """How many tiles of a build are in work, on workers that leave too; None where it is over."""
+        return len(self._builds[build].holds.held) if build in self._builds else None
 
     async def reserve(self, build: str, worker: str, pu: float, promise: int | None = None) -> int | bytes | None:
         """`BudgetState.reserve` of a build that has a cap: the promise, None for "ask again", or a pickled ShdaskError.

@@ -22,6 +22,7 @@ from shdask.assemble.ledger import read_ledger
 from shdask.assemble.place import open_place
 from shdask.assemble.stop import is_asked_to_stop
 from shdask.assemble.tree import begun_groups
+from shdask.cluster.ending import end_well
 from shdask.cluster.executor import DaskExecutor, Standing
 from shdask.cluster.patience import Patience
 from shdask.errors import CubeOwned, SettingsError, ShdaskError
@@ -70,8 +71,9 @@ class DriverSeats(WorkerPlugin):
     name = SEATS
     idempotent = True
 
-    def setup(self, worker: Worker) -> None:  # noqa: ARG002  # distributed's signature
+    def setup(self, worker: Worker) -> None:
         """Nobody drives yet."""
+        end_well(worker)
         self._changed = threading.Condition()
         self._leaving: set[threading.Event] = set()
 

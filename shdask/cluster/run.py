@@ -78,6 +78,7 @@ class DaskRun:
         """The worker that a tile came back from."""
         self._batch_count = 0
         self._stopped = False
+        self._is_at_rest = False
         self._snapshot = {"workers": 0.0, "threads": 0.0}
         self._asked = self._answered = time.monotonic()
 
@@ -133,9 +134,22 @@ class DaskRun:
         if self._connected and not self.finished and now - self._asked > SNAPSHOT_S:
             self._ask_scheduler()
             self._fill_window()
+            self._look_for_rest()
         if not self._connected or now - self._answered > silent_s:
             self._give_up(BuildError(SILENT.format(silent_s) if self._connected else LOST))
             self._in_flight.clear()
+
+    def _look_for_rest(self) -> None:
+        """End a run that was stopped once no tile is in work: a worker that leaves never returns its batches."""
+        if not self._stopped:
+            return
+        held = None
+        with contextlib.suppress(OSError):
+            words = {"build": self._plugin.build, "callback_timeout": TELL_S}
+            held = self._client.sync(self._client.scheduler.shdask_count_held, **words)
+        if held == 0 and self._is_at_rest:  # twice: what was told of the last may have been on its way
+            self._in_flight.clear()
+        self._is_at_rest = held == 0
 
     @property
     def _connected(self) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -24,6 +23,7 @@ from shdask.assemble.store import CubeStore
 from shdask.cluster.batches import MAX_FETCH_THREADS, fetch_threads
 from shdask.cluster.build_desk import plugin_name
 from shdask.cluster.compute_pool import ComputePool
+from shdask.cluster.ending import end_well
 from shdask.cluster.flights import Flights
 from shdask.cluster.malloc import give_back_memory, keep_freed_memory
 from shdask.cluster.patience import Patience
@@ -130,7 +130,7 @@ class TileWorker(WorkerPlugin):
             sleep=self._wait_for_store,
         )
         worker.metrics[self.name] = self._load
-        _end_well_on_sigterm(worker)
+        end_well(worker)
 
     def _load(self, _worker: Worker) -> dict[str, float]:
         """What heartbeats tell the watch of this build."""
@@ -192,21 +192,22 @@ class TileWorker(WorkerPlugin):
     def _begin_tiles(self, indices: Sequence[int], taken: dict[int, Future[list[TileOutcome]] | None]) -> None:
         """Put into ``taken`` what nobody else has in work, and ask again for the rest until nobody has.
 
-        None stands for a tile that was taken and never begun.
+        None stands for a tile that was taken and never begun. A build that was stopped begins none, but ends with what
+        workers that leave have in flight: until then its owner listens.
         """
         left = list(indices)
-        while left and not self._stopped.is_set():
+        while left and not self._over.is_set():
             words: dict[str, Any] = {"build": self.build, "worker": str(self._worker.address), "tiles": left}
             answer = ask_scheduler(self._worker, "shdask_take", **words)
             if answer is None:  # the build is over
                 return
             self._flights.resize(fetch_threads(self.plan.deployment, answer["workers"]))
             taken.update(dict.fromkeys(answer["run"]))
-            for bundle in self.deliveries.bundle(self.plan, answer["run"]):
+            for bundle in [] if self._stopped.is_set() else self.deliveries.bundle(self.plan, answer["run"]):
                 taken.update(dict.fromkeys(bundle, self._fetch_pool.submit(self._run_bundle, bundle)))
             left = list(answer["wait"])
             if left:
-                self._stopped.wait(ASK_AGAIN_S)
+                self._over.wait(ASK_AGAIN_S)
 
     def _wait_for(self, taken: dict[int, Future[list[TileOutcome]] | None]) -> list[Future[list[TileOutcome]]]:
         """Those that have ended, in their order, once all have but the stuck ones."""
@@ -385,16 +386,3 @@ def _is_untold(index: int, future: Future[list[TileOutcome]] | None) -> bool:
     if future is None or not future.done() or future.exception() is not None:
         return True
     return all(outcome.event.tile != index for outcome in future.result())
-
-
-def _end_well_on_sigterm(worker: Worker) -> None:
-    """Let a worker whose process is told to end close itself first; one under a nanny would die at once."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        return
-
-    def close(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the second one ends it at once
-        worker.loop.add_callback_from_signal(worker.close, reason="SIGTERM")
-
-    signal.signal(signal.SIGTERM, close)

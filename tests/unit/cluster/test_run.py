@@ -53,7 +53,8 @@ class _PlayedClient:
     """Hands out the answers of batches one by one; what it is asked to run is counted and fails."""
 
     status = "running"
-    scheduler = SimpleNamespace(shdask_snapshot=None)
+    scheduler = SimpleNamespace(shdask_snapshot=None, shdask_count_held="held")
+    held = 1
 
     def __init__(self, *answers: BatchResult | Exception) -> None:
         self.answers = list(answers)
@@ -71,8 +72,8 @@ class _PlayedClient:
     def nthreads(self) -> dict[str, int]:
         return {"tcp://a": 1, "tcp://b": 1}
 
-    def sync(self, _handler: object, **_words: object) -> dict[str, float]:
-        return {"workers": self.threads, "threads": self.threads}
+    def sync(self, handler: object, **_words: object) -> dict[str, float] | int:
+        return self.held if handler == "held" else {"workers": self.threads, "threads": self.threads}
 
     def register_plugin(self, plugin: TileWorker) -> None:
         pass
@@ -272,3 +273,27 @@ def test_cluster_without_our_packages_is_told_what_to_install(error) -> None:
     client = SimpleNamespace(scheduler=SimpleNamespace(address="tcp://there"), register_plugin=Mock(side_effect=error))
     with pytest.raises(SettingsError, match="install shdask"):
         install(client, Mock())
+
+
+def test_stopped_run_ends_once_no_tile_is_in_work(start, monkeypatch) -> None:
+    """A worker that leaves never returns its batches: what was told of the last tile may come a look later."""
+    monkeypatch.setattr(run_module, "SNAPSHOT_S", -1.0)
+    client = _PlayedClient(SilentBatch(), SilentBatch())
+    run = start(client, tiles=2)
+    run.stop()
+    run.poll(0.0)
+    client.held = 0
+    run.poll(0.0)
+    before = run.finished
+    run.poll(0.0)
+    assert (before, run.finished) == (False, True)
+
+
+def test_run_that_goes_on_waits_for_its_batches(start, monkeypatch) -> None:
+    """Between two batches nothing may be in work."""
+    monkeypatch.setattr(run_module, "SNAPSHOT_S", -1.0)
+    client = _PlayedClient(SilentBatch(), SilentBatch())
+    client.held = 0
+    run = start(client, tiles=2)
+    [run.poll(0.0) for _ in range(3)]
+    assert not run.finished

@@ -74,7 +74,7 @@ def worker(desk: PlayedDesk) -> SimpleNamespace:
 def part(worker, monkeypatch):
     """The part of one fetch thread, set up."""
     monkeypatch.setattr(worker_plugin, "fetch_threads", lambda _deployment, _workers: 1)
-    monkeypatch.setattr(worker_plugin, "_end_well_on_sigterm", lambda _worker: None)
+    monkeypatch.setattr(worker_plugin, "end_well", lambda _worker: None)
     patience = Patience(stuck_s=0.2)
     plugin = TileWorker(build="b", account="a", plan=shdask.make_plan(earth_spec()).only, cube=None, patience=patience)
     plugin.setup(worker)
@@ -326,7 +326,7 @@ def test_part_that_ends_waits_for_what_is_still_being_told(part, worker, desk, m
 def test_flights_hold_a_bounded_share_of_the_workers_memory(worker, desk, monkeypatch) -> None:
     """Half of it, whatever is in flight: a tile of 256 px, two bands and a mask as 16 bit numbers counts twice."""
     worker.memory_manager.memory_limit = 2 * 2 * 256 * 256 * 6
-    monkeypatch.setattr(worker_plugin, "_end_well_on_sigterm", lambda _worker: None)
+    monkeypatch.setattr(worker_plugin, "end_well", lambda _worker: None)
     plugin = TileWorker(
         build="b", account="a", plan=shdask.make_plan(earth_spec()).only, cube=None, patience=Patience()
     )
