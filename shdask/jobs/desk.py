@@ -86,6 +86,8 @@ class JobState:
     stage: Stage
     attempt: int
     """The one that is out, or, of a job that waits, the next."""
+    next_attempt: int
+    """That no run has used, nor will this one's attempt that is out or waits."""
     due: float
     """Nothing is asked for it before."""
     id: str | None = None
@@ -122,13 +124,33 @@ class JobDesk:
 
     def add(self, key: str, now: float, *, attempt: int = 1) -> None:
         """A job to be ordered."""
-        self.jobs[key] = JobState(key=key, stage=Stage.WAITS, attempt=attempt, due=now)
+        self.jobs[key] = JobState(key=key, stage=Stage.WAITS, attempt=attempt, next_attempt=attempt + 1, due=now)
 
-    def adopt(self, key: str, now: float, *, attempt: int, job_id: str | None, age_s: float, is_done: bool) -> None:
-        """A job that an earlier run ordered ``age_s`` ago; without its id it is looked for first."""
+    def adopt(
+        self,
+        key: str,
+        now: float,
+        *,
+        attempt: int,
+        job_id: str | None,
+        age_s: float,
+        is_done: bool,
+        next_attempt: int | None = None,
+    ) -> None:
+        """A job that an earlier run ordered ``age_s`` ago; without its id it is looked for first.
+
+        ``next_attempt`` is told where later ones than ``attempt`` were ordered.
+        """
         stage = Stage.SOUGHT if job_id is None else Stage.ENDED if is_done else Stage.RUNS
         self.jobs[key] = JobState(
-            key=key, stage=stage, attempt=attempt, due=now, id=job_id, since=now - age_s, quiet_since=now
+            key=key,
+            stage=stage,
+            attempt=attempt,
+            next_attempt=next_attempt or attempt + 1,
+            due=now,
+            id=job_id,
+            since=now - age_s,
+            quiet_since=now,
         )
 
     def give_up(self, key: str) -> None:
@@ -266,7 +288,8 @@ class JobDesk:
     def _fail(self, job: JobState, now: float, ending: Ending) -> Ending:
         may_again = job.orders < self.patience.max_orders and ending.end != "late"
         job.stage = Stage.WAITS if may_again else Stage.DOUBTED
-        job.attempt, job.id, job.due, job.is_asked_again = job.attempt + 1, None, now, False
+        job.attempt, job.next_attempt = job.next_attempt, job.next_attempt + 1
+        job.id, job.due, job.is_asked_again = None, now, False
         job.looks_back = True
         return ending
 

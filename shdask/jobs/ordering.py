@@ -117,8 +117,15 @@ class Ordering:
             self.bucket.preflight(writes=not has_role, deletes=delivery.cleanup)
 
     def _adopt(self, key: str, record: JobRecord, now: float, *, age_s: float) -> None:
-        attempt, is_done = record.intent.attempt, record.end == "done"
-        self._desk.adopt(key, now, attempt=attempt, job_id=record.id, age_s=age_s, is_done=is_done)
+        self._desk.adopt(
+            key,
+            now,
+            attempt=record.intent.attempt,
+            job_id=record.id,
+            age_s=age_s,
+            is_done=record.end == "done",
+            next_attempt=record.next_attempt,
+        )
         if record.id is None:
             self.purse.spent_pu += record.intent.pu  # it may have been charged
         known = "is looked for" if record.id is None else f"is taken up as {record.id}"

@@ -163,6 +163,17 @@ def test_job_whose_other_tiles_are_home_has_failed_with_the_spoilt_ones(closing:
     assert book.ends[2:] == ["failed", "failed"]
 
 
+def test_files_of_a_spoilt_tile_are_not_deleted_with_the_others(
+    closing: Closing, lot: Lot, book: Book, done: set[int], cleaned: list[Any]
+) -> None:
+    """Though all else that the jobs were paid for is there: the tile is on its way by Process."""
+    leave(book, lot, 0, "done")
+    leave(book, lot, 1, "done")
+    done.update(lot.tiles[1:])
+    closing.end_lot(EndedLot(lot=replace(lot, tiles=lot.tiles[:1]), checksums={}, spoilt={lot.tiles[0]: "no"}))
+    assert (book.ends[2:], cleaned) == (["failed", "failed"], [])
+
+
 def test_job_that_was_given_up_is_not_collected(closing: Closing, lot: Lot, book: Book, cleaned: list[Any]) -> None:
     """Its part came by Process; what it may have left is deleted with the rest."""
     leave(book, lot, 0, "done")

@@ -255,6 +255,15 @@ def test_adopted_job_is_asked_for_at_once(desk: JobDesk) -> None:
     ]
 
 
+def test_number_of_an_attempt_is_never_used_again(desk: JobDesk) -> None:
+    """A first attempt that was taken up after a second had failed is followed by a third."""
+    desk.give_up("a")
+    desk.adopt("b", 0.0, attempt=1, job_id="x", age_s=0.0, is_done=True, next_attempt=3)
+    desk.next(0.0)
+    desk.looked("b", 0.0, Trace(id="x", error="no"))
+    assert (desk.jobs["b"].attempt, desk.jobs["b"].next_attempt) == (3, 4)
+
+
 def test_age_of_an_adopted_job_counts(desk: JobDesk) -> None:
     """A job that an earlier run ordered long ago is too late now."""
     desk.adopt("b", 0.0, attempt=1, job_id="x", age_s=101.0, is_done=False)
@@ -345,3 +354,9 @@ class AnyAnswers(RuleBasedStateMachine):
 
 
 TestAnyAnswers = AnyAnswers.TestCase
+
+
+def test_jobs_are_counted_by_stage(running: JobDesk) -> None:
+    """By the stage's name, those that nobody is at left out."""
+    running.add("another", 0.0)
+    assert running.stages() == {"waits": 1, "runs": 1}
