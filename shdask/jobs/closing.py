@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -116,7 +116,13 @@ def close_jobs(job: BuildJob) -> None:
 
 
 def _clean_all(job: BuildJob, book: JobBook, delivery: DeliveryOptions, records: Iterable[JobRecord]) -> None:
-    for _, some in groupby(sorted(records, key=_lot_of), key=_lot_of):
+    """Jobs for the same pixels together: what one tells of a tile without a checksum is only a part of it."""
+
+    def pixels(record: JobRecord) -> tuple[int, ...]:
+        window = record.intent.window
+        return record.intent.tiles[0] // job.plan.tile_set.cell_count, *astuple(window)
+
+    for _, some in groupby(sorted(records, key=pixels), key=pixels):
         lot = list(some)
         logger.info("cleaning up behind jobs %s", ", ".join(each.intent.key for each in lot))
         try:
@@ -125,11 +131,6 @@ def _clean_all(job: BuildJob, book: JobBook, delivery: DeliveryOptions, records:
             book.tell(str(error))
         else:
             _end(book, lot if is_clean else [], "cleaned")
-
-
-def _lot_of(record: JobRecord) -> tuple[tuple[int, ...], tuple[int, int, int, int]]:
-    window = record.intent.window
-    return record.intent.tiles, (window.y0, window.y1, window.x0, window.x1)
 
 
 def read_done(plan: GroupPlan, cube: CubeStore) -> set[int]:
