@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import rasterio
 from distributed import Client
+from rasterio.errors import NotGeoreferencedWarning
 
 import shdask
 from shdask.cluster.local import open_local_client
@@ -56,7 +58,9 @@ class Story:
 
     def colours(self) -> set[tuple[int, ...]]:
         """What the screenshot is made of."""
-        with rasterio.open(self.picture) as source:
+        with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
+            source = rasterio.open(self.picture)
+        with source:
             pixels = source.read((1, 2, 3)).reshape(3, -1)
         return {tuple(colour) for colour in np.unique(pixels, axis=1).T.tolist()}
 

@@ -138,3 +138,13 @@ def test_a_bundle_takes_the_room_of_one() -> None:
     assert (first.wait(10), second.wait(10), third.wait(0.1)) == (True, True, False)
     landing.set()
     assert third.wait(10)
+
+
+def test_load_counts_what_has_sent_a_request(clock: Any) -> None:
+    """And how long the oldest of it is under way; what only waits is no load on the service."""
+    flights = Flights(3, clock=clock)
+    with flights.fly([0]) as first, flights.fly([1]):
+        clock.now = 2.5
+        assert flights.load() == {"in_flight": 0, "oldest_s": 0.0}
+        first.sent = True
+        assert flights.load() == {"in_flight": 1, "oldest_s": 2.5}
