@@ -42,7 +42,7 @@ def build(service: EmulatorProcess, cluster: DaskProcesses, job: Path) -> subpro
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=240,
     )
 
 
