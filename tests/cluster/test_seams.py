@@ -133,7 +133,7 @@ def test_refused_token_is_renewed_once(run, earth) -> None:
 def test_second_login_brings_its_own_rates(client, earth, point_at) -> None:
     """A job that names another rate is heard, also where the cluster remembers the account; the same rate is shared."""
     point_at(earth)
-    deployment, credentials = make_deployment(requests_per_minute=60.0), Credentials.load()
+    deployment, credentials = make_deployment(requests_per_minute=60.0, bucket_s=60.0), Credentials.load()
     account = f"{account_key(deployment, credentials)}-{time.monotonic_ns()}"
     client.register_plugin(AccountDesk())
 
