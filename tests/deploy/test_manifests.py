@@ -73,6 +73,13 @@ def test_dashboard_asks_for_what_there_is() -> None:
     assert unknown_metrics(dashboard_queries()) == set()
 
 
+def test_every_metric_and_alert_is_explained() -> None:
+    """docs/metrics.md names each metric of the page, and each alert."""
+    told = (DEPLOY.parent / "docs" / "metrics.md").read_text()
+    alerts = {rule["alert"] for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]}
+    assert {name for name in METRICS | alerts if not re.search(rf"\b{name}\b", told)} == set()
+
+
 def test_an_unknown_metric_is_noticed() -> None:
     """The two tests above can fail."""
     assert unknown_metrics(['sum(shdask_tyles{state="x"}) / shdask_tiles']) == {"shdask_tyles"}
