@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,18 +20,17 @@ from typing import Any
 import shdask
 from benchmarks.faults import wrong_pixels
 from benchmarks.record import RESULTS
-from benchmarks.slurm_node import KILL_WAIT_S, SlurmNode, missing_programs, start_slurm
+from benchmarks.slurm_node import KILL_WAIT_S, SlurmNode, missing_programs, proctrack, start_slurm
 from shdask.assemble.status import read_status
 from shdask.emulator.launch import EmulatorProcess, start_emulator
 
 RECIPE = Path(__file__).parents[1] / "deploy" / "slurm"
 WORKER = "shdask-worker"
 LATENCY_S = 5.0
-"""With the rates below some ten requests are in flight, five in each job."""
-RATE = 120
-"""Requests a minute: the tiles of the recipe's job take half a minute."""
-SLOW_RATE = 30
-"""They take two minutes, longer than the shortest walltime that Slurm knows."""
+RATE = 240
+"""Requests a minute: some twenty are in flight."""
+SLOW_RATE = 40
+"""The tiles of the recipe's job take two minutes, longer than the shortest walltime that Slurm knows."""
 MID_BUILD = 12
 """Tiles that are there when something happens."""
 
@@ -90,7 +90,7 @@ def run() -> dict[str, Any]:
         return {
             "slurm": node.run("sinfo", "--version").strip(),
             "dask_jobqueue": _version("dask-jobqueue"),
-            "node": {"cpus": 2, "kill_wait_s": KILL_WAIT_S},
+            "node": {"cpus": 2, "kill_wait_s": KILL_WAIT_S, "proctrack": proctrack()},
             "scenarios": found,
             "files_of_slurm_with_the_secret": told,
         }
@@ -173,15 +173,20 @@ def _ended_by_scancel(site: Site) -> dict[str, Any]:
     return _build(site, "ended-by-scancel", lambda: _scancel(site))
 
 
-def _ended_by_scancel_without_the_trap(site: Site) -> dict[str, Any]:
-    """What the recipe's one line of shell is for."""
-    changes = {'["trap : TERM"]': "[]"}
-    return _build(site, "ended-without-the-trap", lambda: _scancel(site), changes=changes)
+def _ended_by_scancel_behind_a_shell(site: Site) -> dict[str, Any]:
+    """What the ``exec`` of the recipe is for: as dask-jobqueue has it, a shell gets the SIGTERM."""
+    recipe = site.folder / "work" / "cluster.py"
+    text = recipe.read_text()
+    recipe.write_text(text.replace('f"exec {sys.executable}"', "sys.executable"))
+    try:
+        return _build(site, "behind-a-shell", lambda: _scancel(site))
+    finally:
+        recipe.write_text(text)
 
 
 def _killed(site: Site) -> dict[str, Any]:
-    """SIGKILL at once, as when a node is lost."""
-    return _build(site, "killed", lambda: _scancel(site, "--signal=KILL", "--full"))
+    """SIGKILL to all its processes at once, as when a node is lost; Slurm's own always comes after SIGTERM."""
+    return _build(site, "killed", lambda: _kill(site))
 
 
 def _outlived_by_walltime(site: Site) -> dict[str, Any]:
@@ -227,7 +232,7 @@ def _driver_as_a_job(site: Site) -> dict[str, Any]:
 SCENARIOS: tuple[Callable[[Site], dict[str, Any]], ...] = (
     _undisturbed,
     _ended_by_scancel,
-    _ended_by_scancel_without_the_trap,
+    _ended_by_scancel_behind_a_shell,
     _killed,
     _outlived_by_walltime,
     _with_lifetimes,
@@ -298,11 +303,22 @@ def _needed_pu(site: Site) -> list[float]:
     return [group.cost.pu for group in shdask.make_plan(site.folder / "work" / "job.toml").groups.values()]
 
 
-def _scancel(site: Site, *words: str) -> dict[str, Any]:
+def _kill(site: Site) -> dict[str, Any]:
     victim = site.node.jobs(WORKER)[0]
-    site.log.say(f"$ scancel {' '.join([*words, victim])}")
-    site.node.run("scancel", *words, victim)
-    return {"ended_job": victim}
+    pids = site.node.pids(victim)
+    site.log.say(f"$ kill -KILL {' '.join(map(str, pids))}  # job {victim}")
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    return {"killed_job": victim}
+
+
+def _scancel(site: Site) -> dict[str, Any]:
+    victim = site.node.jobs(WORKER)[0]
+    site.log.say(f"$ scancel {victim}")
+    site.node.run("scancel", victim)
+    began = time.monotonic()
+    _wait(lambda: victim not in site.node.run("squeue", "-h", "-t", "R,CG", "-o", "%i").split())
+    return {"ended_job": victim, "its_cpu_was_free_after_s": round(time.monotonic() - began, 1)}
 
 
 def _workers_that_know(site: Site) -> int:

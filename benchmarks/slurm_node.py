@@ -20,6 +20,9 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "squeue", "sin
 KILL_WAIT_S = 30
 """Slurm's own default: so long after SIGTERM comes SIGKILL."""
 IDLE_S = 60.0
+FREEZER = Path("/sys/fs/cgroup/freezer")
+CGROUP_CONF = "CgroupPlugin=cgroup/v1\nCgroupMountpoint=/sys/fs/cgroup\nCgroupAutomount=no\n"
+"""By it Slurm finds every process of a job, as it does on most sites; where there is none it follows parents."""
 CONF = """\
 ClusterName=shdask
 SlurmctldHost={host}(127.0.0.1)
@@ -28,7 +31,7 @@ AuthType=auth/munge
 AuthInfo=socket={folder}/munge/socket
 CredType=cred/munge
 MpiDefault=none
-ProctrackType=proctrack/linuxproc
+ProctrackType={proctrack}
 TaskPlugin=task/none
 SwitchType=switch/none
 JobAcctGatherType=jobacct_gather/none
@@ -75,6 +78,11 @@ class SlurmNode:
         """The ids of the running jobs of a name, oldest first."""
         return sorted(self.run("squeue", "-h", "-t", "R", "-n", name, "-o", "%i").split(), key=int)
 
+    def pids(self, job: str) -> list[int]:
+        """The processes of a running job on this node, the batch shell among them."""
+        lines = self.run("scontrol", "listpids", job).splitlines()[1:]
+        return [int(line.split()[0]) for line in lines if int(line.split()[0]) > 0]
+
     def is_busy(self) -> bool:
         """Whether any job waits, runs or ends."""
         return bool(self.run("squeue", "-h", "-t", "R,PD,CG", "-o", "%i").split())
@@ -90,6 +98,11 @@ def missing_programs() -> list[str]:
     return [name for name in PROGRAMS if shutil.which(name) is None]
 
 
+def proctrack() -> str:
+    """How Slurm knows the processes of a job here."""
+    return "proctrack/cgroup" if FREEZER.is_dir() else "proctrack/linuxproc"
+
+
 @contextmanager
 def start_slurm(folder: Path) -> Iterator[SlurmNode]:
     """A node that takes jobs, for the length of a ``with`` block; needs root. Raises RuntimeError where it does not."""
@@ -98,6 +111,8 @@ def start_slurm(folder: Path) -> Iterator[SlurmNode]:
     (folder / "munge" / "key").write_bytes(secrets.token_bytes(1024))
     (folder / "munge" / "key").chmod(0o600)
     words = {"host": socket.gethostname().split(".")[0], "folder": folder, "kill_wait_s": KILL_WAIT_S}
+    words["proctrack"] = proctrack()
+    (folder / "cgroup.conf").write_text(CGROUP_CONF)
     conf = folder / "slurm.conf"
     conf.write_text(CONF.format(controller_port=_free_port(), node_port=_free_port(), **words))
     munge = [f"--{kind}={folder}/munge/{name}" for kind, name in MUNGE_FILES.items()]

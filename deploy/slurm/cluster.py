@@ -24,7 +24,10 @@ def open_cluster(jobs: int) -> Iterator[Client]:
 
     The scheduler alone knows the account's secret. The cluster's certificates are made for it, and gone with it.
     """
-    with SLURMCluster(security=True) as cluster, Client(cluster) as client:
+    # exec: the worker is the batch process itself. What Slurm tells to end is that process alone, and a shell would
+    # die of it, and the job with it, before the worker has heard.
+    python = f"exec {sys.executable}"
+    with SLURMCluster(security=True, python=python) as cluster, Client(cluster) as client:
         cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)
         yield client
 

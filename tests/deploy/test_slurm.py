@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,19 +13,20 @@ import shdask
 
 RECIPE = Path(__file__).parents[2] / "deploy" / "slurm"
 SUBMIT = """
-from dask_jobqueue import SLURMCluster
-with SLURMCluster(security=True, interface="lo") as cluster:
-    print(cluster.job_script())
+import cluster
+with cluster.open_cluster(0) as client:
+    print(client.cluster.job_script())
 """
-"""As cluster.py opens it, on an interface that is here."""
 
 
 @pytest.fixture(scope="module")
 def script(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The job that the recipe submits for a worker."""
     folder = tmp_path_factory.mktemp("slurm")
-    shutil.copy(RECIPE / "jobqueue.yaml", folder)
-    environment = {**os.environ, "DASK_CONFIG": str(folder), "HOME": str(folder), "SH_CLIENT_SECRET": "canary"}
+    settings = (RECIPE / "jobqueue.yaml").read_text().replace("ib0", "lo").replace("127.0.0.1:8787", "127.0.0.1:0")
+    (folder / "jobqueue.yaml").write_text(settings)
+    places = {"DASK_CONFIG": str(folder), "HOME": str(folder), "PYTHONPATH": str(RECIPE)}
+    environment = {**os.environ, **places, "SH_CLIENT_SECRET": "canary"}
     done = subprocess.run(
         [sys.executable, "-c", SUBMIT], cwd=folder, env=environment, capture_output=True, text=True, check=True
     )
@@ -35,10 +35,17 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize(
     "words",
-    ["#SBATCH --export=NONE", "trap : TERM", "--protocol tls", "--tls-key ", "--lifetime 50m", "#SBATCH -t 01:00:00"],
+    [
+        "#SBATCH --export=NONE",
+        f"exec {sys.executable} -m distributed.cli.dask_worker tls://",
+        "--protocol tls",
+        "--tls-key ",
+        "--lifetime 50m",
+        "#SBATCH -t 01:00:00",
+    ],
 )
 def test_job_says(script, words) -> None:
-    """No environment, time to write, TLS, and an end of its own before the walltime's."""
+    """No environment, SIGTERM to the worker itself, TLS, and an end of its own before the walltime's."""
     assert words in script
 
 
