@@ -208,10 +208,10 @@ def test_what_passes_the_cap_is_refused(under_cap) -> None:
 
 
 def test_a_later_login_knows_the_burst_and_what_was_used_of_it(client, earth, point_at) -> None:
-    """A job that believes in other rates, on the same account, goes on from where the first one was."""
+    """Ten were used, and 30 s are known: three at six a minute, so that seven and the next one have to come back."""
     point_at(earth)
     first = make_deployment(requests_per_minute=60.0, pu_per_minute=6000.0, bucket_s=32.0)
-    second = make_deployment(requests_per_minute=30.0, pu_per_minute=6000.0)
+    second = make_deployment(requests_per_minute=6.0, pu_per_minute=6000.0)
     credentials = Credentials.load()
     account = f"{account_key(first, credentials)}-{time.monotonic_ns()}"
     client.register_plugin(AccountDesk())
@@ -228,8 +228,7 @@ def test_a_later_login_knows_the_burst_and_what_was_used_of_it(client, earth, po
         return delays
 
     assert lease(first) == (0.0,) * 10
-    assert lease(second)[:5] == (0.0,) * 5
-    assert 1.0 < lease(second)[0] <= 2.0
+    assert 20 < lease(second)[0] <= 80
 
 
 def test_a_worker_holds_few_permits_ahead(client, earth, point_at) -> None:
