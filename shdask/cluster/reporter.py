@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import asdict
 
 import numpy as np
@@ -83,6 +83,8 @@ class Reporter:
 
     def end(self, error: BaseException | None = None) -> None:
         """Let the watch know that the run has ended, and of the last that was to be said. Raises OSError."""
+        if self._answer is not None:
+            wait([self._answer], NOTE_S)
         progress = None if self._make_progress is None else self._make_progress()
         if progress is not None:
             asked = self._client.sync(self._send, progress)

@@ -137,6 +137,8 @@ def test_a_scheduler_that_does_not_answer_holds_up_nobody(reporter, scheduler) -
     reporter.show(lambda: PROGRESS)
     assert scheduler.notes == []
     scheduler.gate.set()
+    reporter.end()
+    assert len(scheduler.notes) == 2
 
 
 def test_the_last_word_says_how_it_ended(reporter, scheduler) -> None:
