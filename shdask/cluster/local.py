@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib.util
 import logging
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from multiprocessing import resource_tracker
+from types import FrameType
 
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, Worker
@@ -32,21 +35,52 @@ def open_local_client(
     process's, as Dask writes it; ``scratch`` is the folder for what they spill (default: Dask's). Ctrl-C in a terminal
     is the owner's: workers write what they have in flight.
     """
-    with (
-        LocalCluster(
-            n_workers=workers or CPU_COUNT,
-            threads_per_worker=THREADS_PER_WORKER,
-            processes=True,
-            host="127.0.0.1",
-            memory_limit=memory_limit,
-            local_directory=scratch,
-            dashboard_address=dashboard if importlib.util.find_spec("bokeh") else None,
-            silence_logs=logging.ERROR,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        client.register_plugin(_LeaveInterruptsToOwner())
+    with ExitStack() as stack:
+        with hold_interrupts():
+            cluster = LocalCluster(
+                n_workers=workers or CPU_COUNT,
+                threads_per_worker=THREADS_PER_WORKER,
+                processes=True,
+                host="127.0.0.1",
+                memory_limit=memory_limit,
+                local_directory=scratch,
+                dashboard_address=dashboard if importlib.util.find_spec("bokeh") else None,
+                silence_logs=logging.ERROR,
+            )
+            client = stack.enter_context(Client(stack.enter_context(cluster)))
+            client.register_plugin(_LeaveInterruptsToOwner())
         yield client
+
+
+@contextmanager
+def hold_interrupts() -> Iterator[None]:
+    """Let Ctrl-C, and SIGTERM where it is handled alike, wait for the end of the block; the second raises at once.
+
+    Threads and processes that are started in the block never hear of Ctrl-C. A cluster that is torn in mid-start
+    leaves processes and other people's tracebacks behind. Only the main thread has any handlers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    noted: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if noted:
+            signal.default_int_handler(number, frame)
+        noted.append(number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    taken = [number for number in numbers if signal.getsignal(number) is signal.default_int_handler]
+    resource_tracker.ensure_running()  # which else is started with the first process, and lifts the mask
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which threads and processes inherit
+    try:
+        [signal.signal(number, note) for number in taken]
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        [signal.signal(number, signal.default_int_handler) for number in taken]
+    if noted:
+        raise KeyboardInterrupt
 
 
 @contextmanager

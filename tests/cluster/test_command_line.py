@@ -10,11 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import xarray as xr
 
 import shdask
 from shdask.emulator.launch import EmulatorProcess, start_emulator
+from tests.cluster.processes import wait_until
 from tests.cluster.specs import L_SHAPE
 
 JOB = """
@@ -201,3 +203,16 @@ def test_killed_build_goes_on(slow_earth, undisturbed, tmp_path) -> None:
     assert (code, second) == (-signal.SIGKILL, 0), err + text
     assert 0 < report["skipped"] < report["tiles"]
     xr.testing.assert_equal(shdask.open_cube(tmp_path / "cube").load(), undisturbed)
+
+
+def test_interrupt_while_the_cluster_starts_ends_quietly(earth, job, tmp_path) -> None:
+    """Ctrl-C in a terminal reaches every process: none of them dies in mid-start, and none is left behind."""
+    process = start("build", job, tmp_path / "cube", "--workers", 1, service=earth)
+    owner = psutil.Process(process.pid)
+    wait_until(lambda: bool(owner.children()))
+    children = owner.children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert (process.returncode, "interrupted; what was written is kept" in err) == (130, True)
+    assert ("KeyboardInterrupt" in err, "failed to start" in err) == (False, False)
+    assert psutil.wait_procs(children, timeout=20)[1] == []
