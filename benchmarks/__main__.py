@@ -24,6 +24,7 @@ NAMES = (
     "emulator_earth",
     "ledger",
     "kill_points",
+    "preemption",
     "async_rows",
     "async_jobs",
 )

@@ -1,0 +1,171 @@
+"""Builds that outlive who ordered them, and the workers that their owners live on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xarray as xr
+
+import shdask
+from shdask.assemble.tree_status import read_whole_status
+from shdask.emulator.launch import EmulatorProcess, start_emulator
+from tests.cluster.processes import Processes, start_processes, wait_until
+from tests.cluster.specs import L_SHAPE, earth_spec
+
+LATENCY_S = 0.5
+IN_FLIGHT = 32
+"""Requests that one worker may have sent."""
+JOB = """
+[cube]
+aoi = "area.geojson"
+crs = "EPSG:32633"
+resolution = 20
+time = ["2024-06-01", "2024-06-30"]
+[layers.s2]
+collection = "sentinel-2-l2a"
+bands = ["B02", "B08"]
+mosaicking_order = "leastCC"
+[store]
+chunk_px = 32
+tile_px = 32
+[service]
+requests_per_minute = 2400
+"""
+
+
+@pytest.fixture(scope="module")
+def slow() -> Iterator[EmulatorProcess]:
+    """A service that takes half a second for an answer, so that something is always in flight."""
+    with start_emulator(latency_s=LATENCY_S) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def undisturbed(slow: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
+    """The cube as it is without trouble."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        [patch.setenv(*variable) for variable in slow.environment().items()]
+        shdask.build_cube(earth_spec(), folder / "cube", executor=shdask.SerialExecutor())
+    return shdask.open_cube(folder / "cube").load()
+
+
+@pytest.fixture
+def service(slow: EmulatorProcess) -> EmulatorProcess:
+    """The same, with nothing sent yet."""
+    slow.reset()
+    return slow
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    """A job of some 270 tiles."""
+    (tmp_path / "area.geojson").write_text(json.dumps(L_SHAPE))
+    (tmp_path / "job.toml").write_text(JOB)
+    return tmp_path / "job.toml"
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    """A scheduler and two workers."""
+    with start_processes(tmp_path) as processes:
+        [processes.start_worker(name) for name in ("a", "b")]
+        yield processes
+
+
+def run(*words: object, service: EmulatorProcess, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **service.environment(), "XDG_CONFIG_HOME": "/nonexistent", **more}
+    command = [sys.executable, "-m", "shdask", *map(str, words)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+def detach(job: Path, processes: Processes, service: EmulatorProcess, *words: object) -> dict[str, Any]:
+    place = job.parent / "cube"
+    told = run("build", job, place, "--scheduler", processes.address, "--detach", "--json", *words, service=service)
+    assert told.returncode == 0, told.stderr
+    answer: dict[str, Any] = json.loads(told.stdout)
+    return answer
+
+
+def status(job: Path) -> Any:
+    return read_whole_status(job.parent / "cube").whole
+
+
+def sent(service: EmulatorProcess) -> int:
+    """Process requests that have arrived."""
+    return sum(count for call, count in service.stats()["calls"].items() if "/process" in call)
+
+
+def driver_of(job: Path, processes: Processes) -> subprocess.Popen[bytes]:
+    """The worker's process that owns the build."""
+    wait_until(lambda: status(job).running)
+    pid = int(status(job).owner.rpartition(":")[2])
+    return next(process for process in processes.started if process.pid == pid)
+
+
+def wait_for_end(job: Path) -> None:
+    """Until the build has ended, and not merely changed its driver."""
+    wait_until(lambda: status(job).complete and not status(job).running, timeout_s=120)
+
+
+def assert_cube_is_right(job: Path, undisturbed: xr.Dataset) -> None:
+    assert (status(job).complete, status(job).ended["exit_code"]) == (True, 0)
+    xr.testing.assert_equal(shdask.open_cube(job.parent / "cube").load(), undisturbed)
+
+
+def test_detached_build_goes_on_without_its_client(service, processes, job, undisturbed) -> None:
+    """The command returns while the build goes on; anybody can see how it is, and it ends by itself."""
+    told = detach(job, processes, service)
+    assert (told["store"], told["watch"]) == (str(job.parent / "cube"), f"shdask status {job.parent / 'cube'}")
+    wait_until(lambda: status(job).running)
+    assert not status(job).complete
+    wait_for_end(job)
+    assert_cube_is_right(job, undisturbed)
+    assert sent(service) == told["tiles"]
+
+
+def test_drivers_worker_killed_costs_what_it_had_in_flight(service, processes, job, undisturbed) -> None:
+    """SIGKILL to the worker that owns the build: another one owns it within seconds, and goes on."""
+    told = detach(job, processes, service)
+    driver = driver_of(job, processes)
+    wait_until(lambda: sent(service) > 60)
+    driver.kill()
+    wait_until(lambda: driver_of(job, processes).pid != driver.pid, timeout_s=60)
+    wait_for_end(job)
+    assert_cube_is_right(job, undisturbed)
+    assert 0 < sent(service) - told["tiles"] <= IN_FLIGHT
+
+
+def test_drivers_worker_told_to_end_costs_nothing(service, processes, job, undisturbed) -> None:
+    """SIGTERM to it: what is in flight is written and recorded, and another one goes on."""
+    told = detach(job, processes, service)
+    driver = driver_of(job, processes)
+    wait_until(lambda: sent(service) > 60)
+    driver.send_signal(signal.SIGTERM)
+    driver.wait(60)
+    wait_for_end(job)
+    assert_cube_is_right(job, undisturbed)
+    assert (sent(service), status(job).requests) == (told["tiles"], told["tiles"])
+
+
+def test_stopped_build_stays_stopped_and_can_be_continued(service, processes, job, undisturbed) -> None:
+    """``status --stop`` needs the store alone: the owner drains and ends; the same command goes on."""
+    told = detach(job, processes, service)
+    wait_until(lambda: sent(service) > 60)
+    stopped = run("status", job.parent / "cube", "--stop", "--json", service=service)
+    answer = json.loads(stopped.stdout)
+    assert (stopped.returncode, answer["running"], answer["ended"]["exit_code"]) == (0, False, 130)
+    bought = sent(service)
+    assert bought < told["tiles"]
+    detach(job, processes, service)
+    wait_for_end(job)
+    assert_cube_is_right(job, undisturbed)
+    assert sent(service) == told["tiles"]
