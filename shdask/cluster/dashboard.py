@@ -33,7 +33,6 @@ PAGE = "shdask"
 TICK_MS = 1000
 ALL_STEPS = "all dates"
 NOBODY = "No build has begun on this scheduler yet."
-NO_OUTLINE = ":host(:focus), .bk-events:focus, .bk-Canvas:focus { outline: none; }"
 GRID_LINES = 100
 """Tiles on a side, up to which lines between them help."""
 
@@ -229,7 +228,6 @@ def _figure(image: ColumnDataSource, mark: ColumnDataSource) -> Any:
         y_range=Range1d(start=0, end=1),
         tools="pan,wheel_zoom,reset,tap",
         toolbar_location=None,
-        stylesheets=[NO_OUTLINE],
         min_border=0,
         outline_line_color="#d8dee4",
         background_fill_color=words.COLOURS[TileMark.OUTSIDE],

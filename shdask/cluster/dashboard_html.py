@@ -154,7 +154,7 @@ def errors(snapshot: BuildSnapshot) -> str:
         (escape(error.kind), f"{error.count:,}", f"{error.tile}", _cut(error.message))
         for error in snapshot.errors[:SHOWN_ROWS]
     ]
-    return _table("Errors by kind", (("kind", 26), ("count", 9), ("last tile", 11), ("last message", 54)), rows)
+    return _table("Errors by kind", (("kind", 26), ("count", 13), ("last tile", 17), ("last message", 44)), rows)
 
 
 def slowest(snapshot: BuildSnapshot) -> str:
