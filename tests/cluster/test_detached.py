@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import xarray as xr
+from distributed import Client
 
 import shdask
 from shdask.assemble.tree_status import read_whole_status
@@ -169,3 +170,59 @@ def test_stopped_build_stays_stopped_and_can_be_continued(service, processes, jo
     wait_for_end(job)
     assert_cube_is_right(job, undisturbed)
     assert sent(service) == told["tiles"]
+
+
+def test_retired_workers_driver_moves(service, processes, job, undisturbed) -> None:
+    """Scaling down by hand takes the owner's worker: the next owner waits for it, and nothing is bought twice."""
+    told = detach(job, processes, service)
+    driver = driver_of(job, processes)
+    wait_until(lambda: sent(service) > 60)
+    with Client(processes.address) as client:
+        workers = {pid: address for address, pid in client.run(os.getpid).items()}
+        client.retire_workers([workers[driver.pid]], close_workers=True, remove=True)
+    wait_for_end(job)
+    assert_cube_is_right(job, undisturbed)
+    assert sent(service) == told["tiles"]
+
+
+def test_cap_is_of_all_drivers_together(service, processes, job) -> None:
+    """What the first has spent, or may have, the next one has not: a cap without room for more ends the build there."""
+    told = detach(job, processes, service, "--max-pu", 1.85)
+    driver = driver_of(job, processes)
+    wait_until(lambda: sent(service) > 60)
+    driver.kill()
+    wait_until(lambda: not status(job).running and status(job).ended is not None, timeout_s=90)
+    assert service.stats()["pu_charged"] <= 1.85
+    assert (status(job).ended["exit_code"], status(job).complete) in {(4, False), (0, True)}
+    assert sent(service) <= told["tiles"] + IN_FLIGHT
+
+
+def test_build_of_this_machine_outlives_its_command(service, job, undisturbed) -> None:
+    """Without a cluster: the command returns once a process in a session of its own owns the cube."""
+    place = job.parent / "cube"
+    told = run(
+        "build", job, place, "--workers", 1, "--detach", "--json", service=service, XDG_STATE_HOME=str(job.parent)
+    )
+    answer = json.loads(told.stdout)
+    assert (told.returncode, status(job).running, status(job).owner.rpartition(":")[2]) == (0, True, str(answer["pid"]))
+    assert os.getsid(answer["pid"]) == answer["pid"]
+    wait_for_end(job)
+    assert_cube_is_right(job, undisturbed)
+    assert "written" in Path(answer["log"]).read_text()
+
+
+def test_build_of_this_machine_that_fails_at_once_says_why(service, job) -> None:
+    """Another cube stands there: its code and its words are those of a build that is waited for."""
+    (job.parent / "cube").mkdir()
+    (job.parent / "cube" / "notes.txt").write_text("mine")
+    told = run("build", job, job.parent / "cube", "--detach", service=service, XDG_STATE_HOME=str(job.parent))
+    assert (told.returncode, "choose a new path" in told.stderr) == (2, True)
+
+
+def test_detached_build_of_a_cube_that_is_being_built_is_refused(service, processes, job) -> None:
+    """At once, and by the command."""
+    detach(job, processes, service)
+    wait_until(lambda: status(job).running)
+    words = ["build", job, job.parent / "cube", "--scheduler", processes.address, "--detach"]
+    told = run(*words, service=service)
+    assert (told.returncode, "is being built" in told.stderr) == (2, True)
