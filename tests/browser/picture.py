@@ -70,7 +70,9 @@ def take_picture(store: Path) -> None:
         thread = threading.Thread(target=build)
         thread.start()
         page = client.dashboard_link.replace("/status", "/shdask")
-        while "shdask-watch" not in client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.plugins)):
+        while thread.is_alive() and "shdask-watch" not in client.run_on_scheduler(
+            lambda dask_scheduler: list(dask_scheduler.plugins)
+        ):
             thread.join(0.5)
         browser.open(page)
         wait_for_share(browser, SHARE)
