@@ -28,6 +28,7 @@ from zarr.codecs import BloscCodec
 
 import shdask
 from benchmarks.canned_service import record_pictures, start_canned_service
+from shdask.assemble.shard import encode_shard
 from shdask.cluster.local import open_local_client
 from shdask.emulator.launch import start_emulator
 from shdask.fetch.process import tile_bodies
@@ -215,6 +216,30 @@ def run_peer(folder: Path) -> dict[str, float]:
     return measure(lambda: build(plan, folder / "cube"), plan)
 
 
+def compare_shards(folder: Path) -> dict[str, float]:
+    """CPU ms of encoding one tile's four shards, as zarr does it with its write, and in one step."""
+    plan = shdask.make_plan(make_spec(1)).only
+    tile = plan.tile(0)
+    arrays = create_arrays(plan, folder)
+    with login() as session:
+        answer = session.post(os.environ["SH_BASE_URL"] + "/api/v1/process", json=tile_bodies(plan, tile)[0], timeout=9)
+    with MemoryFile(answer.content) as file, file.open() as source:
+        picture = [band.astype(array.dtype) for array, band in zip(arrays, source.read(), strict=True)]
+
+    def in_one_step() -> None:
+        for name, band in zip(ARRAYS, picture, strict=True):
+            (folder / name / "c" / "0" / "0").write_bytes(encode_shard(band, CHUNK_PX))
+
+    def cpu_ms(work: Callable[[], None]) -> float:
+        started = time.process_time()
+        work()
+        return (time.process_time() - started) * 1e3
+
+    ways = {"by_zarr": lambda: write(arrays, tile, picture), "in_one_step": in_one_step}
+    times = {name: [cpu_ms(way) for _ in range(10)] for name, way in ways.items()}
+    return {name: round(float(np.median(taken)), 1) for name, taken in times.items()}
+
+
 def digest(cube: Path) -> int:
     """CRC-32 of the first and the last tile of each array."""
     ends = (slice(None, TILE_PX), slice(-TILE_PX, None))
@@ -222,12 +247,15 @@ def digest(cube: Path) -> int:
     return zlib.crc32(b"".join(part.tobytes() for part in parts))
 
 
+SHARDS = "shards"
 VARIANTS = {"engine": run_engine, "loop": run_loop, "sentinelhub_py": run_peer, "serial": run_serial}
 
 
 def run_variant(name: str) -> dict[str, Any]:
-    """One variant, in this process, with what it wrote."""
+    """One variant, in this process, with what it wrote; or the comparison of shards."""
     with tempfile.TemporaryDirectory() as folder:
+        if name == SHARDS:
+            return compare_shards(Path(folder))
         return {**VARIANTS[name](Path(folder)), "digest": digest(Path(folder, "cube"))}
 
 
@@ -248,10 +276,16 @@ def run() -> dict[str, Any]:
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in VARIANTS}
     with service() as environment, tempfile.TemporaryDirectory() as home:
         own = {"HOME": home, "XDG_CONFIG_HOME": home, "OAUTHLIB_INSECURE_TRANSPORT": "1"}
-        for name in [*VARIANTS] * REPEATS:
+
+        def run_alone(name: str) -> dict[str, Any]:
             command = [sys.executable, "-m", "benchmarks.engine_overhead", name]
             out = subprocess.run(command, env={**environment, **own}, capture_output=True, text=True, check=True).stdout
-            runs[name].append(json.loads(out.splitlines()[-1]))
+            told: dict[str, Any] = json.loads(out.splitlines()[-1])
+            return told
+
+        for name in [*VARIANTS] * REPEATS:
+            runs[name].append(run_alone(name))
+        shards = run_alone(SHARDS)
     if len({one.pop("digest") for measured in runs.values() for one in measured}) != 1:
         raise RuntimeError("not all wrote the same pixels")
 
@@ -269,6 +303,7 @@ def run() -> dict[str, Any]:
             name: {figure: round(float(np.median([one[figure] for one in measured])), 3) for figure in measured[0]}
             for name, measured in runs.items()
         },
+        "shards_of_a_tile_cpu_ms": shards,
         "engine_over_loop_throughput": ratio("engine", "loop", "tiles_per_s"),
         "engine_over_loop_cpu": ratio("engine", "loop", "cpu_s_per_tile"),
         "engine_over_sentinelhub_py_throughput": ratio("engine", "sentinelhub_py", "tiles_per_s"),

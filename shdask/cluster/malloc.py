@@ -24,7 +24,7 @@ def keep_freed_memory() -> None:
     """Let memory of the size of pictures be used again, rather than given back to the kernel each time.
 
     Dask's nanny sets MALLOC_TRIM_THRESHOLD_=65536 for its workers. By that every picture, buffer and shard is new
-    memory, which the kernel zeroes page by page: a fifth of a tile's CPU (55,000 page faults instead of 5000).
+    memory, which the kernel zeroes page by page; see docs/decisions/2026-11-23-what-a-tile-costs-a-worker.md.
     """
     if ASKED in os.environ:
         _set_thresholds(mmap_nbytes=MMAP_NBYTES, trim_nbytes=TRIM_NBYTES)
