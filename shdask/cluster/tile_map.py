@@ -39,13 +39,23 @@ class TileMap:
 
 def draw_map(states: NDArray[np.uint8], step: int | None) -> TileMap:
     """A map of (step, row, column) `TileMark`: of one step, or of all, one behind the other. Pure."""
-    weights = _WEIGHTS[states].max(axis=0) if step is None else _WEIGHTS[states[step]]
+    shown = states if step is None else states[step : step + 1]
+    weights = np.take(_WEIGHTS, shown[0])
+    for other in shown[1:]:
+        np.maximum(weights, np.take(_WEIGHTS, other), out=weights)
     rows, columns = weights.shape
     span = max(1, -(-max(rows, columns) // MOST_CELLS))
-    for axis, size in ((0, rows), (1, columns)):
-        if span > 1:
-            weights = np.maximum.reduceat(weights, np.arange(0, size, span), axis=axis)
-    return TileMap(weights=weights, span=span, grid_shape=(rows, columns))
+    weights = _greatest(_greatest(weights, span).T, span).T
+    return TileMap(weights=np.ascontiguousarray(weights), span=span, grid_shape=(rows, columns))
+
+
+def _greatest(weights: NDArray[np.uint8], span: int) -> NDArray[np.uint8]:
+    """The greatest of every ``span`` rows; fewer at the end."""
+    found = weights[::span].copy() if span > 1 else weights
+    for first in range(1, span):
+        more = weights[first::span]
+        np.maximum(found[: len(more)], more, out=found[: len(more)])
+    return found
 
 
 def find_tile(states: NDArray[np.uint8], step: int | None, row: int, column: int, span: int) -> int | None:
