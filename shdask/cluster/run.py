@@ -166,7 +166,7 @@ class DaskRun:
         try:
             result: BatchResult = future.result()
         except KilledWorker as error:
-            events = self._failed(batch, f"KilledWorker: one worker after the other died with this batch ({error})")
+            events = self._halve(batch, f"KilledWorker: one worker after the other died with this batch ({error})")
         except CommClosedError:
             self._give_up(BuildError(LOST))
         except CancelledError:
@@ -181,6 +181,20 @@ class DaskRun:
         future.release()
         self._fill_window()
         return events
+
+    def _halve(self, batch: list[int], text: str) -> Sequence[TileEvent]:
+        """Give a batch out again in halves, of which at most one has what killed its workers, if it was the batch.
+
+        Workers that are replaced all the time fail no tile so. What cannot be halved has failed.
+        """
+        left = [tile for tile in batch if not self._heard[tile]]
+        bundles = list(self._plugin.deliveries.bundle(self._plugin.plan, left))
+        if self._stopped or len(bundles) < 2:  # noqa: PLR2004  # halves
+            return self._failed(batch, text)
+        middle = len(bundles) // 2
+        for half in (bundles[middle:], bundles[:middle]):
+            self._queue.put_back([tile for bundle in half for tile in bundle])
+        return ()
 
     def _unheard(self, batch: list[int], told: set[int], worker: str) -> Sequence[TileEvent]:
         """Give out again, a few times, the tiles of which the batch says nothing; those that have failed with it."""

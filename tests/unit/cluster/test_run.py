@@ -297,3 +297,12 @@ def test_run_that_goes_on_waits_for_its_batches(start, monkeypatch) -> None:
     run = start(client, tiles=2)
     [run.poll(0.0) for _ in range(3)]
     assert not run.finished
+
+
+def test_batch_whose_workers_died_goes_on_in_halves(start, monkeypatch) -> None:
+    """Workers that are replaced all the time fail no tile; one that kills them fails alone in the end."""
+    monkeypatch.setattr("shdask.cluster.batches.batch_size", lambda *_, **__: 4)
+    run = start(_PlayedClient(KILLED, batch(2, 3), KILLED, batch(1), KILLED), tiles=4)
+    events = {event.tile: event.state for event in run.poll(0.1)}
+    failed, done = TileState.FAILED, TileState.WRITTEN
+    assert (events, run.finished) == ({2: done, 3: done, 1: done, 0: failed}, True)
