@@ -226,3 +226,10 @@ def test_detached_build_of_a_cube_that_is_being_built_is_refused(service, proces
     words = ["build", job, job.parent / "cube", "--scheduler", processes.address, "--detach"]
     told = run(*words, service=service)
     assert (told.returncode, "is being built" in told.stderr) == (2, True)
+
+
+def test_event_log_of_a_detached_build_is_refused(service, job) -> None:
+    """It would lie on a machine that nobody chose."""
+    told = run("build", job, job.parent / "cube", "--detach", "--events", "events.jsonl", service=service)
+    assert (told.returncode, "shdask status" in told.stderr) == (2, True)
+    assert not (job.parent / "cube").exists()
