@@ -82,6 +82,16 @@ def test_workers_bring_home_what_jobs_deliver(bench: Bench, workers: Client, rig
     assert bench.calls["POST /auth/realms/main/protocol/openid-connect/token 200"] == 1
 
 
+def test_a_build_by_jobs_is_watched_as_one(bench: Bench, workers: Client, tmp_path: Path) -> None:
+    """However many runs of tiles its jobs take on the cluster, with the jobs by stage."""
+    executor = shdask.DaskExecutor(workers, Patience(jobs=HASTE))
+    plan = bench.plan(tmp_path.name, resolution=RESOLUTION)
+    report = run_cube(plan, tmp_path / "cube", executor, Credentials.load())
+    (seen,) = workers.run_on_scheduler(lambda dask_scheduler: dask_scheduler.plugins["shdask-watch"].snapshots())
+    assert (seen.store, seen.end, seen.done) == (str(tmp_path / "cube"), "done", report.tiles)
+    assert (dict(seen.jobs), seen.pu_spent) == ({"done": JOBS}, pytest.approx(report.pu_spent))
+
+
 def test_jobs_of_a_killed_owner_are_taken_up(bench: Bench, right: Path, tmp_path: Path) -> None:
     """SIGKILL in the middle, with jobs that fail: the cube is right, and no job is ordered twice without need."""
     outcome = strike(bench, tmp_path / "cube", resolution=RESOLUTION, faults="slow=2,fail@2,vanish@5", kill_after=0.6)
