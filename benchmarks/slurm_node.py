@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,6 +138,7 @@ def start_slurm(folder: Path) -> Iterator[SlurmNode]:
         for daemon in reversed(daemons):
             daemon.terminate()
             daemon.wait(30)
+        _remove_cgroups(FREEZER / f"slurm_{words['host']}")
 
 
 MUNGE_FILES = {
@@ -160,6 +161,13 @@ def _wait_until_idle(node: SlurmNode) -> None:
         time.sleep(0.5)
     told = "".join((node.folder / f"{name}.log").read_text()[-2000:] for name in ("slurmctld", "slurmd"))
     raise RuntimeError(f"the node does not become idle:\n{told}")
+
+
+def _remove_cgroups(root: Path) -> None:
+    """What Slurm leaves of its own."""
+    for place in [*sorted(root.rglob("*/"), reverse=True), root]:
+        with suppress(OSError):  # its files go with it, and none may be there
+            place.rmdir()
 
 
 def _free_port() -> int:
