@@ -186,12 +186,12 @@ class AccountDesk(SchedulerPlugin):
 
     async def lease(
         self, *, account: str, count: int, pu_each: float, answered: int = 0, unused: int = 0, worker: str = ""
-    ) -> tuple[float, ...] | bytes:
+    ) -> tuple[float, ...] | float | bytes:
         """Up to ``count`` permits for requests of ``pu_each`` PU, as delays from now in seconds, ascending.
 
-        None while the service seems down, or more may be had soon: ask again in a second. ``answered`` requests have
-        brought something since the last call, and ``unused`` permits were given up. A pickled ShdaskError where nothing
-        shall be sent any more.
+        In place of none, while the service seems down or more may be had soon, the seconds after which to ask again.
+        ``answered`` requests have brought something since the last call, and ``unused`` permits were given up. A
+        pickled ShdaskError where nothing shall be sent any more.
         """
         limiter = self._known(account).limiter
         if worker in self._dead:
@@ -200,7 +200,7 @@ class AccountDesk(SchedulerPlugin):
             limiter.answered(answered)
         limiter.unused(unused)
         try:
-            return limiter.lease(count, pu_each, time.monotonic())
+            return limiter.lease(count, pu_each, time.monotonic()) or limiter.ask_again_s
         except ShdaskError as error:
             return pickle.dumps(error)
 

@@ -22,7 +22,6 @@ from distributed.utils import sync
 from shdask.cluster.scheduler_plugin import token_mark
 from shdask.errors import ShdaskError, TransportError
 from shdask.fetch.auth import AccessToken, renewal_margin_s
-from shdask.fetch.limiter import PROBE_S
 
 ASK_S = 30.0
 """A scheduler that has not answered by then is lost."""
@@ -99,6 +98,8 @@ class SchedulerGate:
         self._leasing = False
         self._ask_at = float("-inf")
         """Before then no more is asked for: what is held is sent after another worker's 429."""
+        self._had_none = False
+        """Whether the last lease held nothing: with the next answer it may."""
         self._rejections = 0
         """429s and pauses so far; a permit from before one is worth nothing after it."""
         self._answered = 0
@@ -177,20 +178,25 @@ class SchedulerGate:
         if isinstance(delays, bytes):
             error: ShdaskError = pickle.loads(delays)  # noqa: S301  # our own scheduler's error
             raise error
-        if not delays:
-            self._sleep(PROBE_S)
         received = time.monotonic()
         if received - asked > STALE_S:  # the answer may have waited for this process to wake up
             with self._changed:
-                self._unused += len(delays)
+                self._unused += 0 if isinstance(delays, float) else len(delays)
             return []
-        self._ask_at = received + ASK_AT * delays[-1] if delays else received
+        self._had_none = isinstance(delays, float)
+        if isinstance(delays, float):
+            self._ask_at = received + delays
+            return []
+        self._ask_at = received + ASK_AT * delays[-1]
         return [(received + delay, pu_each) for delay in delays]
 
     def answered(self) -> None:
         """Tell the scheduler, with the next lease, that the service works."""
         with self._changed:
             self._answered += 1
+            if self._had_none:
+                self._ask_at = float("-inf")
+                self._changed.notify_all()
 
     def failed(self, text: str) -> None:
         """Tell the scheduler that a request brought nothing; permits not used yet are given up if everyone pauses."""

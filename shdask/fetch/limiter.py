@@ -28,7 +28,7 @@ REACTION_WINDOW_S = 1.0
 NEWS_S = 5.0
 """A 429 so long after the last reaction is of a request sent after it, whatever else is still out."""
 PROBE_S = 1.0
-"""While the service seems down, whoever wants a permit asks again so often."""
+"""While the service seems down, whoever wants a permit asks again so often; while the burst is searched, sooner."""
 LEAST_SPAN_S = 2.0
 """What was granted is told from a time at least so long."""
 DRY_S = 1.0
@@ -118,7 +118,7 @@ class LimiterState:
         All but the first lie within ``HORIZON_S``; there is always one, with two exceptions: while the service seems
         down there is none, or a single one to see whether that is over; and there is none where more may be had soon,
         once it is known whether a burst was granted. Ask again when they are used up (when there was none, after
-        ``PROBE_S``), and drop those not yet used when a request is answered 429 or fails.
+        ``ask_again_s``), and drop those not yet used when a request is answered 429 or fails.
         Raises ValueError for a count below 1 or a negative price, ServiceDown when it is time to give up.
         """
         if count < 1 or not 0 <= pu_each < float("inf"):
@@ -143,7 +143,7 @@ class LimiterState:
             at = max(now, self._last_permit, self.requests.earliest(1), self.pu.earliest(pu_each))
             if delays and at - now > self._horizon_s:
                 break
-            if self.burst is not None and self.burst.is_waiting and at - now > PROBE_S:
+            if self.burst is not None and self.burst.is_waiting and at - now > SEARCH_HORIZON_S:
                 break
             self.requests.take(1, at)
             self.pu.take(pu_each, at)
@@ -155,6 +155,11 @@ class LimiterState:
                 self.burst.permitted(self._permits, at, self._used_s(at))
         self._waited = not delays or delays[-1] > 0
         return tuple(delays)
+
+    @property
+    def ask_again_s(self) -> float:
+        """Seconds after which to ask again when a lease held nothing, or as soon as an answer has come."""
+        return PROBE_S if self.outage.paused else SEARCH_HORIZON_S
 
     @property
     def _horizon_s(self) -> float:
@@ -353,7 +358,7 @@ class LocalRateGate:
                 delays = self._state.lease(1, pu, self._clock())
             if delays:
                 return delays[0]
-            self._sleep(PROBE_S)
+            self._sleep(self._state.ask_again_s)
 
     def answered(self) -> None:
         """Reports that a request brought what it was sent for, or a plain refusal."""

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 
 from shdask.fetch.limiter import LimiterState
 
-ASK_AGAIN_S = 1.0
-
 
 @dataclass(kw_only=True)
 class ServiceBucket:
@@ -42,6 +40,7 @@ class PlayedWorker:
     waiting: int
     answered: int = 0
     unused: int = 0
+    had_none: bool = False
     epoch: int = 0
     """A permit from before the last 429 is worth nothing."""
     asks_at: float = 0.0
@@ -119,7 +118,8 @@ class _Run:
         worker.answered = worker.unused = 0
         count = min(worker.waiting, self.left)
         delays = self.account.limiter.lease(count, self.account.pu_each, now)
-        worker.asks_at = now + (delays[-1] / 2 if delays else ASK_AGAIN_S)
+        worker.asks_at = now + (delays[-1] / 2 if delays else self.account.limiter.ask_again_s)
+        worker.had_none = not delays
         worker.waiting -= len(delays)
         self.left -= len(delays)
         epoch = worker.epoch
@@ -153,6 +153,7 @@ class _Run:
     def accepted(self, worker: PlayedWorker, now: float) -> None:
         self.told.accepted += 1
         worker.answered += 1
+        worker.asks_at = now if worker.had_none else worker.asks_at
         worker.waiting += 1
         self.ask(worker, now)
 
