@@ -159,13 +159,15 @@ def test_drivers_worker_told_to_end_costs_nothing(service, processes, job, undis
 
 def test_stopped_build_stays_stopped_and_can_be_continued(service, processes, job, undisturbed) -> None:
     """``status --stop`` needs the store alone: the owner drains and ends; the same command goes on."""
+    job.write_text(job.read_text().replace("2400", "120"))
     told = detach(job, processes, service)
-    wait_until(lambda: sent(service) > 60)
+    wait_until(lambda: sent(service) > 20)
     stopped = run("status", job.parent / "cube", "--stop", "--json", service=service)
     answer = json.loads(stopped.stdout)
     assert (stopped.returncode, answer["running"], answer["ended"]["exit_code"]) == (0, False, 130)
     bought = sent(service)
     assert bought < told["tiles"]
+    job.write_text(job.read_text().replace("120", "2400"))
     detach(job, processes, service)
     wait_for_end(job)
     assert_cube_is_right(job, undisturbed)
@@ -221,6 +223,7 @@ def test_build_of_this_machine_that_fails_at_once_says_why(service, job) -> None
 
 def test_detached_build_of_a_cube_that_is_being_built_is_refused(service, processes, job) -> None:
     """At once, and by the command."""
+    job.write_text(job.read_text().replace("2400", "60"))
     detach(job, processes, service)
     wait_until(lambda: status(job).running)
     words = ["build", job, job.parent / "cube", "--scheduler", processes.address, "--detach"]
