@@ -77,6 +77,8 @@ class BuildView:
         self._paces: deque[tuple[float, int, float]] = deque(maxlen=int(PACE_S))
         """(seconds, requests, PU) of the notes of the last minute, at one a second."""
         self._errors: dict[str, ErrorKind] = {}
+        self._failed: dict[int, float] = {}
+        """When each tile last failed."""
         self._slowest: list[tuple[float, int, str]] = []
         """A heap of (seconds, tile, worker)."""
         self._explained: dict[int, str | None] = {}
@@ -105,16 +107,20 @@ class BuildView:
             self._states[tile] = state
         if row.get("error"):
             self._count_error(tile, row["error"], row.get("finished", 0.0))
-        if seconds and not row.get("skipped"):
-            slowest = self._slowest
-            if len(slowest) < SLOWEST:
-                heapq.heappush(slowest, (seconds, tile, row.get("worker") or ""))
-            elif seconds > slowest[0][0]:
-                heapq.heapreplace(slowest, (seconds, tile, row.get("worker") or ""))
+        slowest = self._slowest
+        if seconds and not row.get("skipped") and (len(slowest) < SLOWEST or seconds > slowest[0][0]):
+            slow = (seconds, tile, row.get("worker") or "")
+            if slow not in slowest:
+                heapq.heappush(slowest, slow)
+                if len(slowest) > SLOWEST:
+                    heapq.heappop(slowest)
 
     def _count_error(self, tile: int, error: str, told: float) -> None:
         kind, _, message = error.partition(": ")
         known = self._errors.get(kind)
+        if self._failed.get(tile) == told:  # by its worker and by its owner
+            return
+        self._failed[tile] = told
         self._errors[kind] = ErrorKind(
             kind=kind,
             count=1 if known is None else known.count + 1,

@@ -123,7 +123,10 @@ class DaskRun:
             except queue.Empty:
                 break
             found = unpack_events(item) if isinstance(item, bytes) else self._collect(item)
-            events.extend(event for event in found if self._is_news(event))
+            news = [event for event in found if self._is_news(event)]
+            if self._reporter is not None and not isinstance(item, bytes):
+                self._reporter.tell(news)  # the scheduler has not heard of them, or will too late
+            events.extend(news)
         self._look_at_cluster()
         return events
 
@@ -209,14 +212,11 @@ class DaskRun:
         return self._failed([tile for tile in missing if tile not in again], UNHEARD.format(MAX_TRIES))
 
     def _failed(self, tiles: Sequence[int], text: str) -> Sequence[TileEvent]:
-        failed = [
+        return [
             TileEvent(tile=tile, state=TileState.FAILED, error=f"{text}; build again to retry it", finished=time.time())
             for tile in tiles
             if not self._heard[tile]
         ]
-        if self._reporter is not None:
-            self._reporter.tell(failed)
-        return failed
 
     def _give_up(self, error: Exception) -> None:
         if self.fatal is None:
