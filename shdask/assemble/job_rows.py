@@ -6,6 +6,7 @@ Refuses to know the service, buckets, and where lines are kept.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -18,6 +19,7 @@ of what any attempt has delivered. ``lost``: nobody knows if it was accepted, an
 the pixels of all its tiles were to be bought anew."""
 _OPEN: frozenset[EndKind | None] = frozenset({None, "done"})
 _HOPEFUL: frozenset[EndKind | None] = frozenset({"vanished", "nothing", "late", "lost"})
+_UNSURE: frozenset[EndKind | None] = frozenset({None, "lost", "stale"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +138,14 @@ class JobFold:
 
     def __init__(self, records: Mapping[str, JobRecord] | None = None) -> None:
         self.records: dict[str, JobRecord] = dict(records or {})
+        self.accepted_pu = 0.0
+        """Of all rows that were added, whatever became of their jobs."""
+
+    @property
+    def unsure_pu(self) -> float:
+        """The price of orders of which nobody knows, now or for good, if the service has accepted them."""
+        attempts = (each for record in self.records.values() for each in record.attempts)
+        return math.fsum(each.intent.pu for each in attempts if each.id is None and each.end in _UNSURE)
 
     def add(self, row: Mapping[str, Any]) -> float:
         """Take a row that has ``job``; the processing units that it says are spent.
@@ -151,7 +161,9 @@ class JobFold:
         found = next((each for each in attempts if each.intent.attempt == attempt), None)
         if known is not None and found is not None:
             self.records[key] = _replaced(known, found, _told(found, row))
-        return float(row["pu"]) if "id" in row else 0.0
+        pu = float(row["pu"]) if "id" in row else 0.0
+        self.accepted_pu += pu
+        return pu
 
     def _order(self, intent: JobIntent) -> None:
         known = self.records.get(intent.key)

@@ -88,6 +88,10 @@ class LedgerSummary:
     """POSIX times of the last run's last rows, at most some hundred, oldest first."""
     jobs: dict[str, JobRecord] = field(default_factory=dict)
     """The last that is known of each Async Process job, by its key."""
+    jobs_pu: float = 0.0
+    """What was accepted of all their attempts has cost; part of ``pu_spent``."""
+    jobs_unsure_pu: float = 0.0
+    """The price of orders that may have been accepted."""
     unreadable_rows: int = 0
     """Lines that are no row, such as one cut by a power failure."""
 
@@ -296,6 +300,8 @@ class Fold:
             errors=self._errors,
             runs=tuple(self._runs),
             jobs=self._jobs.records,
+            jobs_pu=self._jobs.accepted_pu,
+            jobs_unsure_pu=self._jobs.unsure_pu,
             end=self._end,
             pace=tuple(self._pace),
             last_row=self._last_row,

@@ -20,7 +20,7 @@ from shdask.assemble.stop import forget_stop, is_owned
 from shdask.assemble.store import create_or_open
 from shdask.assemble.tree import child, create_tree
 from shdask.cluster.build_desk import BuildDesk
-from shdask.cluster.driver import DriverSeats, Order, drive, jobs_pu
+from shdask.cluster.driver import DriverSeats, JobsCost, Order, drive, read_jobs_cost
 from shdask.cluster.executor import install, log_in
 from shdask.cluster.nanny_plugin import PatientNanny
 from shdask.cluster.patience import Patience
@@ -86,7 +86,7 @@ def start_build(
     place = open_place(store)
     cap = plan.max_pu if max_pu is None else max_pu
     prepared = client.submit(prepare_store, plan, place.name, name, cap, update, key=f"shdask-prepare-{name}")
-    spent: float = prepared.result()
+    before: JobsCost = prepared.result()
     _check_workers(client, place, next(iter(plan.groups)), name)
     order = Order(
         name=name,
@@ -94,7 +94,7 @@ def start_build(
         store=place.name,
         account=account,
         max_pu=cap,
-        jobs_pu=spent,
+        jobs_cost=before,
         update=update,
         job=job,
         options=tuple(options),
@@ -105,7 +105,7 @@ def start_build(
     return DetachedBuild(name=name, store=place.name, scheduler=client.scheduler.address, key=order.key)
 
 
-def prepare_store(plan: CubePlan, store: str, sign: str, max_pu: float | None, update: bool) -> float:
+def prepare_store(plan: CubePlan, store: str, sign: str, max_pu: float | None, update: bool) -> JobsCost:
     """Run on a worker: create or recognise every group at ``store``, for a build that may begin; leave a ``sign``.
 
     Returns what its jobs have cost so far. Raises as `start_build`.
@@ -120,8 +120,9 @@ def prepare_store(plan: CubePlan, store: str, sign: str, max_pu: float | None, u
     _check_price(plan, store, max_pu, update=update)
     for path in plan.groups:
         forget_stop(child(root, path))
+    before = read_jobs_cost(store)
     child(root, next(iter(plan.groups))).write(SIGN, sign.encode())
-    return jobs_pu(store)
+    return before
 
 
 def _check_price(plan: CubePlan, store: str, max_pu: float | None, *, update: bool) -> None:

@@ -42,6 +42,19 @@ ASK_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobsCost:
+    """What the jobs of a cube have cost, of all builds and attempts; a projected price where none was named."""
+
+    accepted_pu: float = 0.0
+    unsure_pu: float = 0.0
+    """Of orders that may have been accepted, but for those that whoever builds next counts itself."""
+
+    def since(self, before: JobsCost) -> float:
+        """Processing units that were spent after ``before``, or may have been. Pure."""
+        return self.accepted_pu - before.accepted_pu + max(0.0, self.unsure_pu - before.unsure_pu)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """A build that nobody waits for."""
 
@@ -52,8 +65,8 @@ class Order:
     """That the scheduler has been told the credentials of."""
     max_pu: float | None
     """For all drivers together."""
-    jobs_pu: float
-    """What jobs of the cube had cost before it."""
+    jobs_cost: JobsCost
+    """Of the cube's jobs before it."""
     update: bool = False
     job: str | None = None
     options: tuple[str, ...] = ()
@@ -155,7 +168,7 @@ class _Driver:
         charged: float = self.client.sync(self.client.scheduler.shdask_settle_past, of=self.order.name)
         if self.order.max_pu is None:
             return None
-        return max(0.0, self.order.max_pu - charged - (jobs_pu(self.order.store) - self.order.jobs_pu))
+        return max(0.0, self.order.max_pu - charged - read_jobs_cost(self.order.store).since(self.order.jobs_cost))
 
     def _build(self, max_pu: float | None) -> BuildReport:
         order = self.order
@@ -192,7 +205,10 @@ def forgive(key: str, dask_scheduler: Scheduler) -> None:
         dask_scheduler.tasks[key].suspicious = 0
 
 
-def jobs_pu(store: str) -> float:
-    """What the jobs of the cube at ``store`` have cost, of all builds."""
-    places = begun_groups(open_place(store)).values()
-    return math.fsum(job.pu for place in places for job in read_ledger(place).jobs.values())
+def read_jobs_cost(store: str) -> JobsCost:
+    """What the jobs of the cube at ``store`` have cost so far."""
+    ledgers = [read_ledger(place) for place in begun_groups(open_place(store)).values()]
+    unsure = math.fsum(ledger.jobs_unsure_pu for ledger in ledgers)
+    if len(ledgers) == 1:  # of several groups others may spend before those orders are taken up
+        unsure -= math.fsum(job.intent.pu for job in ledgers[0].jobs.values() if job.is_open and job.id is None)
+    return JobsCost(accepted_pu=math.fsum(ledger.jobs_pu for ledger in ledgers), unsure_pu=max(0.0, unsure))

@@ -123,3 +123,17 @@ def test_job_of_other_tiles_stays_open() -> None:
 def test_row_that_is_cut_counts_as_unreadable() -> None:
     """A row that lacks members is passed over."""
     assert fold(json.dumps({"job": "a", "attempt": 1, "url": "s3://b/c"}).encode()).unreadable_rows == 1
+
+
+def test_what_was_accepted_stays_spent() -> None:
+    """A job that is ordered anew has cost what each of its attempts has."""
+    rows = (INTENT, ACCEPTED, replace(FAILED, end="vanished"), SECOND, replace(ACCEPTED, attempt=2))
+    summary = fold(*rows, replace(DONE, attempt=2, end="cleaned"), replace(INTENT, attempt=3))
+    assert (summary.jobs_pu, summary.jobs_unsure_pu) == (26.0, 12.5)
+
+
+@pytest.mark.parametrize(("end", "pu"), [("lost", 12.5), ("refused", 0.0)])
+def test_order_without_an_answer_may_be_spent(end: str, pu: float) -> None:
+    """It counts until it is known not to have been accepted."""
+    summary = fold(INTENT, replace(DONE, end=end), SECOND)
+    assert (summary.jobs_pu, summary.jobs_unsure_pu) == (0.0, 12.5 + pu)

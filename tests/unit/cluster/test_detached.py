@@ -12,6 +12,7 @@ from shdask.assemble.place import open_place
 from shdask.assemble.stop import ask_to_stop, is_asked_to_stop
 from shdask.cluster import detached
 from shdask.cluster.detached import prepare_store, sees_sign
+from shdask.cluster.driver import JobsCost
 from shdask.errors import BudgetExceeded, CubeOwned
 from shdask.plan.cube import CubePlan
 from tests.cluster.specs import earth_spec
@@ -26,7 +27,7 @@ def plan() -> CubePlan:
 def test_a_worker_of_the_same_store_sees_the_sign(plan, tmp_path: Path) -> None:
     """What one of them has put there the others read."""
     spent = prepare_store(plan, str(tmp_path / "cube"), "sign", None, False)
-    assert (spent, sees_sign(open_place(tmp_path / "cube"), "sign")) == (0.0, True)
+    assert (spent, sees_sign(open_place(tmp_path / "cube"), "sign")) == (JobsCost(), True)
 
 
 def test_a_worker_of_another_disk_does_not(plan, tmp_path: Path, monkeypatch) -> None:
