@@ -22,12 +22,14 @@ Knows nothing of HTTP libraries, Dask or Zarr: rooms translate what they meet in
     │  ├─ JobQueueFull (also ServiceError)  429: the account has as many jobs as it may
     │  └─ JobSubmitLost              it may have been accepted, and its id is not known
     ├─ DecodeError                   an answer that is not the picture that was asked for
+    │  └─ SpoiltDelivery             a file that a job delivered is not
     ├─ StoreError                    the cube cannot be created, opened or written
     │  ├─ StoreUnavailable           the store refuses just now: full, throttling, 5xx
     │  └─ WrongStore                 the path holds something else
     │     └─ CubeOwned               another process builds the cube
     ├─ BudgetExceeded                the next request would pass ``max_pu``
     └─ BuildError                    a build ended with failed tiles
+       └─ SchedulerLost              or since its cluster's scheduler was lost
 """
 
 from __future__ import annotations
@@ -235,6 +237,13 @@ class DecodeError(ShdaskError):
     max_retries = 2
 
 
+class SpoiltDelivery(DecodeError):
+    """A file that a job delivered is not the picture that was ordered: it is no use to read it again."""
+
+    retryable = False
+    max_retries = 0
+
+
 class StoreError(ShdaskError):
     """The cube cannot be created, opened or written."""
 
@@ -274,3 +283,7 @@ class BuildError(ShdaskError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class SchedulerLost(BuildError):
+    """The scheduler of the build's cluster does not answer, or has forgotten the build; the same call continues."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shdask.errors import ShdaskError
+from shdask.errors import DecodeError, ShdaskError, SpoiltDelivery
 from shdask.fetch.bucket import Bucket
 from shdask.fetch.client import Spent
 from shdask.fetch.process import Purchase, RunCpu, run_here
@@ -115,7 +115,7 @@ def fetch_delivered(
     uncompressed size; whatever the size of the files. Measured (``make bench ONLY=async_rows``), five tiles of 2048 px
     from 10,000 x 10,000 px of four uint16 bands and a mask: 195 MiB of tiles, and beyond them 15 MiB from 954 MiB that
     are not compressed, 59 MiB from 570 MiB of deflate.
-    Raises DecodeError for a file that is not what was ordered, StoreError for one that cannot be read.
+    Raises SpoiltDelivery for a file that is not what was ordered, StoreError for one that cannot be read.
     """
     purchases = [Purchase.begin(plan, [tile]) for tile in tiles] if purchases is None else purchases
     spent = Spent() if spent is None else spent
@@ -126,8 +126,9 @@ def fetch_delivered(
                 collection = _Collection(plan=plan, window=window, part=part, number=number, held=held)
                 collection.read(names, bucket, run_cpu, spent)
     except ShdaskError as error:
-        error.add_note(f"tiles {tiles[0].index} to {tiles[-1].index}, of a job for {window}")
-        raise
+        failure = SpoiltDelivery(str(error)) if isinstance(error, DecodeError) else error
+        failure.add_note(f"tiles {tiles[0].index} to {tiles[-1].index}, of a job for {window}")
+        raise failure from error.__cause__
     return [purchase.tile(0) for purchase in purchases]
 
 

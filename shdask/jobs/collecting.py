@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from shdask.errors import BudgetExceeded, DecodeError
+from shdask.errors import BudgetExceeded, SpoiltDelivery
 from shdask.jobs.deliveries import Deliveries, Delivery
 from shdask.jobs.lots import Lot
 from shdask.model import TileEvent, TileState
@@ -49,18 +49,29 @@ class _Load:
     lot: Lot
     delivery: Delivery
     heard: dict[int, TileEvent] = field(default_factory=dict)
+    """Of each tile what was heard of it first: one that is spoilt stays so, whatever Process brings."""
+
+    @property
+    def unheard(self) -> list[int]:
+        """Tiles that are still to be read."""
+        return [tile for tile in self.lot.tiles if tile not in self.heard]
 
     @property
     def is_home(self) -> bool:
         """Whether all its tiles are durable, or empty."""
-        done = [tile for tile, event in self.heard.items() if event.state is not TileState.FAILED]
-        return len(done) == len(self.lot.tiles)
+        return self.is_over and not self.spoilt
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its files are of no more use: each tile is durable, empty or spoilt."""
+        failed = {tile for tile, event in self.heard.items() if event.state is TileState.FAILED}
+        return not self.unheard and failed == self.spoilt.keys()
 
     @property
     def spoilt(self) -> dict[int, str]:
-        """Tiles whose files cannot be read as what was ordered."""
+        """Tiles whose files cannot be read as what was ordered; what Process lacks of others is no fault of theirs."""
         texts = {tile: event.error or "" for tile, event in self.heard.items() if event.state is TileState.FAILED}
-        return {tile: text for tile, text in texts.items() if text.startswith(DecodeError.__name__)}
+        return {tile: text for tile, text in texts.items() if text.startswith(f"{SpoiltDelivery.__name__}:")}
 
 
 class Collecting:
@@ -74,6 +85,8 @@ class Collecting:
         self._aboard: list[_Load] = []
         """Of the run that is on."""
         self._to_buy = np.empty(0, np.intp)
+        self._replaced = frozenset[int]()
+        """Tiles that are bought, or were, for their files are spoilt."""
         self._bought = frozenset[int]()
         """Of the run that is on, by Process."""
         self._run: Run | None = None
@@ -96,9 +109,9 @@ class Collecting:
         to_buy = self._to_buy[:0] if self._buys_no_more else self._to_buy
         self._aboard, self._waiting = self._ready, [load for load in self._waiting if load not in self._ready]
         self._to_buy = self._to_buy[:0]
-        in_part = [tile for load in self._aboard if not load.delivery.is_whole for tile in load.lot.tiles]
+        in_part = [tile for load in self._aboard if not load.delivery.is_whole for tile in load.unheard]
         self._bought = frozenset([*to_buy.tolist(), *in_part])
-        by_tile = {tile: load.delivery for load in self._aboard for tile in load.lot.tiles}
+        by_tile = {tile: load.delivery for load in self._aboard for tile in load.unheard}
         deliveries = Deliveries(by_tile=by_tile)
         job = replace(
             self._job,
@@ -151,7 +164,7 @@ class Collecting:
         for event in events:
             self._spent_pu += event.pu_spent + event.pu_unknown
             if event.tile in loads:
-                loads[event.tile].heard[event.tile] = event
+                loads[event.tile].heard.setdefault(event.tile, event)
         for load in [load for load in self._aboard if load.is_home]:
             self._aboard.remove(load)
             self._end(load)
@@ -166,11 +179,13 @@ class Collecting:
         run.__exit__(None, None, None)
         self._spent_pu = max(self._spent_pu, self._charged_pu)
         for load in self._aboard:
-            if load.spoilt:
-                self.buy(np.array(list(load.spoilt), np.intp))
+            new = load.spoilt.keys() - self._replaced
+            self._replaced |= new
+            self.buy(np.array(sorted(new), np.intp))
+            if load.is_over:
                 self._end(load)
-            elif self._goes_on and len(load.heard) < len(load.lot.tiles):
-                self._waiting.append(replace(load, heard={}))
+            elif self._goes_on and load.unheard:
+                self._waiting.append(load)
         self._aboard = []
 
     @property

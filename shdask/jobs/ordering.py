@@ -86,8 +86,6 @@ class Ordering:
         self._courier: Courier[Errand | Cleanup] = Courier()
         self._closing = Closing(job, book, bucket, self._courier.send)
         self._found: dict[str, Found] = {}
-        self._unsent: set[str] = set()
-        """Jobs whose intent is durable, and whose order was refused and is to be sent again."""
         self._in_a_row = 0
         """Attempts of which nothing came, since something of one did."""
         self._trouble = ""
@@ -179,10 +177,7 @@ class Ordering:
             self.fatal = self.fatal or error
             self.stop()
             return
-        if errand.key in self._unsent:
-            self._unsent.remove(errand.key)
-        else:
-            self._book.add_job(self._intent(errand))
+        self._book.add_job(self._intent(errand))
         prefix = folder_of(self._book.jobs[errand.key].intent, self.bucket.url)
         service = self._service.under(Uncapped(), before_send=self._refuse_after_the_end)
         self._courier.send(errand, partial(order_job, self._plan, job, prefix, service))
@@ -233,10 +228,9 @@ class Ordering:
             self._desk.lost(key, now)  # and stays as spent: it may have been charged
         elif isinstance(error, JobQueueFull):
             self.purse.settle(promised, 0.0)
+            # at once: what is killed now leaves nothing that the next run would take for paid
+            self._end(errand, Ending(end="refused", text="too many jobs run"))
             self._desk.full(key, now, retry_after_s=error.retry_after_s)
-            self._unsent.add(key)
-            if self._desk.stopped:
-                self._let_go()
         else:
             self.purse.settle(promised, 0.0)
             self._conclude(errand, self._desk.refused(key, now, str(error)))
@@ -323,14 +317,6 @@ class Ordering:
     def stop(self) -> None:
         """Order nothing more."""
         self._desk.stopped = True
-        self._let_go()
-
-    def _let_go(self) -> None:
-        """Say of orders that were refused and will not be sent again that nothing comes of them."""
-        for key in self._unsent:
-            attempt = self._desk.jobs[key].attempt
-            self._end(Errand(ask=Ask.ORDER, key=key, attempt=attempt), Ending(end="refused", text="too many jobs run"))
-        self._unsent = set()
 
     @property
     def is_quiet(self) -> bool:

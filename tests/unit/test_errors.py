@@ -26,10 +26,12 @@ PLAIN_ERRORS = [
     errors.SettingsError,
     errors.TransportError,
     errors.DecodeError,
+    errors.SpoiltDelivery,
     errors.StoreError,
     errors.StoreUnavailable,
     errors.WrongStore,
     errors.CubeOwned,
+    errors.SchedulerLost,
     errors.BudgetExceeded,
 ]
 JOB_ERRORS = [

@@ -15,7 +15,7 @@ import obstore
 import pytest
 
 from shdask.emulator.launch import EmulatorProcess, start_emulator
-from shdask.errors import DecodeError, JobQueueFull, JobSubmitLost, StoreUnavailable, WrongStore
+from shdask.errors import JobQueueFull, JobSubmitLost, SpoiltDelivery, StoreUnavailable, WrongStore
 from shdask.fetch.async_process import job_body, poll_job, submit_job
 from shdask.fetch.bucket import PIECE_NBYTES, Bucket
 from shdask.fetch.client import Spent
@@ -259,7 +259,7 @@ def test_a_file_of_another_job_is_refused(open_desk: Any):
     desk = open_desk()
     found = desk.run(desk.jobs()[0])
     window = dataclasses.replace(desk.jobs()[0].window, y1=desk.jobs()[0].window.y1 - 1)
-    with pytest.raises(DecodeError, match="asked for were") as caught:
+    with pytest.raises(SpoiltDelivery, match="asked for were") as caught:
         fetch_delivered(desk.plan, desk.rows()[0], window, [found.keys], desk.bucket)
     assert any("tiles 0 to 2" in note for note in caught.value.__notes__)
 

@@ -135,11 +135,11 @@ def test_files_that_cannot_be_read_are_replaced(collecting: Collecting, desk: _D
     """Tiles whose files are no picture are bought by Process, and the lot is told to be of no use."""
     first, *others = lots[0].tiles
     deliver(collecting, lots[0])
-    desk.steps = [[failed(first, "DecodeError: no"), *map(written, others)]]
+    desk.steps = [[failed(first, "SpoiltDelivery: no"), *map(written, others)]]
     collecting.start(left_pu=None)
     collecting.poll(0.0)
     (ended,) = collecting.take_ended()
-    assert ended.spoilt == {first: "DecodeError: no"}
+    assert ended.spoilt == {first: "SpoiltDelivery: no"}
     desk.steps = [[]]
     collecting.start(left_pu=100.0)
     assert desk.started[1][1] == [first]
@@ -151,6 +151,51 @@ def test_tiles_that_failed_otherwise_are_left(collecting: Collecting, desk: _Des
     deliver(collecting, lots[0])
     desk.steps = [[failed(first, "StoreError: no"), *map(written, others)]]
     collecting.start(left_pu=None)
+    collecting.poll(0.0)
+    assert list(collecting.take_ended()) == []
+    assert not collecting.has_work
+
+
+def test_spoilt_tile_takes_no_file_from_one_that_failed_otherwise(
+    collecting: Collecting, desk: _Desk, lots: list[Lot]
+) -> None:
+    """The spoilt one is bought; the job stays open for the one that the store refused."""
+    first, second, *others = lots[0].tiles
+    deliver(collecting, lots[0])
+    desk.steps = [[failed(first, "SpoiltDelivery: no"), failed(second, "StoreError: no"), *map(written, others)]]
+    collecting.start(left_pu=None)
+    collecting.poll(0.0)
+    assert list(collecting.take_ended()) == []
+    desk.steps = [[]]
+    collecting.start(left_pu=100.0)
+    assert desk.started[1][1] == [first]
+
+
+def test_tiles_never_heard_of_are_read_though_another_is_spoilt(
+    collecting: Collecting, desk: _Desk, lots: list[Lot]
+) -> None:
+    """Where the cap ended a run the rest of a lot goes with the next, then the lot ends with what is known of all."""
+    first, second, *others = lots[0].tiles
+    deliver(collecting, lots[0])
+    desk.steps, desk.fatal = [[failed(first, "SpoiltDelivery: no"), written(second)]], BudgetExceeded("no")
+    collecting.start(left_pu=1.0)
+    collecting.poll(0.0)
+    assert list(collecting.take_ended()) == []
+    collecting.spend_no_more()
+    desk.steps = [[written(tile) for tile in others]]
+    collecting.start(left_pu=0.0)
+    collecting.poll(0.0)
+    (ended,) = collecting.take_ended()
+    assert desk.started[1][1] == others
+    assert (ended.spoilt, set(ended.checksums)) == ({first: "SpoiltDelivery: no"}, {second, *others})
+
+
+def test_bad_answer_of_process_is_no_fault_of_files(collecting: Collecting, desk: _Desk, lots: list[Lot]) -> None:
+    """A part that lacked came broken from Process: the job that brought the other part stays open."""
+    first, *others = lots[0].tiles
+    deliver(collecting, lots[0], is_whole=False)
+    desk.steps = [[failed(first, "DecodeError: no"), *map(written, others)]]
+    collecting.start(left_pu=30.0)
     collecting.poll(0.0)
     assert list(collecting.take_ended()) == []
     assert not collecting.has_work

@@ -301,25 +301,41 @@ def step(ordering: Ordering, times: int) -> None:
         ordering.step(0.0)
 
 
-def test_intent_is_written_once_however_often_the_queue_is_full(job: BuildJob, book: Book, world: _World) -> None:
-    """The attempt, its folder and its number stay; its end is written when it will not be sent any more."""
-    world.answers = [JobQueueFull("full") for _ in range(5)]
-    ordering = watch(job, book)
-    step(ordering, 2)
-    assert [intent.key for intent in book.intents] == ["t0-r0-c0-p0"]
-    assert len(world.answers) < 4
-    ordering.stop()
-    step(ordering, 2)
-    ordering.stop()
-    assert book.ends == ["refused"]
+def test_order_that_was_refused_for_want_of_a_place_is_closed_at_once(job: BuildJob, book: Book, world: _World) -> None:
+    """A run that is killed before it asks again leaves nothing that the next one would look for and count as spent."""
+    world.answers = [JobQueueFull("full")]
+    step(watch(job, book, patience=replace(HURRY, full_first_s=60.0, full_max_s=60.0)), 3)
+    assert [(record.is_open, record.end) for record in book.jobs.values()] == [(False, "refused")]
+    again = watch(job, book)
+    assert (again.purse.left_pu, book.notes) == (100.0, [])
+
+
+def test_order_of_a_lot_that_goes_another_way_is_not_left_open(job: BuildJob, book: Book, world: _World) -> None:
+    """The first job is given up while the account has no place for the second: nothing stands as perhaps paid."""
+    world.alive = False
+    world.found = {"t0-r0-c0-p0-1": BROKEN}
+    world.answers = [None, JobQueueFull("full")]
+    ordering = watch(job, book, patience=replace(HURRY, max_orders=1, full_first_s=60.0, full_max_s=60.0))
+    step(ordering, 12)
+    assert [lot.tiles for lot in ordering.take_given_up()] == [(0, 1, 3, 4)]
+    assert [record.is_open for record in book.jobs.values()] == [False, False]
 
 
 def test_order_that_was_refused_for_want_of_a_place_is_sent_again(job: BuildJob, book: Book, world: _World) -> None:
-    """Under the same intent: what it brings is found where that says."""
+    """As the same attempt."""
     world.answers = [JobQueueFull("full"), JobQueueFull("full")]
     step(watch(job, book), 6)
-    assert [(intent.key, intent.attempt) for intent in book.intents] == [("t0-r0-c0-p0", 1), ("t0-r0-c0-p1", 1)]
+    assert {intent.attempt for intent in book.intents} == {1}
     assert {record.id for record in book.jobs.values()} == {"id-t0-r0-c0-p0", "id-t0-r0-c0-p1"}
+
+
+def test_order_that_is_sent_again_is_durable_first(job: BuildJob, book: Book, world: _World) -> None:
+    """The first was refused, the answer to the second is lost: it stands as perhaps paid."""
+    world.answers = [JobQueueFull("full"), JobSubmitLost("lost")]
+    ordering = watch(job, book, patience=replace(HURRY, lost_s=60.0))
+    step(ordering, 3)
+    record = book.jobs["t0-r0-c0-p0"]
+    assert (record.is_open, record.id, record.intent.attempt) == (True, None, 1)
 
 
 def test_order_that_may_have_been_charged_is_off_the_cap(job: BuildJob, book: Book, world: _World) -> None:
