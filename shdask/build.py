@@ -161,6 +161,7 @@ def run_build(
     credentials: Credentials | None,
     *,
     max_pu: float | None = None,
+    charged_pu: float = 0.0,
     only: Sequence[int] | None = None,
     update: bool = False,
     job: str | None = None,
@@ -173,11 +174,12 @@ def run_build(
     Creates or continues the cube, owns its ledger, and drains the tiles in flight for up to 25 s on
     KeyboardInterrupt, which is also how it ends where `assemble.stop` asks it to. ``on_event`` hears of each
     tile after its row is on disk, ``on_progress`` of the whole several times a second; both are called in this
-    thread. ``max_pu`` None is the plan's own. ``only`` limits the run to tiles of these indices, of the dates
-    that stand in the cube. Else later dates of the plan are appended to the cube's; ``update`` also buys what
-    came late or was reprocessed of dates that stand in it, which the report's notes name with its price in any
-    case. ``job`` (a path) and ``options`` (words of a command line) are kept in the ledger, so that `status`
-    can say how to go on.
+    thread. ``max_pu`` None is the plan's own; ``charged_pu`` of it are gone with owners of the same build before this
+    one, which begins whatever the rest costs, and stops at the cap. ``only`` limits the run to tiles of these
+    indices, of the dates that stand in the cube. Else later dates of the plan are appended to the cube's; ``update``
+    also buys what came late or was reprocessed of dates that stand in it, which the report's notes name with its
+    price in any case. ``job`` (a path) and ``options`` (words of a command line) are kept in the ledger, so that
+    `status` can say how to go on.
 
     Every request is reserved under ``max_pu`` before it is sent, on whatever worker, and settled from its answer; see
     `BudgetState` for how far answers that are dearer than projected can pass it.
@@ -193,11 +195,11 @@ def run_build(
 
     """
     listeners = _Listeners(on_event=on_event, on_progress=on_progress)
-    max_pu = plan.max_pu if max_pu is None else max_pu
+    cap = _Cap(max_pu=plan.max_pu if max_pu is None else max_pu, charged_pu=charged_pu)
     cube = create_or_open(plan, store)
     with Ledger.open(cube.place) as ledger:
         forget_stop(cube.place)  # whoever was asked, it was not this build
-        cube, notes = continue_cube(cube, ledger, update=update, grow=only is None, max_pu=max_pu)
+        cube, notes = continue_cube(cube, ledger, update=update, grow=only is None, max_pu=cap.asked_pu)
         if plan.clear is not None:
             cube = choose_clear(cube)
             seen = looked_at(cube)
@@ -207,14 +209,14 @@ def run_build(
         tally = Tally.begin(cube.plan, cube, ledger, only=only, job=job, options=options)
         key = secrets.token_hex(4)
         with log_about(build=key), tally.closing():
-            _check_budget(tally, max_pu)
+            _check_budget(tally, cap.asked_pu)
             todo = cube.plan.tile_set.in_order(tally.remaining)
             work = BuildJob(
                 plan=cube.plan,
                 cube=cube,
                 credentials=credentials,
                 give_out=tally.give_out,
-                max_pu=max_pu,
+                max_pu=cap.left_pu,
                 count_charged=tally.count_charged,
                 book=tally,
                 states=tally.states,
@@ -223,7 +225,7 @@ def run_build(
             if todo.size:
                 with start_run(executor, work, todo) as run:
                     try:
-                        _record_until_finished(run, tally, max_pu, listeners, is_asked=lambda: ledger.stop_asked)
+                        _record_until_finished(run, tally, cap, listeners, is_asked=lambda: ledger.stop_asked)
                     finally:
                         if run.finished:
                             tally.settle()
@@ -273,6 +275,23 @@ def _check_price(tiles: int, pu: float, max_pu: float | None) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Cap:
+    max_pu: float | None
+    charged_pu: float = 0.0
+    """What owners of the same build before this one have spent of it, or may have."""
+
+    @property
+    def left_pu(self) -> float | None:
+        """What this run may spend; None without a cap."""
+        return None if self.max_pu is None else max(0.0, self.max_pu - self.charged_pu)
+
+    @property
+    def asked_pu(self) -> float | None:
+        """What the rest must fit before any of it is bought; None for one that goes on."""
+        return None if self.charged_pu else self.max_pu
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Listeners:
     on_event: Callable[[TileEvent], None] | None
     on_progress: Callable[[Progress], None] | None
@@ -286,8 +305,10 @@ class _Listeners:
 
 
 def _record_until_finished(
-    run: Run, tally: Tally, max_pu: float | None, listeners: _Listeners, *, is_asked: Callable[[], bool]
+    run: Run, tally: Tally, cap: _Cap, listeners: _Listeners, *, is_asked: Callable[[], bool]
 ) -> None:
+    max_pu = cap.left_pu
+
     def record(waiting_for: Callable[[], str]) -> None:
         events = run.poll(POLL_S)
         tally.add(events)
@@ -317,18 +338,20 @@ def _record_until_finished(
             raise
     is_refused = isinstance(run.fatal, BudgetExceeded)
     if max_pu is not None and (is_refused or (run.fatal is None and over_budget and tally.remaining.size)):
-        raise BudgetExceeded(_stopped_text(tally, max_pu, run.fatal)) from run.fatal
+        raise BudgetExceeded(_stopped_text(tally, cap, run.fatal)) from run.fatal
     if run.fatal is not None:
         raise run.fatal
 
 
-def _stopped_text(tally: Tally, max_pu: float, refusal: Exception | None) -> str:
+def _stopped_text(tally: Tally, cap: _Cap, refusal: Exception | None) -> str:
     """That the cap stopped a run, and what the rest costs."""
     rest, dearer = tally.pu_left, tally.dearness
+    spent = cap.charged_pu + tally.pu_charged
     rather = f" ({rest * dearer:.2f} at {dearer:.3g} times the projection, as so far)" if dearer > DEARER else ""
-    why = f"; {refusal}" if refusal is not None else ""
+    # its figures are of what was left of the cap
+    why = f"; {refusal}" if refusal is not None and not cap.charged_pu else ""
     return (
-        f"stopped at {tally.pu_charged:.2f} PU spent of max_pu {max_pu:g} with {tally.remaining.size} tiles left, "
+        f"stopped at {spent:.2f} PU spent of max_pu {cap.max_pu:g} with {tally.remaining.size} tiles left, "
         f"which cost {rest:.2f} PU{rather}; what was paid for is kept{why}. Run it again with a higher max_pu to go on"
     )
 

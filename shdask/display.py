@@ -80,7 +80,7 @@ class Where:
 
 def capped(max_pu: float | None) -> tuple[str, ...]:
     """The words of the command line for a cap."""
-    return () if max_pu is None else ("--max-pu", f"{max_pu:g}")
+    return () if max_pu is None else ("--max-pu", repr(max_pu))
 
 
 @contextmanager

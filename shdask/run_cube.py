@@ -40,6 +40,7 @@ def run_cube(
     credentials: Credentials | None,
     *,
     max_pu: float | None = None,
+    charged_pu: float = 0.0,
     only: Mapping[str, Sequence[int]] | None = None,
     update: bool = False,
     job: str | None = None,
@@ -50,18 +51,21 @@ def run_cube(
     """`run_build` for every group of ``plan``, one after the other, below ``store``; returns what happened in all.
 
     Every group is created, or recognised as this plan's, before the first is begun. ``max_pu`` (None: the plan's own)
-    bounds what all groups may spend together. ``only`` limits the run to the groups that it names, and there to tiles
-    of these indices. ``on_event`` hears events with their group's path, ``on_progress`` of the whole.
+    bounds what all groups may spend together, of which ``charged_pu`` are gone as in `run_build`. ``only`` limits the
+    run to the groups that it names, and there to tiles of these indices. ``on_event`` hears events with their group's
+    path, ``on_progress`` of the whole.
     Raises as `run_build` does; groups after the one that raised are not begun.
     """
     max_pu = plan.max_pu if max_pu is None else max_pu
     root = open_place(store)
-    words = _Words(executor=executor, credentials=credentials, update=update, job=job, options=options)
+    words = _Words(
+        executor=executor, credentials=credentials, charged_pu=charged_pu, update=update, job=job, options=options
+    )
     if tuple(plan.groups) == (ROOT,):
         tiles = None if only is None else only.get(ROOT, ())
         return words.build(plan.only, root, max_pu=max_pu, only=tiles, on_event=on_event, on_progress=on_progress)
     create_tree(root, tuple(plan.groups))
-    whole = _Whole.look(plan, root, only=only, update=update, max_pu=max_pu)
+    whole = _Whole.look(plan, root, only=only, update=update, max_pu=max_pu, is_checked=not charged_pu)
     looks = {scout_path(path, group): path for path, group in plan.groups.items() if group.clear is not None}
     judged: dict[str, tuple[str, ...]] = {}
     try:
@@ -139,6 +143,7 @@ class _Words:
 
     executor: Executor
     credentials: Credentials | None
+    charged_pu: float
     update: bool
     job: str | None
     options: Sequence[str]
@@ -159,6 +164,7 @@ class _Words:
             self.executor,
             self.credentials,
             max_pu=max_pu,
+            charged_pu=self.charged_pu,
             only=only,
             update=self.update,
             job=self.job,
@@ -177,6 +183,8 @@ class _Whole:
     max_pu: float | None
     reports: dict[str, BuildReport] = field(default_factory=dict)
     """Of the groups that are done."""
+    is_checked: bool = True
+    """Whether what is left must fit the cap."""
     is_judged: bool = False
     """Whether it is known how clear tiles are; before, what is bought only if it is clear counts as nothing."""
 
@@ -190,10 +198,12 @@ class _Whole:
         update: bool,
         max_pu: float | None,
         spent: float = 0.0,
+        is_checked: bool = True,
     ) -> _Whole:
         """Create or open every group.
 
-        Raises BudgetExceeded where what is left of all does not fit what the cap leaves once ``spent`` is taken off.
+        Raises BudgetExceeded where what is left of all does not fit what the cap leaves once ``spent`` is taken off,
+        if that ``is_checked``.
         """
         left: dict[str, tuple[int, float]] = {}
         for path, group in plan.groups.items():
@@ -202,14 +212,16 @@ class _Whole:
             cube, _ = find_reopened(cube, areas, read_ledger(cube.place))
             cube = choose_clear(cube)
             left[path] = cube.plan.tile_count, _pu_left(cube, None if only is None else only.get(path, ()))
-        _check_budget({path: pu for path, (_, pu) in left.items()}, max_pu, spent)
-        return cls(left=left, max_pu=max_pu)
+        if is_checked:
+            _check_budget({path: pu for path, (_, pu) in left.items()}, max_pu, spent)
+        return cls(left=left, max_pu=max_pu, is_checked=is_checked)
 
     def look_again(
         self, plan: CubePlan, root: Place, *, only: Mapping[str, Sequence[int]] | None, update: bool
     ) -> _Whole:
         """The same once it is known how clear tiles are. Raises BudgetExceeded as `look` does."""
-        now = _Whole.look(plan, root, only=only, update=update, max_pu=self.max_pu, spent=self._spent())
+        spent, is_checked = self._spent(), self.is_checked
+        now = _Whole.look(plan, root, only=only, update=update, max_pu=self.max_pu, spent=spent, is_checked=is_checked)
         return replace(now, reports=self.reports, is_judged=True)
 
     def left_of_cap(self) -> float | None:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 
 from distributed import Client, Reschedule, Scheduler, Worker, get_worker, secede
 from distributed.diagnostics.plugin import WorkerPlugin
@@ -25,7 +24,8 @@ from shdask.assemble.tree import begun_groups
 from shdask.cluster.ending import end_well
 from shdask.cluster.executor import DaskExecutor, Standing
 from shdask.cluster.patience import Patience
-from shdask.errors import CubeOwned, SettingsError, ShdaskError
+from shdask.cluster.run import tell
+from shdask.errors import CubeOwned, SchedulerLost, SettingsError, ShdaskError
 from shdask.model import TileEvent
 from shdask.plan.cube import CubePlan
 from shdask.report import INTERRUPTED, BuildReport, Progress
@@ -39,6 +39,10 @@ LEAVE_S = 27.0
 TAKE_OVER_S = 120.0
 """A driver waits so long for the one before it: of a machine that was cut off nothing is heard for a minute."""
 ASK_AGAIN_S = 1.0
+PAUSE_S = 10.0
+"""A driver that has lost the scheduler waits so long before another one is asked for."""
+LIVES_S = 60.0
+"""A driver that builds for so long is no driver that kills its workers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,24 +121,29 @@ class DriverSeats(WorkerPlugin):
 def drive(order: Order) -> int:
     """The Dask task: own the build, from wherever another driver has left it, until its end; returns its exit code.
 
-    What it met stands in the ledger. Raises Reschedule where its worker ends: another one goes on.
+    What it met stands in the ledger. Raises Reschedule where its worker ends, or the scheduler was silent for too long
+    and may be back: another one goes on.
     """
     worker = get_worker()
     seats = worker.plugins.get(SEATS)
     if not isinstance(seats, DriverSeats):
         raise SettingsError(f"worker {worker.address} has no seat for drivers; order the build again")
     secede()
-    with (
-        seats.take() as leaving,
-        Client(worker.scheduler.address, security=worker.security, set_as_default=False, name=order.key) as client,
-    ):
+    with seats.take() as leaving:
         try:
-            report = _Driver(order=order, client=client, leaving=leaving).run()
+            with Client(
+                worker.scheduler.address, security=worker.security, set_as_default=False, name=order.key
+            ) as client:
+                report = _Driver(order=order, client=client, leaving=leaving).run()
         except KeyboardInterrupt:
             if leaving.is_set():
                 logger.info("build %s goes on elsewhere: %s ends", order.name, worker.address)
                 raise Reschedule from None
             return INTERRUPTED
+        except (SchedulerLost, OSError) as error:
+            logger.warning("build %s goes on once the scheduler is back: %s", order.name, error)
+            leaving.wait(PAUSE_S)
+            raise Reschedule from error
         except ShdaskError as error:
             logger.warning("build %s of %s ended: %s: %s", order.name, order.store, type(error).__name__, error)
             return error.exit_code
@@ -148,6 +157,7 @@ class _Driver:
     leaving: threading.Event
     _told: bool = False
     _lives: bool = False
+    _begun: float = field(default_factory=time.monotonic)
 
     def run(self) -> BuildReport:
         """Build, once the driver before this one has let go of the cube."""
@@ -156,21 +166,21 @@ class _Driver:
             if is_asked_to_stop(self.order.store):
                 raise KeyboardInterrupt
             try:
-                return self._build(self._left_of_cap())
+                return self._build(self._charged_pu())
             except CubeOwned:
                 if time.monotonic() > until:
                     raise
             if self.leaving.wait(ASK_AGAIN_S):
                 raise KeyboardInterrupt
 
-    def _left_of_cap(self) -> float | None:
-        """What this driver may spend: what those before it have spent, or may have, is gone."""
+    def _charged_pu(self) -> float:
+        """What drivers before this one have spent, or may have."""
         charged: float = self.client.sync(self.client.scheduler.shdask_settle_past, of=self.order.name)
         if self.order.max_pu is None:
-            return None
-        return max(0.0, self.order.max_pu - charged - read_jobs_cost(self.order.store).since(self.order.jobs_cost))
+            return 0.0
+        return charged + read_jobs_cost(self.order.store).since(self.order.jobs_cost)
 
-    def _build(self, max_pu: float | None) -> BuildReport:
+    def _build(self, charged_pu: float) -> BuildReport:
         order = self.order
         standing = Standing(account=order.account, name=order.name)
         return run_cube(
@@ -178,7 +188,8 @@ class _Driver:
             order.store,
             DaskExecutor(self.client, order.patience, standing),
             None,
-            max_pu=max_pu,
+            max_pu=order.max_pu,
+            charged_pu=charged_pu,
             update=order.update,
             job=order.job,
             options=order.options,
@@ -188,15 +199,20 @@ class _Driver:
 
     def _look_up(self, _: Progress) -> None:
         """Interrupt the build, once, where this driver must leave; what is in flight is waited for."""
+        if time.monotonic() - self._begun > LIVES_S:
+            self._say_it_lives()  # jobs bring nothing for an hour
         if self.leaving.is_set() and not self._told:
             self._told = True
             raise KeyboardInterrupt
 
     def _hear(self, _: TileEvent) -> None:
+        self._say_it_lives()
+
+    def _say_it_lives(self) -> None:
         """A driver that gets something done is not to blame for the deaths of its workers, however many."""
         if not self._lives:
             self._lives = True
-            self.client.run_on_scheduler(partial(forgive, key=self.order.key))
+            tell(lambda: self.client.run_on_scheduler(forgive, key=self.order.key))
 
 
 def forgive(key: str, dask_scheduler: Scheduler) -> None:

@@ -34,7 +34,7 @@ from shdask.cluster.scheduler_plugin import AccountDesk, Sealed, account_key
 from shdask.cluster.seams import OwnerSeat, SchedulerGate, SchedulerTokens
 from shdask.cluster.watch import BuildWatch
 from shdask.cluster.worker_plugin import TileWorker
-from shdask.errors import BuildError, SettingsError, ShdaskError
+from shdask.errors import SchedulerLost, SettingsError, ShdaskError
 from shdask.fetch.client import RequestsTransport, ServiceClient
 from shdask.settings import Credentials, Deployment
 
@@ -67,7 +67,7 @@ class DaskExecutor:
         """Log in on the scheduler, put the plan on every worker, and begin.
 
         Raises AuthError when the service refuses the credentials, SettingsError when they would
-        cross a network unencrypted, or when the cluster lacks our packages, BuildError when the scheduler is lost.
+        cross a network unencrypted, or when the cluster lacks our packages, SchedulerLost when the scheduler is.
         """
         return _start_run(self.client, job, tiles, self.patience, release=lambda: None, standing=self.standing)
 
@@ -81,7 +81,7 @@ class DaskExecutor:
             reporter = Reporter(client, job, account)
             reporter.begin()
         except OSError as error:
-            raise BuildError(LOST) from error
+            raise SchedulerLost(LOST) from error
         try:
             with _open_service(client, deployment, account, patience) as service:
                 executor = DaskExecutor(client, patience, self.standing or Standing(account=account))
@@ -125,13 +125,13 @@ def open_service_on(
 ) -> Iterator[ServiceClient]:
     """The service by the limiter and token of ``client``'s scheduler, for what its owner asks itself; with no cap.
 
-    Without credentials the scheduler's own are used. Raises as `log_in` does, and BuildError where it is lost.
+    Without credentials the scheduler's own are used. Raises as `log_in` does, and SchedulerLost where it is lost.
     """
     patience = patience or Patience()
     try:
         account = log_in(client, deployment, credentials, patience)
     except OSError as error:
-        raise BuildError(LOST) from error
+        raise SchedulerLost(LOST) from error
     with _open_service(client, deployment, account, patience) as service:
         yield service
 
@@ -164,7 +164,7 @@ def _start_run(
     try:
         return _begin_run(client, job, tiles, patience, release=release, standing=standing)
     except OSError as error:  # a connection that broke, or an answer that did not come
-        raise BuildError(LOST) from error
+        raise SchedulerLost(LOST) from error
 
 
 def _begin_run(

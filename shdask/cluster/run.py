@@ -27,7 +27,7 @@ from shdask.cluster.batches import TileQueue, fetch_threads
 from shdask.cluster.reporter import Reporter
 from shdask.cluster.telling import unpack_events
 from shdask.cluster.worker_plugin import BatchResult, TileWorker, run_batch, stop_build
-from shdask.errors import BuildError
+from shdask.errors import SchedulerLost
 from shdask.model import TileEvent, TileState
 from shdask.report import Progress
 
@@ -139,7 +139,7 @@ class DaskRun:
             self._fill_window()
             self._look_for_rest()
         if not self._connected or now - self._answered > silent_s:
-            self._give_up(BuildError(SILENT.format(silent_s) if self._connected else LOST))
+            self._give_up(SchedulerLost(SILENT.format(silent_s) if self._connected else LOST))
             self._in_flight.clear()
 
     def _look_for_rest(self) -> None:
@@ -171,9 +171,9 @@ class DaskRun:
         except KilledWorker as error:
             events = self._halve(batch, f"KilledWorker: one worker after the other died with this batch ({error})")
         except CommClosedError:
-            self._give_up(BuildError(LOST))
+            self._give_up(SchedulerLost(LOST))
         except CancelledError:
-            self._give_up(BuildError(DROPPED if self._connected else LOST))
+            self._give_up(SchedulerLost(DROPPED if self._connected else LOST))
         except Exception as error:  # noqa: BLE001  # raised by run_build, once what is in flight has ended
             self._give_up(error)
         else:
@@ -234,7 +234,7 @@ class DaskRun:
             self._stopped = True
             self._queue.clear()
             if self._connected:
-                _tell(lambda: self._client.run(stop_build, self._plugin.build, on_error="ignore"))
+                tell(lambda: self._client.run(stop_build, self._plugin.build, on_error="ignore"))
 
     def spend_no_more(self) -> None:
         """As `Run.spend_no_more`."""
@@ -260,7 +260,7 @@ class DaskRun:
             snapshot = self._client.sync(ask, account=self._plugin.account, callback_timeout=TELL_S)
             self._answered = time.monotonic()
             if snapshot is None:  # what a scheduler answers that does not know the question: it was started anew
-                self._give_up(BuildError(DROPPED))
+                self._give_up(SchedulerLost(DROPPED))
                 self._in_flight.clear()
                 return
             self._snapshot = snapshot
@@ -273,16 +273,16 @@ class DaskRun:
     ) -> None:
         reporter = self._reporter
         if reporter is not None and self._connected:
-            _tell(lambda: reporter.end(error or self.fatal))
+            tell(lambda: reporter.end(error or self.fatal))
         self.close()
 
     def close(self) -> None:
         """Abandon what is in flight, take the build's part off the cluster, and let go of it."""
         if self._connected:
-            _tell(lambda: self._client.cancel(list(self._in_flight)))
-            _tell(lambda: self._client.unsubscribe_topic(self._plugin.name))
-            _tell(lambda: self._client.unregister_worker_plugin(self._plugin.name))
-            _tell(self._close_build)
+            tell(lambda: self._client.cancel(list(self._in_flight)))
+            tell(lambda: self._client.unsubscribe_topic(self._plugin.name))
+            tell(lambda: self._client.unregister_worker_plugin(self._plugin.name))
+            tell(self._close_build)
         self._release()
 
     def _close_build(self) -> None:
@@ -291,8 +291,8 @@ class DaskRun:
             self._count_charged(charged)
 
 
-def _tell(call: Callable[[], object]) -> None:
-    """Say to the cluster what helps it but must neither fail nor hold up the build."""
+def tell(call: Callable[[], object]) -> None:
+    """Say to the cluster what helps it but must neither fail nor hold up the build: waits for `TELL_S` at most."""
 
     def quietly() -> None:
         try:

@@ -125,6 +125,13 @@ def test_reached_cap_stops_the_run_once(plan, tmp_path) -> None:
     assert run.stops == 1
 
 
+def test_owner_that_goes_on_begins_below_the_price_and_stops_at_the_cap(plan, tmp_path) -> None:
+    """What owners before it have spent is gone, and its rest buys what it can."""
+    run = _ScriptedRun(lambda: [empty(0, pu_spent=0.1)], lambda: [empty(3)], lambda: [empty(4)])
+    with pytest.raises(BudgetExceeded, match=r"stopped at 5\.30 PU spent of max_pu 5\.05 with 4 tiles left"):
+        run_build(plan, tmp_path / "cube", run, CREDENTIALS, max_pu=5.05, charged_pu=5.0)
+
+
 def test_cap_that_is_no_number_buys_nothing(plan, tmp_path) -> None:
     """A cap of NaN is refused as too small, not taken for none."""
     with pytest.raises(BudgetExceeded):

@@ -22,7 +22,7 @@ from shdask.cluster.patience import Patience
 from shdask.cluster.run import DaskRun
 from shdask.cluster.telling import pack_events
 from shdask.cluster.worker_plugin import BatchResult, TileWorker
-from shdask.errors import BuildError, SettingsError
+from shdask.errors import SchedulerLost, SettingsError
 from shdask.model import TileEvent, TileState
 from tests.cluster.specs import earth_spec
 
@@ -124,7 +124,7 @@ def test_dropped_tasks_end_the_build_and_fail_no_tile(start) -> None:
     """Where the scheduler has lost the tasks nobody knows what became of the tiles: they stay as they were."""
     run = start(_PlayedClient(CancelledError(), batch(1)), tiles=2)
     assert run.poll(0.1) == []
-    assert (run.finished, type(run.fatal)) == (True, BuildError)
+    assert (run.finished, type(run.fatal)) == (True, SchedulerLost)
 
 
 def test_connection_that_breaks_with_a_result_on_its_way_ends_the_build(start) -> None:
