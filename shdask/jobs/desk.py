@@ -104,7 +104,7 @@ class JobState:
     is_out: bool = False
     """Whether an errand for it has not come back."""
     looks_back: bool = False
-    """Whether an attempt has ended since it was last looked for what all of them have left."""
+    """Whether it is to be looked for what attempts of it that were given up have left, before another is ordered."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -122,9 +122,16 @@ class JobDesk:
     _hold_until: float = float("-inf")
     _hold_s: float = 0.0
 
-    def add(self, key: str, now: float, *, attempt: int = 1) -> None:
-        """A job to be ordered."""
-        self.jobs[key] = JobState(key=key, stage=Stage.WAITS, attempt=attempt, next_attempt=attempt + 1, due=now)
+    def add(self, key: str, now: float, *, attempt: int = 1, looks_back: bool = False) -> None:
+        """A job to be ordered; with ``looks_back`` what earlier runs gave up of it is looked for first."""
+        self.jobs[key] = JobState(
+            key=key,
+            stage=Stage.WAITS,
+            attempt=attempt,
+            next_attempt=attempt + 1,
+            due=now,
+            looks_back=looks_back,
+        )
 
     def adopt(
         self,

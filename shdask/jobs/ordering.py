@@ -9,6 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ from shdask.jobs.deliveries import Delivery
 from shdask.jobs.desk import Ask, Ending, Errand, JobDesk, Stage, Trace
 from shdask.jobs.lot_board import LotBoard
 from shdask.jobs.lots import Lot, Order
+from shdask.jobs.paid import is_here
 from shdask.jobs.purse import Purse
 from shdask.jobs.questions import look_back, look_for, order_job
 from shdask.s3_access import S3Keys
@@ -60,6 +62,7 @@ MAX_VANISHED = 3
 """So many jobs in a row of which nothing came, and the service cannot write to the bucket."""
 BUSY_S = 30.0
 """After an order that the service would not take just now."""
+_GONE = "it had delivered, and its files are not there any more"
 _TRACELESS = (
     "of {count} jobs nothing came to {url}, not even a copy of the request: the service cannot write there. Allow it "
     "to (keys, role, region of the bucket), then build again"
@@ -87,7 +90,9 @@ class Ordering:
         self._closing = Closing(job, book, bucket, self._courier.send)
         self._found: dict[str, Found] = {}
         self._in_a_row = 0
-        """Attempts of which nothing came, since something of one did."""
+        """Attempts of this run of which nothing came, since something of one did."""
+        self._silent_since: float | None = None
+        """Since when the bucket has answered no look; None where it has answered the last."""
         self._trouble = ""
         """What service or bucket last said instead of an answer."""
 
@@ -104,15 +109,15 @@ class Ordering:
         now, posix = time.monotonic(), time.time()
         for key, order in self._orders.items():
             if order.open is None:
-                self._desk.add(key, now, attempt=order.next_attempt)
+                self._desk.add(key, now, attempt=order.next_attempt, looks_back=bool(self._past(key)))
             else:
                 self._adopt(key, order.open, now, age_s=max(0.0, posix - order.open.intent.at))
         delivery = self._plan.delivery
-        if self._desk.count(Stage.WAITS) and delivery is not None:
-            has_role = delivery.iam_role_arn is not None
-            if not has_role:
+        if delivery is not None:
+            lends_keys = bool(self._desk.count(Stage.WAITS)) and delivery.iam_role_arn is None
+            if lends_keys:
                 S3Keys.load()
-            self.bucket.preflight(writes=not has_role, deletes=delivery.cleanup)
+            self.bucket.preflight(writes=lends_keys, deletes=delivery.cleanup)
 
     def _adopt(self, key: str, record: JobRecord, now: float, *, age_s: float) -> None:
         self._desk.adopt(
@@ -159,13 +164,18 @@ class Ordering:
                 self._look_back(errand)
 
     def _look_back(self, errand: Errand) -> None:
-        order = self._orders[errand.key]
-        past = hopeful(self._book.jobs[errand.key].attempts, order.job, order.digest)
-        looks = [look_into(self._plan, each, order.job.part, self.bucket.url) for each in past]
+        part = self._orders[errand.key].job.part
+        looks = [look_into(self._plan, each, part, self.bucket.url) for each in self._past(errand.key)]
         if looks:
             self._courier.send(errand, partial(look_back, self.bucket, looks))
         else:
             self._desk.looked_back(errand.key, time.monotonic(), None)
+
+    def _past(self, key: str) -> list[JobRecord]:
+        """Attempts of a job that were given up and may have delivered here all the same."""
+        record, order = self._book.jobs.get(key), self._orders[key]
+        past = [] if record is None else hopeful(record.attempts, order.job, order.digest)
+        return [each for each in past if is_here(self._plan, each.intent)]
 
     def _order(self, errand: Errand) -> None:
         """Send an order, if the cap allows, once its intent is durable."""
@@ -209,12 +219,23 @@ class Ordering:
             self._trouble = str(error)
             self._desk.unanswered(key, now)
             self._judge(error)
+            if errand.ask is not Ask.POLL:
+                self._bear_silence(error, now)
         elif errand.ask is Ask.POLL:
             self._conclude(errand, self._desk.polled(key, now, is_alive=bool(value)))
         elif errand.ask is Ask.LOOK:
+            self._silent_since = None
             self._hear_of_files(errand, value, now)
         else:
+            self._silent_since = None
             self._hear_of_the_past(errand, value, now)
+
+    def _bear_silence(self, error: ShdaskError, now: float) -> None:
+        """Give up on a bucket that has not answered for too long: nothing else ends such waits."""
+        if self._silent_since is None:
+            self._silent_since = now
+        if now - self._silent_since > self._desk.patience.silent_s and self.fatal is None:
+            self.fatal = error
 
     def _hear_of_order(self, errand: Errand, value: Any, error: ShdaskError | None, now: float) -> None:
         key, promised = errand.key, self._orders[errand.key].job.pu
@@ -231,6 +252,9 @@ class Ordering:
             # at once: what is killed now leaves nothing that the next run would take for paid
             self._end(errand, Ending(end="refused", text="too many jobs run"))
             self._desk.full(key, now, retry_after_s=error.retry_after_s)
+            for each, job in self._desk.jobs.items():
+                if job.stage is Stage.WAITS and self._past(each):
+                    job.looks_back = True  # it may have delivered when there is a place
         else:
             self.purse.settle(promised, 0.0)
             self._conclude(errand, self._desk.refused(key, now, str(error)))
@@ -254,7 +278,7 @@ class Ordering:
         """Take an attempt that was given up and has delivered after all in the place of another order."""
         attempt, found = value
         self._desk.looked_back(errand.key, now, attempt)
-        record = next((each for each in self._book.jobs[errand.key].attempts if each.intent.attempt == attempt), None)
+        record = self._attempt(errand.key, attempt)
         if record is None:
             return
         again = Errand(ask=Ask.LOOK, key=errand.key, attempt=record.intent.attempt)
@@ -264,6 +288,9 @@ class Ordering:
         self._end(again, Ending(end="done"))
         self._book.tell(REVIVED.format(key=errand.key, attempt=again.attempt, end=record.end))
 
+    def _attempt(self, key: str, attempt: int | None) -> JobRecord | None:
+        return next((each for each in self._book.jobs[key].attempts if each.intent.attempt == attempt), None)
+
     def _accept(self, errand: Errand, job_id: str, pu: float) -> None:
         self._book.add_job(JobAccepted(key=errand.key, attempt=errand.attempt, id=job_id, pu=pu, at=time.time()))
 
@@ -271,6 +298,9 @@ class Ordering:
         """Make an attempt's end durable, and say what comes of it."""
         if ending is None:
             return
+        record = self._attempt(errand.key, errand.attempt)
+        if record is not None and record.end == "done" and ending.end in {"vanished", "nothing"}:
+            ending = replace(ending, text=_GONE)
         self._end(errand, ending)
         if ending.end == "done":
             return
@@ -278,7 +308,7 @@ class Ordering:
         then = "it is ordered again" if job.stage is Stage.WAITS else "its tiles are bought by Process"
         kind = ENDS.get(ending.end, JobFailed).__name__
         self._book.tell(f"job {errand.key}, attempt {errand.attempt}: {kind}: {ending.text}; {then}")
-        self._in_a_row += ending.end == "vanished"
+        self._in_a_row += ending.end == "vanished" and job.orders > 0  # what others ordered tells nothing of now
         if self._in_a_row >= MAX_VANISHED and self.fatal is None:
             self.fatal = JobVanished(_TRACELESS.format(count=self._in_a_row, url=self.bucket.url))
 

@@ -45,7 +45,7 @@ def find_paid(plan: GroupPlan, tiles: NDArray[np.intp], records: Mapping[str, Jo
     wanted = np.zeros(plan.tile_set.index_count, np.bool_)
     wanted[tiles] = True
     found = []
-    for (step, window), parts in sorted(by_window.items(), key=lambda item: (-len(item[1]), item[0][1].pixel_count)):
+    for (step, window), parts in sorted(by_window.items(), key=lambda item: _rank(item[0][1], item[1])):
         stale = frozenset[int]().union(*(record.stale for record in parts.values()))
         some = [tile for tile in _tiles_within(plan, step, window, wanted) if tile not in stale]
         wanted[some] = False
@@ -65,6 +65,11 @@ def _usable(plan: GroupPlan, records: Mapping[str, JobRecord]) -> list[JobRecord
 
 def _preference(record: JobRecord) -> tuple[bool, bool, str]:
     return record.end != "done", record.id is None, record.intent.key
+
+
+def _rank(window: Window, parts: Mapping[int, JobRecord]) -> tuple[int, tuple[bool, bool], int]:
+    worst = max((record.end != "done", record.id is None) for record in parts.values())
+    return -len(parts), worst, window.pixel_count
 
 
 def _tiles_within(plan: GroupPlan, step: int, window: Window, wanted: NDArray[np.bool_]) -> list[int]:

@@ -30,5 +30,7 @@ class JobPatience:
     full_first_s: float = 10.0
     """After an order that was refused since too many jobs run, the next is tried so much later, or when one ends."""
     full_max_s: float = 300.0
+    silent_s: float = 600.0
+    """The build ends once the bucket has answered no look for so long; jobs go on, and the next build takes them up."""
     max_orders: int = 2
     """A run orders one job so often; then its tiles go another way."""

@@ -97,6 +97,16 @@ def test_open_job_brings_tiles_that_it_was_not_ordered_for(plan: GroupPlan, lots
     assert (lot.tiles, lot.pu) == (tuple(others[:2]), 0.0)
 
 
+def test_delivered_window_comes_before_a_smaller_one_that_may_not_come(plan: GroupPlan, lots: list[Lot]) -> None:
+    """Both hold the tile, and one part of each is ordered: nobody knows whether the smaller was accepted."""
+    small = replace(lots[0].window, y1=64)
+    whole = replace(open_record(lots[0], 0), end="done")
+    other = open_on(plan, lots[0], 0, small)
+    other = replace(other, intent=replace(other.intent, key="t0-r0-c0-p0-n2"), id=None)
+    (found,) = make_lots(plan, np.array(lots[0].tiles[:1]), {each.intent.key: each for each in (other, whole)})
+    assert found.orders[0].open == whole
+
+
 def test_each_tile_is_made_of_one_window(plan: GroupPlan, tiles: np.ndarray, lots: list[Lot]) -> None:
     """Of two open jobs that hold a tile the one is taken that more parts are paid for of."""
     small = replace(lots[0].window, y1=64)

@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from shdask.build import Account, BuildJob
-from shdask.errors import JobQueueFull, JobSubmitLost, ShdaskError, TransportError
+from shdask.errors import JobQueueFull, JobSubmitLost, ShdaskError, StoreUnavailable, TransportError, WrongStore
 from shdask.fetch.auth import AccessToken
 from shdask.fetch.client import ServiceClient
 from shdask.fetch.delivery import Found
@@ -254,6 +255,8 @@ class _World:
     found: dict[str, Found] = field(default_factory=dict)
     """By a folder's name without its last letters, as ``t0-r0-c0-p0-1``."""
     looked: list[str] = field(default_factory=list)
+    silence: ShdaskError | None = None
+    """What every look raises."""
 
     def order(self, _plan: object, job: Any, _prefix: str, _service: object) -> tuple[str, float]:
         error = self.answers.pop(0) if self.answers else None
@@ -264,6 +267,8 @@ class _World:
     def look(self, _bucket: object, look: Look) -> Found:
         folder = look.prefix.rpartition("/")[2].rpartition("-")[0]
         self.looked.append(folder)
+        if self.silence is not None:
+            raise self.silence
         return self.found.get(folder, Found())
 
 
@@ -409,6 +414,69 @@ def test_attempts_that_cannot_come_are_not_looked_for(job: BuildJob, book: Book,
     world.found = {"t0-r0-c0-p0-1": BROKEN, "t0-r0-c0-p0-2": WHOLE}
     step(watch(job, book), 8)
     assert world.looked.count("t0-r0-c0-p0-1") == 1
+
+
+def test_bucket_that_is_silent_for_too_long_ends_the_build(job: BuildJob, book: Book, world: _World) -> None:
+    """Files of an earlier run's job are waited for only so long; the error is the bucket's."""
+    lot = make_lots(job.plan, job.plan.tile_set.indices(), {})[0]
+    leave(book, lot, 0, "done")
+    leave(book, lot, 1, "done")
+    world.silence = StoreUnavailable("no answer")
+    patient = watch(job, book)
+    step(patient, 4)
+    assert patient.fatal is None
+    ordering = watch(job, book, patience=replace(HURRY, silent_s=-1.0))
+    step(ordering, 4)
+    assert ordering.fatal is world.silence
+
+
+def test_answer_of_the_bucket_ends_its_silence(job: BuildJob, book: Book, world: _World) -> None:
+    """Only time without any answer counts."""
+    lot = make_lots(job.plan, job.plan.tile_set.indices(), {})[0]
+    leave(book, lot, 0, "done")
+    ordering = watch(job, book, patience=replace(HURRY, silent_s=60.0, grace_s=60.0))
+    ordering._silent_since = -1e9  # as if it had been silent until now
+    step(ordering, 2)
+    world.silence = StoreUnavailable("no answer")
+    step(ordering, 2)
+    assert ordering.fatal is None
+
+
+def test_bucket_is_looked_at_before_jobs_are_taken_up(
+    job: BuildJob, book: Book, world: _World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nothing is left to be ordered."""
+    lot = make_lots(job.plan, job.plan.tile_set.indices(), {})[0]
+    leave(book, lot, 0)
+    leave(book, lot, 1)
+    monkeypatch.setattr(_Bucket, "preflight", Mock(side_effect=WrongStore("no such bucket")))
+    with pytest.raises(WrongStore, match="no such bucket"):
+        watch(job, book)
+
+
+def test_delivered_files_that_are_gone_accuse_nobody(job: BuildJob, book: Book, world: _World) -> None:
+    """Whoever emptied the bucket: the jobs are ordered again, and the build goes on."""
+    lots = make_lots(job.plan, job.plan.tile_set.indices(), {})[:2]
+    for lot, part in [(lot, part) for lot in lots for part in (0, 1)]:
+        leave(book, lot, part, "done")
+    world.alive = False
+    ordering = watch(job, book, count=2)
+    step(ordering, 4)
+    assert ordering.fatal is None
+    assert sum("it had delivered, and its files are not there any more; it is ordered" in n for n in book.notes) == 4
+
+
+def test_attempt_that_an_earlier_run_gave_up_is_looked_for_again_when_the_account_is_full(
+    job: BuildJob, book: Book, world: _World
+) -> None:
+    """It may deliver while the account has no place: first, and each time there may be one, before it is paid again."""
+    lot = make_lots(job.plan, job.plan.tile_set.indices(), {})[0]
+    leave(book, lot, 0, "late")
+    world.answers = [JobQueueFull("full")]
+    ordering = watch(job, book)
+    ordering.step(0.0)
+    assert world.looked == ["t0-r0-c0-p0-1", "t0-r0-c0-p0-1"]
+    assert [intent.attempt for intent in book.intents if intent.key == "t0-r0-c0-p0"] == [1]
 
 
 @pytest.mark.usefixtures("keys", "ordered")
