@@ -237,10 +237,16 @@ class BuildDesk(SchedulerPlugin):
             await self._scheduler.unregister_worker_plugin(comm=None, name=plugin)
 
     async def _watch_workers(self) -> None:
-        """While there are builds, replace their workers that are not heard of any more."""
+        """While there are builds, replace their workers that are not heard of any more.
+
+        After a stall of its own, or of the whole machine, the scheduler first hears what has waited for it.
+        """
         while self._builds:
             frozen_s = min(build.frozen_s for build in self._builds.values())
+            asleep = time.time()
             await asyncio.sleep(frozen_s / 10)
+            if time.time() - asleep > frozen_s / 2:
+                continue
             frozen = self._frozen_workers(time.time() - frozen_s)
             if frozen:
                 logger.warning("not heard of for %.0f s, and replaced: %s", frozen_s, ", ".join(frozen))
