@@ -5,14 +5,17 @@ Refuses to wait for them; a cube's status says how it is.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
 
 from distributed import Client, fire_and_forget
+from distributed.scheduler import KilledWorker
 
 from shdask.assemble.lease import FOLDER
 from shdask.assemble.place import Place, open_place
@@ -24,8 +27,9 @@ from shdask.cluster.driver import DriverSeats, JobsCost, Order, drive, read_jobs
 from shdask.cluster.executor import install, log_in
 from shdask.cluster.nanny_plugin import PatientNanny
 from shdask.cluster.patience import Patience
+from shdask.cluster.run import DROPPED, LOST, tell
 from shdask.doctor.preflight import look_before
-from shdask.errors import BudgetExceeded, CubeOwned, WrongStore
+from shdask.errors import BudgetExceeded, BuildError, CubeOwned, SchedulerLost, StoreError, WrongStore
 from shdask.fetch.budget import fits
 from shdask.plan.cube import ROOT, CubePlan
 from shdask.run_cube import price_left
@@ -37,6 +41,8 @@ SIGN = f"{FOLDER}/detached.txt"
 SEE_S = 10.0
 """Disks that machines share may show a new file to others only after some seconds."""
 LOOK_S = 0.2
+ANSWER_S = 20.0
+"""A worker that has not said by then what it sees is frozen, or on its way out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +79,32 @@ def start_build(
         PlanError, AuthError, SettingsError: before anything is created.
         WrongStore: it holds something else, is being built, or is not the same on all workers.
         BudgetExceeded: what is left to buy does not fit the cap, and nothing was sent.
+        BuildError: the scheduler is lost (SchedulerLost), or worker after worker ended. The same call begins anew.
 
     """
-    patience = patience or Patience()
+    try:
+        return _start_build(plan, store, client, credentials, max_pu, update, job, options, patience or Patience())
+    except OSError as error:  # a connection that broke, or an answer that did not come
+        raise SchedulerLost(LOST) from error
+    except CancelledError as error:
+        raise SchedulerLost(DROPPED) from error
+    except KilledWorker as error:
+        raise BuildError(
+            f"one worker after the other ended before the build began; order it again ({error})"
+        ) from error
+
+
+def _start_build(  # noqa: PLR0917  # those of `start_build`
+    plan: CubePlan,
+    store: str | Path,
+    client: Client,
+    credentials: Credentials | None,
+    max_pu: float | None,
+    update: bool,
+    job: str | None,
+    options: Sequence[str],
+    patience: Patience,
+) -> DetachedBuild:
     deployment = next(iter(plan.groups.values())).deployment
     look_before(plan, deployment)
     account = log_in(client, deployment, credentials, patience)
@@ -87,7 +116,7 @@ def start_build(
     cap = plan.max_pu if max_pu is None else max_pu
     prepared = client.submit(prepare_store, plan, place.name, name, cap, update, key=f"shdask-prepare-{name}")
     before: JobsCost = prepared.result()
-    _check_workers(client, place, next(iter(plan.groups)), name)
+    _check_workers(client, child(place, next(iter(plan.groups))), name)
     order = Order(
         name=name,
         plan=plan,
@@ -136,20 +165,46 @@ def _check_price(plan: CubePlan, store: str, max_pu: float | None, *, update: bo
         )
 
 
-def _check_workers(client: Client, place: Place, group: str, sign: str) -> None:
-    """Raise WrongStore where workers do not see what one of them has put into the store."""
-    seen = client.run(sees_sign, child(place, group), sign)
-    blind = [worker for worker, found in seen.items() if not found]
-    client.submit(child(place, group).remove, SIGN, pure=False).result()
+def _check_workers(client: Client, place: Place, sign: str) -> None:
+    """Raise WrongStore where workers do not see what one of them has put into the store; others are not judged."""
+    try:
+        seen: Mapping[str, object] = client.sync(_ask_workers, client, list(client.nthreads()), place, sign)
+    finally:
+        tell(lambda: client.submit(place.remove, SIGN, pure=False).result())
+    here = client.nthreads()
+    blind = [worker for worker, found in seen.items() if worker in here and _is_blind(found)]
+    unheard = [worker for worker, found in seen.items() if not isinstance(found, bool | StoreError)]
     if blind:
         raise WrongStore(
             f"{place.name} is not the same folder on all workers: {', '.join(blind)} did not see what another one "
             f"wrote there. Name a folder that all machines share, or s3://bucket/prefix"
         )
+    if unheard:
+        logger.warning("workers that did not say if they see %s: %s", place.name, ", ".join(unheard))
+
+
+def _is_blind(found: object) -> bool:
+    return found is False or isinstance(found, StoreError)
+
+
+async def _ask_workers(client: Client, workers: Sequence[str], place: Place, sign: str) -> dict[str, object]:
+    """What each worker sees, or the error that came in its place. Each by itself: one that is frozen never answers."""
+
+    async def ask(worker: str) -> object:
+        answer = client.run(look_for_sign, place, sign, workers=[worker], on_error="return")
+        return (await asyncio.wait_for(answer, SEE_S + ANSWER_S))[worker]
+
+    answers = await asyncio.gather(*map(ask, workers), return_exceptions=True)
+    return dict(zip(workers, answers, strict=True))
+
+
+async def look_for_sign(place: Place, sign: str) -> bool:
+    """Run on each worker, beside all else that it does: `sees_sign`."""
+    return await asyncio.to_thread(sees_sign, place, sign)
 
 
 def sees_sign(place: Place, sign: str) -> bool:
-    """Run on each worker: whether the ``sign`` is seen there within seconds."""
+    """Whether the ``sign`` is seen there within seconds."""
     until = time.monotonic() + SEE_S
     while place.read(SIGN) != sign.encode():
         if time.monotonic() > until:
