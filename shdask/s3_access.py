@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from urllib.parse import urlsplit
 
-from shdask.errors import SettingsError, StoreError, StoreUnavailable, WrongStore
+from shdask.errors import SettingsError, ShdaskError, StoreError, StoreUnavailable, WrongStore
 from shdask.settings import may_use_plain_http
 
 if TYPE_CHECKING:
@@ -80,6 +80,15 @@ class S3Keys:
                 f"the keys of S3 are temporary ones, and the service takes no session token: {_NO_LOAN}"
             )
         return cls(access_key=key, secret_access_key=secret)
+
+
+def own_secrets() -> tuple[str, ...]:
+    """What of this process's keys the service may have been given, and might tell again; none where there are none."""
+    try:
+        keys = S3Keys.load()
+    except ShdaskError:
+        return ()
+    return keys.secret_access_key, keys.access_key
 
 
 def check_obstore(url: str) -> None:

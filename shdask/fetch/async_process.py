@@ -6,7 +6,7 @@ Refuses to know what becomes of jobs, how long they are waited for, and how thei
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -25,7 +25,7 @@ from shdask.fetch.process import window_body
 from shdask.plan.group import GroupPlan
 from shdask.plan.jobs import Job
 from shdask.request.delivery import Secret, s3_json
-from shdask.s3_access import S3Keys
+from shdask.s3_access import S3Keys, own_secrets
 
 _BROKEN_GATEWAY = frozenset({502, 504})
 """The answer was lost behind the gateway, not the request."""
@@ -76,7 +76,7 @@ def submit_job(client: ServiceClient, body: Mapping[str, Any], pu: float, spent:
 
     secrets = _secrets(body)
     try:
-        return client.submit(body, pu, lambda raw: _read_id(raw, secrets), judge, spent=spent, secrets=secrets)
+        return client.submit(body, pu, lambda raw: _read_id(raw, lambda: secrets), judge, spent=spent, secrets=secrets)
     except ShdaskError as error:
         # frames below hold what was sent, and some tools show a traceback with its locals
         failure = error.with_traceback(None)
@@ -95,7 +95,7 @@ def poll_job(client: ServiceClient, job_id: str) -> bool:
         if error.status == _NOT_FOUND:
             return False
         raise
-    _read_id(answer.body)
+    _read_id(answer.body, own_secrets)
     return True
 
 
@@ -117,12 +117,12 @@ def _secrets(body: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(value for place in places for value in place.values() if isinstance(value, Secret))
 
 
-def _read_id(body: bytes, secrets: tuple[str, ...] = ()) -> str:
+def _read_id(body: bytes, secrets: Callable[[], tuple[str, ...]]) -> str:
     try:
         told = json.loads(body)
     except (ValueError, RecursionError):
         told = None
     job_id = told.get("id") if isinstance(told, dict) else None
     if not isinstance(job_id, str) or not job_id:
-        raise DecodeError(f"the answer is no job's status: {describe(without_secrets(body, secrets))}")
+        raise DecodeError(f"the answer is no job's status: {describe(without_secrets(body, secrets()))}")
     return job_id

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shdask.errors import DecodeError, ShdaskError, SpoiltDelivery
+from shdask.fetch.answers import without_secrets
 from shdask.fetch.bucket import Bucket
 from shdask.fetch.client import Spent
 from shdask.fetch.process import Purchase, RunCpu, run_here
@@ -24,6 +25,7 @@ from shdask.model import Tile, TileData, Window
 from shdask.plan.group import GroupPlan
 from shdask.plan.part import Part
 from shdask.request.evalscript import SAMPLE_DTYPES
+from shdask.s3_access import own_secrets
 
 ERROR = "error.json"
 _ENDINGS = ("tif", "tiff")
@@ -77,20 +79,23 @@ def _sort_out(bucket: Bucket, job_id: str, keys: Sequence[str], outputs: Sequenc
     complete = len(files) == len(outputs)
     error = None
     if ERROR in names and not complete:
-        error = read_error(bucket.read(names[ERROR], _ERROR_NBYTES))
+        error = read_error(bucket.read(names[ERROR], _ERROR_NBYTES), own_secrets())
     return Found(id=job_id, keys=files, complete=complete, error=error)
 
 
-def read_error(body: bytes) -> str:
-    """What an ``error.json`` says, in one line; its members are not documented but for ``message``. Pure."""
-    text = body.decode("utf-8", errors="replace")
+def read_error(body: bytes, secrets: Sequence[str] = ()) -> str:
+    """What an ``error.json`` says, in one line without ``secrets``. Pure.
+
+    Only its ``message`` is told: its other members are not documented, and may repeat the order with its keys.
+    """
+    text = without_secrets(body, secrets).decode("utf-8", errors="replace")
     try:
         told = json.loads(text)
     except (ValueError, RecursionError):
         told = None
     inner = told.get("error", told) if isinstance(told, dict) else told
     message = inner if isinstance(inner, str) else inner.get("message") if isinstance(inner, dict) else None
-    line = " ".join(str(message or text).split())
+    line = " ".join(str(message or "").split())
     return line[:_ERROR_CHARS] or "(no message)"
 
 
