@@ -122,6 +122,7 @@ def assert_cube_is_right(job: Path, undisturbed: xr.Dataset) -> None:
     xr.testing.assert_equal(shdask.open_cube(job.parent / "cube").load(), undisturbed)
 
 
+@pytest.mark.long
 def test_detached_build_goes_on_without_its_client(service, processes, job, undisturbed) -> None:
     """The command returns while the build goes on; anybody can see how it is, and it ends by itself."""
     told = detach(job, processes, service)
@@ -145,6 +146,7 @@ def test_drivers_worker_killed_costs_what_it_had_in_flight(service, processes, j
     assert 0 < sent(service) - told["tiles"] <= IN_FLIGHT
 
 
+@pytest.mark.long
 def test_drivers_worker_told_to_end_costs_nothing(service, processes, job, undisturbed) -> None:
     """SIGTERM to it: what is in flight is written and recorded, and another one goes on."""
     told = detach(job, processes, service)
@@ -157,6 +159,7 @@ def test_drivers_worker_told_to_end_costs_nothing(service, processes, job, undis
     assert (sent(service), status(job).requests) == (told["tiles"], told["tiles"])
 
 
+@pytest.mark.long
 def test_stopped_build_stays_stopped_and_can_be_continued(service, processes, job, undisturbed) -> None:
     """``status --stop`` needs the store alone: the owner drains and ends; the same command goes on."""
     job.write_text(job.read_text().replace("2400", "120"))
@@ -174,6 +177,7 @@ def test_stopped_build_stays_stopped_and_can_be_continued(service, processes, jo
     assert sent(service) == told["tiles"]
 
 
+@pytest.mark.long
 def test_retired_workers_driver_moves(service, processes, job, undisturbed) -> None:
     """Scaling down by hand takes the owner's worker: the next owner waits for it, and nothing is bought twice."""
     told = detach(job, processes, service)
@@ -187,6 +191,7 @@ def test_retired_workers_driver_moves(service, processes, job, undisturbed) -> N
     assert sent(service) == told["tiles"]
 
 
+@pytest.mark.long
 def test_cap_is_of_all_drivers_together(service, processes, job) -> None:
     """What the first has spent, or may have, the next one has not: a cap without room for more ends the build there."""
     told = detach(job, processes, service, "--max-pu", 1.85)
@@ -199,6 +204,7 @@ def test_cap_is_of_all_drivers_together(service, processes, job) -> None:
     assert sent(service) <= told["tiles"] + IN_FLIGHT
 
 
+@pytest.mark.long
 def test_build_of_this_machine_outlives_its_command(service, job, undisturbed) -> None:
     """Without a cluster: the command returns once a process in a session of its own owns the cube."""
     place = job.parent / "cube"
@@ -221,6 +227,7 @@ def test_build_of_this_machine_that_fails_at_once_says_why(service, job) -> None
     assert (told.returncode, "choose a new path" in told.stderr) == (2, True)
 
 
+@pytest.mark.long
 def test_detached_build_of_a_cube_that_is_being_built_is_refused(service, processes, job) -> None:
     """At once, and by the command."""
     job.write_text(job.read_text().replace("2400", "60"))
