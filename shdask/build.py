@@ -30,6 +30,7 @@ from shdask.assemble.stop import forget_stop
 from shdask.assemble.store import CubeStore, create_or_open, known_states
 from shdask.errors import BudgetExceeded
 from shdask.fetch.budget import fits
+from shdask.jobs.adoption import revive
 from shdask.jobs.closing import close_jobs
 from shdask.jobs.deliveries import Deliveries
 from shdask.jobs.lots import project_pu
@@ -209,7 +210,6 @@ def run_build(
         tally = Tally.begin(cube.plan, cube, ledger, only=only, job=job, options=options)
         key = secrets.token_hex(4)
         with log_about(build=key), tally.closing():
-            _check_budget(tally, cap.asked_pu)
             todo = cube.plan.tile_set.in_order(tally.remaining)
             work = BuildJob(
                 plan=cube.plan,
@@ -222,8 +222,10 @@ def run_build(
                 states=tally.states,
                 key=key,
             )
+            revived_pu = revive(work, todo)
+            _check_budget(tally, cube.plan, cap.asked_pu)
             if todo.size:
-                with start_run(executor, work, todo) as run:
+                with start_run(executor, work, todo, spent_pu=revived_pu) as run:
                     try:
                         _record_until_finished(run, tally, cap, listeners, is_asked=lambda: ledger.stop_asked)
                     finally:
@@ -262,7 +264,9 @@ def _check_growth(cube: CubeStore, areas: CubeAreas, ledger: Ledger, max_pu: flo
     _check_price(left.size, project_pu(wide.plan, left, ledger.past.jobs), max_pu)
 
 
-def _check_budget(tally: Tally, max_pu: float | None) -> None:
+def _check_budget(tally: Tally, plan: GroupPlan, max_pu: float | None) -> None:
+    if max_pu is not None and not fits(tally.pu_projected, max_pu):  # without jobs that have delivered after all
+        tally.pu_projected = project_pu(plan, tally.remaining, tally.jobs)
     _check_price(tally.remaining.size, tally.pu_projected, max_pu)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shdask.errors import BudgetExceeded
-from shdask.jobs.adoption import revive, warn_of_left_jobs
+from shdask.jobs.adoption import warn_of_left_jobs
 from shdask.jobs.collecting import Collecting
 from shdask.jobs.lots import Lot, make_lots, tiles_of
 from shdask.jobs.ordering import Ordering
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def start_run(executor: Executor, job: BuildJob, tiles: NDArray[np.intp]) -> Run:
+def start_run(executor: Executor, job: BuildJob, tiles: NDArray[np.intp], *, spent_pu: float = 0.0) -> Run:
     """Begin to work on ``tiles``: by jobs where the plan goes by them or some are paid for, else as ``executor`` does.
 
+    ``spent_pu`` is what counts under the cap already: what `revive` tells, which is to be called before.
     Raises as `Executor.start`; WrongStore and SettingsError, before anything is paid, where jobs cannot deliver.
     """
-    spent_pu = revive(job, tiles)
     lots = make_lots(job.plan, tiles, {} if job.book is None else job.book.jobs)
     warn_of_left_jobs(job, tiles, lots)
     if not lots:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
-from shdask.build import BuildJob
-from shdask.errors import StoreUnavailable
+from shdask.build import BuildJob, run_build
+from shdask.errors import BudgetExceeded, BuildError, StoreUnavailable
 from shdask.fetch.delivery import Found
 from shdask.jobs.adoption import revive, warn_of_left_jobs
 from shdask.jobs.attempts import Look
@@ -74,6 +76,25 @@ def test_attempt_that_was_too_late_is_opened_again(
     assert book.notes == [
         "job t0-r0-c0-p0, attempt 1, was given up (late) and has delivered after all; it is collected"
     ]
+
+
+def test_jobs_that_have_delivered_after_all_are_off_the_price_that_a_cap_refuses(
+    plan: GroupPlan, lot: Lot, tmp_path: Path, looked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is paid for is brought home for nothing, where the plan's price alone would pass the cap."""
+
+    def leave_and_revive(work: BuildJob, tiles: np.ndarray) -> float:
+        leave(cast("Book", work.book), lot, 0, "late")
+        leave(cast("Book", work.book), lot, 1, "late")
+        return revive(work, tiles)
+
+    monkeypatch.setattr("shdask.build.revive", leave_and_revive)
+    monkeypatch.setattr("shdask.build.start_run", Mock(side_effect=BuildError("it has begun")))
+    executor: Any = None
+    with pytest.raises(BuildError, match="it has begun"):
+        run_build(plan, tmp_path / "a.zarr", executor, None, max_pu=1.0, only=lot.tiles)
+    with pytest.raises(BudgetExceeded, match="nothing was sent"):
+        run_build(plan, tmp_path / "b.zarr", executor, None, max_pu=1.0, only=(*lot.tiles, 2))
 
 
 def test_lost_attempt_that_has_delivered_was_charged(
