@@ -115,6 +115,7 @@ def test_missing_credentials_exit_with_3_and_a_hint(job, tmp_path) -> None:
     assert not (tmp_path / "cube").exists()
 
 
+@pytest.mark.long
 def test_wrong_secret_exits_with_3(earth, job, tmp_path) -> None:
     """Refused credentials end with 3 and one clear line."""
     service = EmulatorProcess(base_url=earth.base_url, token_url=earth.token_url, client_id="emulator",
@@ -195,6 +196,7 @@ def test_interrupted_build_drains_and_goes_on(slow_earth, undisturbed, tmp_path,
     xr.testing.assert_equal(shdask.open_cube(tmp_path / "cube").load(), undisturbed)
 
 
+@pytest.mark.long
 def test_killed_build_goes_on(slow_earth, undisturbed, tmp_path) -> None:
     """After kill -9 of the whole process group the same command continues to the undisturbed cube."""
     code, err = interrupted_build(tmp_path, slow_earth, signal.SIGKILL, group=True)

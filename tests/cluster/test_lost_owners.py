@@ -106,6 +106,7 @@ def assert_little_was_bought_twice(job: Path, service: EmulatorProcess, tmp_path
     )
 
 
+@pytest.mark.long
 def test_orphaned_build_is_taken_off_its_workers(slow, earth, point_at, processes, job, tmp_path) -> None:
     """Kill -9 of the owner: within seconds nothing is sent any more, and the next run buys only what is missing."""
     service = point_at(slow)

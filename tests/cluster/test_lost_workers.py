@@ -110,7 +110,8 @@ def test_worker_that_is_told_to_end_drains(slow, point_at, processes, undisturbe
     assert [process.poll() for process in ended].count(None) == 1
 
 
-@pytest.mark.parametrize("whom", ["worker", pytest.param("nanny", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("whom", ["worker", "nanny"])
 def test_worker_under_a_nanny_drains_too(slow, point_at, processes, undisturbed, tmp_path, whom) -> None:
     """SIGTERM to the worker's process, which would die of it, or to its nanny, which would kill it after 8 seconds."""
     point_at(slow)
@@ -156,6 +157,7 @@ def test_frozen_worker_under_a_nanny_is_restarted(slow, point_at, processes, und
     xr.testing.assert_equal(shdask.open_cube(tmp_path / "cube").load(), undisturbed)
 
 
+@pytest.mark.long
 def test_worker_that_joins_late_gets_work(slow, point_at, processes, undisturbed, tmp_path) -> None:
     """A build that began with one worker uses the second as soon as it is there."""
     point_at(slow)
@@ -198,6 +200,7 @@ def test_empty_tiles_of_a_killed_worker_are_not_bought_again(scene, point_at, pr
     assert sent(service) - report.tiles <= 32
 
 
+@pytest.mark.long
 def test_stuck_tile_is_tried_elsewhere(slow, point_at, processes, undisturbed, tmp_path) -> None:
     """A request that hangs for ever holds up one thread, not the build."""
     service = point_at(slow)

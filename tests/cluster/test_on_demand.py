@@ -107,7 +107,7 @@ def test_nor_does_a_worker_in_the_very_process(service: EmulatorProcess, spec: s
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(scheduler="threads"))
         cube = open_cube(spec)
-        cluster = stack.enter_context(LocalCluster(n_workers=1, processes=False, dashboard_address=None))
+        cluster = stack.enter_context(LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0"))
         client = stack.enter_context(Client(cluster, set_as_default=False))
         with pytest.raises(BuildError, match="was carried to where it was not opened for"):
             client.compute(cube["B04"].data).result()

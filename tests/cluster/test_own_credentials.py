@@ -61,6 +61,7 @@ def test_an_owner_without_credentials_builds_with_the_schedulers(earth: Emulator
     assert json.loads(told.stdout)["written"] == json.loads(told.stdout)["tiles"]
 
 
+@pytest.mark.long
 def test_a_scheduler_without_credentials_says_who_lacks_them(earth: EmulatorProcess, tmp_path: Path) -> None:
     """Where nobody has credentials the build ends with 3, and names the scheduler as where they were looked for."""
     with start_cluster(tmp_path, {"HOME": str(tmp_path)}) as cluster:

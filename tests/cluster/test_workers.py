@@ -24,6 +24,7 @@ from shdask.cluster.seams import SchedulerGate
 from shdask.cluster.worker_plugin import run_batch
 from shdask.emulator.launch import start_emulator
 from shdask.errors import SettingsError, StoreError, TransportError
+from shdask.settings import Credentials
 from tests.cluster.specs import earth_spec
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests
@@ -125,8 +126,11 @@ def test_killed_worker_loses_no_tile(point_at, tmp_path) -> None:
 def test_secret_is_not_sent_over_a_plain_network(address) -> None:
     """A scheduler beyond loopback without TLS is refused before anything is sent."""
     elsewhere = SimpleNamespace(scheduler=SimpleNamespace(address=address))
+    job = SimpleNamespace(
+        plan=SimpleNamespace(deployment=None), credentials=Credentials(client_id="me", client_secret="x")
+    )
     with pytest.raises(SettingsError, match="unencrypted"):
-        DaskExecutor(elsewhere).start(None, None)
+        DaskExecutor(elsewhere).start(job, None)
 
 
 @pytest.mark.parametrize("address", ["nonsense://x", "tcp://127.0.0.1:1"])

@@ -158,8 +158,13 @@ def test_windows_bring_the_same_on_any_grid(service: EmulatorProcess, tmp_path: 
 
 @pytest.mark.parametrize(
     ("name", "place"),
-    [("near", NEAR), ("acquisition", WIDE), ("day", WIDE), ("dekad", WIDE), ("radar", WIDE)],
-    ids=["20 m", "acquisition", "day", "dekad", "radar"],
+    [
+        pytest.param("near", NEAR, id="20 m"),
+        pytest.param("acquisition", WIDE, id="acquisition"),
+        pytest.param("day", WIDE, id="day", marks=pytest.mark.long),
+        pytest.param("dekad", WIDE, id="dekad", marks=pytest.mark.long),
+        pytest.param("radar", WIDE, id="radar", marks=pytest.mark.long),
+    ],
 )
 def test_swath_edges_hide_no_pixel(service: EmulatorProcess, tmp_path: Path, name: str, place: dict[str, Any]) -> None:
     """Where the scenes of a step end inside a tile, what is left out is empty in the whole box, too."""

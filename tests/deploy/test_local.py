@@ -66,6 +66,7 @@ def test_recipe_builds_its_job(service, expected, tmp_path) -> None:
     xr.testing.assert_equal(shdask.open_cube(tmp_path / "cube").load(), expected)
 
 
+@pytest.mark.long
 def test_recipe_that_is_told_to_end_loses_nothing(service, expected, tmp_path) -> None:
     """SIGTERM in mid-build ends it with 130 once what is in flight is written; run again, no tile is bought twice."""
     process = start(tmp_path / "cube", service)

@@ -10,7 +10,7 @@ import pytest
 
 from shdask.cluster.scheduler_plugin import AccountDesk
 from shdask.errors import BuildError, ServiceDown
-from shdask.fetch.limiter import Bucket, LimiterState
+from shdask.fetch.limiter import PROBE_S, Bucket, LimiterState
 from shdask.fetch.outage import Outage, OutageRule
 
 
@@ -28,8 +28,8 @@ def desk() -> AccountDesk:
     return desk
 
 
-def lease(desk: AccountDesk, *, worker: str = "w", answered: bool = False) -> tuple[float, ...] | bytes:
-    return asyncio.run(desk.lease("a", count=2, pu_each=0.1, answered=answered, worker=worker))
+def lease(desk: AccountDesk, *, worker: str = "w", answered: int = 0) -> tuple[float, ...] | float | bytes:
+    return asyncio.run(desk.lease(account="a", count=2, pu_each=0.1, answered=answered, worker=worker))
 
 
 def fail(desk: AccountDesk) -> bool:
@@ -60,8 +60,8 @@ def test_new_worker_at_a_dead_ones_address_gets_permits(desk) -> None:
 def test_failures_of_all_workers_pause_all(desk) -> None:
     """And a success that any of them brings along ends it."""
     assert [fail(desk), fail(desk)] == [False, True]
-    assert lease(desk) == ()
-    assert len(lease(desk, worker="another", answered=True)) == 2
+    assert lease(desk) == PROBE_S
+    assert len(lease(desk, worker="another", answered=1)) == 2
 
 
 def test_outage_ends_every_build_of_the_account(desk) -> None:
