@@ -11,7 +11,7 @@ import pickle
 import secrets
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -92,9 +92,9 @@ class SchedulerGate:
         """May raise a ShdaskError where waiting is of no more use."""
         self._changed = threading.Condition()
         self._permits: list[tuple[float, float]] = []
-        """(monotonic time from which it is good, PU it covers), ascending."""
+        """(monotonic time from which it is good, PU of the request it is for), ascending."""
         self._waiting: list[float] = []
-        """PU of the requests that have no permit yet."""
+        """PU of the requests that have no permit yet, the oldest first."""
         self._leasing = False
         self._ask_at = float("-inf")
         """Before then no more is asked for: what is held is sent after another worker's 429."""
@@ -128,24 +128,27 @@ class SchedulerGate:
             self._waiting.append(pu)
         try:
             return self._take(pu)
-        finally:
+        except BaseException:
             with self._changed:
                 self._waiting.remove(pu)
+            raise
 
     def _take(self, pu: float) -> float:
-        """The due time of a permit; the first thread that finds none leases for all that wait, where it is time."""
+        """The due time of a permit; the first thread that finds none leases for the oldest that waits, and its like."""
         while True:
             with self._changed:
                 now = time.monotonic()
-                for position, (due, covered) in enumerate(self._permits):
-                    if covered >= pu and now - due < STALE_S:
+                self._give_up_stale(now)
+                for position, (due, price) in enumerate(self._permits):
+                    if price == pu:
                         del self._permits[position]
+                        self._waiting.remove(pu)
                         return due
                 early_s = self._ask_at - now
                 asks = early_s <= 0 and not self._leasing
                 if asks:
                     self._leasing = True
-                    count, pu_each = len(self._waiting), max(self._waiting)
+                    count, pu_each = self._wanted()
                 else:
                     self._changed.wait(None if self._leasing else min(early_s, LOOK_S))
             if not asks:
@@ -159,6 +162,17 @@ class SchedulerGate:
                     self._permits.extend(granted)
                     self._leasing = False
                     self._changed.notify_all()
+
+    def _give_up_stale(self, now: float) -> None:
+        good = [permit for permit in self._permits if now - permit[0] < STALE_S]
+        self._unused += len(self._permits) - len(good)
+        self._permits = good
+
+    def _wanted(self) -> tuple[int, float]:
+        """How many permits to lease, and of which price: a permit of another one would be paid for and not used."""
+        lacking = Counter(self._waiting)  # in the order of their oldest
+        lacking.subtract(Counter(price for _, price in self._permits))
+        return next((count, price) for price, count in lacking.items() if count > 0)
 
     def _lease(self, count: int, pu_each: float) -> list[tuple[float, float]]:
         with self._changed:
