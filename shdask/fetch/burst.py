@@ -22,6 +22,8 @@ STEP_FROM_S = 0.5
 """... beyond this, so that a bucket of one second costs a single 429."""
 SEARCH_AGAIN = 2000
 """After so many permits, and a minute's rest, a bucket that was found small is looked at again: it may cost a 429."""
+SEARCH_AGAIN_S = 3600.0
+"""Or after so long a time: few permits are no reason to believe for ever what one 429 said."""
 
 
 def usable_s(bucket_s: float) -> float:
@@ -49,6 +51,8 @@ class BurstSearch:
     """(number of the permit, its time, what was in use with it) of the permits beyond what is known."""
     _refused_at: int = 0
     """Number of the last permit before the last refusal."""
+    _refused_s: float = float("-inf")
+    """When that was."""
 
     @classmethod
     def of_bucket(cls, bucket_s: float | None) -> BurstSearch:
@@ -81,8 +85,8 @@ class BurstSearch:
         if self.known_s >= self.most_s:
             self.searching = False
 
-    def refused(self, number: int, used_s: float) -> None:
-        """Reports a 429 that came when ``number`` permits were given and ``used_s`` was in use.
+    def refused(self, number: int, used_s: float, now: float) -> None:
+        """Reports a 429 that came ``now``, when ``number`` permits were given and ``used_s`` was in use.
 
         One that came well below what was known says that less is there; one at the limit, that the rate was wrong.
         """
@@ -92,14 +96,22 @@ class BurstSearch:
             self.known_s = max(min(LEAST_S, self.known_s), usable_s(used_s))
         self.searching = False
         self._asked.clear()
-        self._refused_at = number
+        self._refused_at, self._refused_s = number, now
 
-    def rested(self, number: int) -> None:
+    def rested(self, number: int, now: float) -> None:
         """Reports, ``number`` permits given, that a bucket of a minute would be full again."""
-        if self.known_s < self.most_s and number - self._refused_at >= SEARCH_AGAIN:
+        is_old = number - self._refused_at >= SEARCH_AGAIN or now - self._refused_s >= SEARCH_AGAIN_S
+        if self.known_s < self.most_s and is_old:
             self.searching = True
 
-    def learn(self, known_s: float, *, searching: bool) -> None:
-        """Takes over what another search knows."""
+    def learn(self, known_s: float, *, searching: bool, now: float) -> None:
+        """Takes over what an earlier process has found, as if it had been refused ``now``."""
         self.known_s = min(known_s, self.most_s)
         self.searching = searching and self.known_s < self.most_s
+        self._refused_s = now
+
+    def after(self, earlier: BurstSearch) -> None:
+        """Takes over what ``earlier`` knows, where its permits go on being counted."""
+        self.known_s = min(earlier.known_s, self.most_s)
+        self.searching = earlier.searching and self.known_s < self.most_s
+        self._refused_at, self._refused_s = earlier._refused_at, earlier._refused_s

@@ -33,6 +33,11 @@ LEAST_SPAN_S = 2.0
 """What was granted is told from a time at least so long."""
 DRY_S = 1.0
 """A bucket of ours that holds less than this is as good as empty."""
+_KEPT = (
+    *("_held_until", "_last_permit", "_reacted", "_reacted_at", "_reactions"),
+    *("_permits", "_pu_permitted", "_outcomes", "_rejections"),
+)
+"""Other rates change neither what the service has asked for, nor what was counted."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,17 +103,22 @@ class LimiterState:
 
     def after(self, earlier: LimiterState, now: float) -> None:
         """Takes over what ``earlier``, of other rates on the same account, has used and knows of the burst."""
+        for name in _KEPT:
+            setattr(self, name, getattr(earlier, name))
+        if self.burst is not None and earlier.burst is not None and self.burst.searching:
+            self.burst.after(earlier.burst)
+        self._set_burst(0.0, now)
         for mine, other in ((self.requests, earlier.requests), (self.pu, earlier.pu)):
             mine.full_at = now + other.missing(now) / mine.rate_per_s
-        if self.burst is not None and earlier.burst is not None:
-            self.burst.learn(earlier.burst.known_s, searching=earlier.burst.searching)
+            if self._held_until > now:
+                mine.full_at = max(mine.full_at, self._held_until + mine.burst / mine.rate_per_s)
 
     def go_on(self, *, known_s: float, searching: float, used_s: float, now: float) -> None:
         """Begins with what an earlier limiter of the account has found, and left: ``burst_*`` of its snapshot."""
         if self.burst is None:
             return
         if self.burst.searching:
-            self.burst.learn(known_s, searching=bool(searching))
+            self.burst.learn(known_s, searching=bool(searching), now=now)
         for bucket in (self.requests, self.pu):
             bucket.full_at = now + used_s
 
@@ -182,7 +192,7 @@ class LimiterState:
         if full_at <= now:
             self._dry = None
         if self.burst is not None and now - full_at >= MINUTE_S:
-            self.burst.rested(self._permits)
+            self.burst.rested(self._permits, now)
 
     def rejected(self, now: float, retry_after_s: float | None) -> bool:
         """Reports one 429. True if it slowed the rate: at most once per ``REACTION_WINDOW_S``.
@@ -213,7 +223,7 @@ class LimiterState:
         self._set_rates(now)
         if self.burst is None:
             return 0.0
-        self.burst.refused(self._permits, self._used_s(now))
+        self.burst.refused(self._permits, self._used_s(now), now)
         self._set_burst(0.0, now)
         return reserve_s(self.burst.known_s)
 

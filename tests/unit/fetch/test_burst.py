@@ -64,7 +64,7 @@ def test_a_429_ends_the_search_with_half_of_a_small_bucket():
     """0.9 s were granted and one more request was not: the bucket is of a second or so."""
     search = BurstSearch(known_s=0.9, most_s=58.0)
     search.permitted(10, 100.0, 1.0)
-    search.refused(10, 1.0)
+    search.refused(10, 1.0, 100.0)
     search.heard(10, 105.0)
     assert (search.allowed_s(0.1), search.searching) == (0.45, False)
 
@@ -73,36 +73,54 @@ def test_a_quarter_of_a_second_is_never_given_up():
     """A bucket that was empty at first gives no reason to let every moment pass that nobody asks."""
     search = BurstSearch.of_bucket(None)
     search.permitted(1, 100.0, 0.1)
-    search.refused(1, 0.1)
+    search.refused(1, 0.1, 100.0)
     assert search.known_s == 0.25
 
 
 def test_a_429_early_in_a_known_burst_makes_it_smaller():
     """58 s were believed and 21 are there: 19 may be used."""
     search = BurstSearch.of_bucket(60.0)
-    search.refused(500, 21.0)
+    search.refused(500, 21.0, 100.0)
     assert search.known_s == 19.0
 
 
 def test_a_429_of_a_wrong_rate_leaves_the_burst():
     """All of it had been used, and granted."""
     search = BurstSearch.of_bucket(60.0)
-    search.refused(500, 57.0)
+    search.refused(500, 57.0, 100.0)
     assert search.known_s == 58.0
 
 
 def test_a_small_burst_is_looked_at_again_after_two_thousand_permits():
     """What another program had used a moment ago may be there after a minute's rest; it may cost a 429."""
     search = BurstSearch(known_s=0.9, most_s=58.0)
-    search.refused(10, 1.0)
-    search.rested(2009)
+    search.refused(10, 1.0, 100.0)
+    search.rested(2009, 200.0)
     assert not search.searching
-    search.rested(2010)
+    search.rested(2010, 200.0)
     assert search.searching
+
+
+def test_a_small_burst_is_looked_at_again_after_an_hour():
+    """However few permits a user needs: one 429 that another program caused is not believed for ever."""
+    search = BurstSearch(known_s=0.9, most_s=58.0)
+    search.refused(10, 1.0, 100.0)
+    search.rested(11, 3699.0)
+    assert not search.searching
+    search.rested(11, 3700.0)
+    assert search.searching
+
+
+def test_what_was_read_of_a_small_burst_is_believed_for_an_hour():
+    """Somebody was refused for it."""
+    search = BurstSearch.of_bucket(None)
+    search.learn(0.5, searching=False, now=100.0)
+    search.rested(11, 3699.0)
+    assert not search.searching
 
 
 def test_what_another_search_knows_is_taken_over():
     """As far as the bucket is believed to reach."""
     mine = BurstSearch.of_bucket(4.0)
-    mine.learn(30.0, searching=True)
+    mine.learn(30.0, searching=True, now=100.0)
     assert (mine.known_s, mine.searching) == (2.0, False)

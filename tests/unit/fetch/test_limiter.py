@@ -231,6 +231,36 @@ def test_other_rates_go_on_from_what_was_used(deploy: Any):
     assert second.lease(300, 0.0, 170.0).count(0.0) == 290
 
 
+def test_other_rates_do_not_break_the_silence_the_service_asked_for(deploy: Any):
+    """It asked for a minute; at four times the rate it is a minute too, and then the bucket is empty."""
+    first = LimiterState.for_deployment(deploy(requests_per_minute=300.0, pu_per_minute=300.0))
+    first.lease(1, 0.5, 100.0)
+    first.rejected(100.0, 60.0)
+    second = LimiterState.for_deployment(deploy(requests_per_minute=1200.0, pu_per_minute=1200.0))
+    second.after(first, 100.0)
+    assert second.held_s(100.0) == 60.0
+    assert second.lease(1, 0.5, 100.0)[0] >= 60.0
+
+
+def test_other_rates_begin_no_new_count(deploy: Any):
+    """Displays draw what was permitted and refused since the start; a count that falls is a restart to them."""
+    first = LimiterState.for_deployment(deploy(requests_per_minute=600.0, bucket_s=60.0))
+    first.lease(50, 0.5, 100.0)
+    first.rejected(100.0, None)
+    second = LimiterState.for_deployment(deploy(requests_per_minute=1200.0, bucket_s=60.0))
+    second.after(first, 100.0)
+    told = second.snapshot(100.0)
+    assert [told[name] for name in ("permits", "pu_permitted", "rejections", "reactions")] == [50, 25.0, 1, 1]
+
+
+def test_a_bucket_that_is_told_wins_over_what_was_found(deploy: Any):
+    """It was said to hold a second, and then a minute: 58 s of it are used."""
+    first = LimiterState.for_deployment(deploy(requests_per_minute=600.0, bucket_s=1.0))
+    second = LimiterState.for_deployment(deploy(requests_per_minute=600.0, bucket_s=60.0))
+    second.after(first, 100.0)
+    assert second.snapshot(100.0)["burst_s"] == 58.0
+
+
 def test_what_an_earlier_process_has_found_and_used_is_gone_on_with(deploy: Any):
     """58 s of 10 a second are known, of which 30 are in use: 280 at once."""
     state = LimiterState.for_deployment(deploy(requests_per_minute=600.0))
