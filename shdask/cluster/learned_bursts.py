@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 VERSION = 1
 MOST_ACCOUNTS = 100
 _MINUTE_S = 60.0
+SEARCH_AGAIN_S = 86_400.0
+"""What was found so long ago is looked at again: another program may have emptied the bucket for that moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,18 +40,22 @@ class LearnedBursts:
         return cls(file=learned and learned.with_name("bursts.json"))
 
     def find(self, account: str) -> dict[str, float]:
-        """``known_s`` and ``searching`` of the account's burst, and ``used_s`` of it now; empty where none is known."""
+        """``known_s`` and ``searching`` of the account's burst, and ``used_s`` of it now; empty where none is known.
+
+        A burst that was found a day ago is searched again, from what is known of it on.
+        """
         try:
             told = self._read().get(account)
             if told is None:
                 return {}
             known_s, full_at = _sane(told["known_s"]), float(told["full_at"])
+            is_old = self.clock() - float(told.get("found_at", full_at)) >= SEARCH_AGAIN_S
             return {
                 "known_s": known_s,
-                "searching": float(bool(told["searching"])),
+                "searching": float(bool(told["searching"]) or is_old),
                 "used_s": min(_MINUTE_S, max(0.0, full_at - self.clock())),
             }
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             logger.warning("%s is not used, and the burst is found anew: %s", self.file, error)
             return {}
 
@@ -57,13 +63,14 @@ class LearnedBursts:
         """Keep what a limiter's snapshot says for the next run."""
         if self.file is None:
             return
+        now = self.clock()
+        accounts = self._read()
         found = {
             "known_s": limits["burst_s"],
             "searching": bool(limits["burst_searching"]),
-            "full_at": self.clock() + limits["burst_used_s"],
+            "full_at": now + limits["burst_used_s"],
+            "found_at": _found_at(accounts.pop(account, None), limits["burst_s"], now),
         }
-        accounts = self._read()
-        accounts.pop(account, None)
         latest = dict([*accounts.items(), (account, found)][-MOST_ACCOUNTS:])
         try:
             write_whole(self.file, json.dumps({"version": VERSION, "accounts": latest}))
@@ -82,6 +89,16 @@ class LearnedBursts:
         except (OSError, ValueError, TypeError, KeyError) as error:
             logger.warning("%s is not used, and bursts are found anew: %s", self.file, error)
             return {}
+
+
+def _found_at(earlier: Any, known_s: float, now: float) -> float:
+    """Since when this burst is known: a run that begins with it does not make it younger, one that searched does."""
+    try:
+        found_at = float(earlier["found_at"])
+        is_same = earlier["known_s"] == known_s and not earlier["searching"] and 0 <= now - found_at < SEARCH_AGAIN_S
+    except (KeyError, TypeError, ValueError):
+        return now
+    return found_at if is_same else now
 
 
 def _sane(known_s: Any) -> float:

@@ -31,6 +31,23 @@ def test_the_next_cluster_begins_where_the_last_one_was(learned) -> None:
     assert later(learned, 3600).find("a") == {"known_s": 58.0, "searching": 0.0, "used_s": 0.0}
 
 
+def test_a_burst_found_a_day_ago_is_searched_again(learned) -> None:
+    """One 429 that another program caused does not ruin every later run; runs in between make it no younger."""
+    small = {**LIMITS, "burst_s": 0.25, "burst_used_s": 0.0}
+    learned.add("a", small)
+    later(learned, 80_000).add("a", small)
+    assert later(learned, 86_399).find("a")["searching"] == 0.0
+    assert later(learned, 86_400).find("a") == {"known_s": 0.25, "searching": 1.0, "used_s": 0.0}
+
+
+def test_a_burst_found_again_is_believed_for_another_day(learned) -> None:
+    """The run that searched it for its age was refused at the same size."""
+    small = {**LIMITS, "burst_s": 0.25}
+    learned.add("a", small)
+    later(learned, 90_000).add("a", small)
+    assert later(learned, 170_000).find("a")["searching"] == 0.0
+
+
 def test_accounts_are_kept_apart(learned) -> None:
     """What one has found does not help the other."""
     learned.add("a", LIMITS)
