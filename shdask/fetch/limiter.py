@@ -31,6 +31,8 @@ PROBE_S = 1.0
 """While the service seems down, whoever wants a permit asks again so often; while the burst is searched, sooner."""
 LEAST_SPAN_S = 2.0
 """What was granted is told from a time at least so long."""
+IDLE_S = 5.0
+"""So long after the last permit, nobody uses the rate: it does not show that more than a guess is granted."""
 DRY_S = 1.0
 """A bucket of ours that holds less than this is as good as empty."""
 _KEPT = (
@@ -297,7 +299,8 @@ class LimiterState:
         }
 
     def _recover(self, now: float) -> None:
-        if self.pace.recover(now, in_use=self._waited):
+        is_used = now - self._last_permit < IDLE_S and now < max(self.requests.full_at, self.pu.full_at)
+        if self.pace.recover(now, in_use=self._waited and is_used):
             self._set_rates(now)
 
     def _set_rates(self, now: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -240,6 +241,16 @@ def test_other_rates_do_not_break_the_silence_the_service_asked_for(deploy: Any)
     second.after(first, 100.0)
     assert second.held_s(100.0) == 60.0
     assert second.lease(1, 0.5, 100.0)[0] >= 60.0
+
+
+def test_a_guess_is_not_passed_while_nobody_builds(deploy: Any):
+    """All of it was used until a moment ago; an hour later, although somebody looked at it, it is where it was."""
+    guessed = replace(deploy(requests_per_minute=300.0, bucket_s=4.0), rates_guessed=True)
+    state = LimiterState.for_deployment(guessed)
+    permits_of(state, [("lease", 20, 0.0, 1.0)] * 60)
+    share = state.snapshot(110.0)["rate_share"]
+    assert share > 1.1
+    assert [state.snapshot(111.0 + second)["rate_share"] for second in range(3600)][-1] < 1.02 * share
 
 
 def test_other_rates_begin_no_new_count(deploy: Any):
