@@ -12,7 +12,10 @@ ASKED = "MALLOC_TRIM_THRESHOLD_"
 """glibc's own variable. Where it is not set, glibc learns by itself to keep what is used again."""
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
+M_ARENA_MAX = -8
 """malloc.h"""
+ARENAS = 2
+"""What is kept is kept in each arena, and glibc makes one for each of many threads."""
 MMAP_NBYTES = 32 << 20
 """The most that glibc takes: larger blocks are mapped anew each time."""
 TRIM_NBYTES = 64 << 20
@@ -28,10 +31,13 @@ def keep_freed_memory() -> None:
     """
     if ASKED in os.environ:
         _set_thresholds(mmap_nbytes=MMAP_NBYTES, trim_nbytes=TRIM_NBYTES)
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            libc.mallopt(M_ARENA_MAX, ARENAS)
 
 
 def give_back_memory() -> None:
-    """As the process was started; what is kept goes to the kernel."""
+    """The thresholds as the process was started; what is kept goes to the kernel, but for the ends of arenas."""
     if ASKED in os.environ:
         _set_thresholds(mmap_nbytes=DEFAULT_NBYTES, trim_nbytes=int(os.environ[ASKED]))
         libc = ctypes.CDLL(None)

@@ -68,14 +68,17 @@ class Reporter:
         if now - self._said < NOTE_S and not self._asked:
             return
         self._said = now
-        sending = self._send(make_progress(), self._explain(self._asked))
+        sending = self._send(make_progress(), self._take(), self._explain(self._asked))
         self._answer = asyncio.run_coroutine_threadsafe(sending, self._client.loop.asyncio_loop)
 
     def _explain(self, tiles: Sequence[int]) -> list[tuple[int, str]]:
         return [(tile, explain(self._job.plan, tile)) for tile in tiles]
 
-    async def _send(self, progress: Progress, explained: Sequence[tuple[int, str]] = ()) -> list[int]:
+    def _take(self) -> bytes:
         told, self._unsaid = pack_events(self._unsaid), []
+        return told
+
+    async def _send(self, progress: Progress, told: bytes, explained: Sequence[tuple[int, str]] = ()) -> list[int]:
         asked: list[int] = await self._client.scheduler.shdask_watch_note(
             key=self._job.key, note=asdict(note_of(progress)), told=told, explained=explained
         )
@@ -87,14 +90,15 @@ class Reporter:
             wait([self._answer], NOTE_S)
         progress = None if self._make_progress is None else self._make_progress()
         if progress is not None:
-            asked = self._client.sync(self._send, progress)
+            asked = self._client.sync(self._send, progress, self._take())
             if asked:
-                self._client.sync(self._send, progress, self._explain(asked))
+                self._client.sync(self._send, progress, self._take(), self._explain(asked))
         self._client.sync(
             self._client.scheduler.shdask_watch_close,
             key=self._job.key,
             end=_end_text(error, progress),
             build=self._build,
+            told=self._take(),
         )
 
 

@@ -18,6 +18,8 @@ from shdask.model import TileEvent, TileState
 
 GATHER_S = 0.05
 """A message follows the last one no sooner: beyond twenty tiles a second they share one."""
+ERRORS = "surrogatepass"
+"""A path in an error's text need not be UTF-8."""
 _NAMES = tuple(field.name for field in fields(TileEvent))
 _TILE = _NAMES.index("tile")
 _values_of: Callable[[TileEvent], tuple[Any, ...]] = attrgetter(*_NAMES)
@@ -25,7 +27,7 @@ _values_of: Callable[[TileEvent], tuple[Any, ...]] = attrgetter(*_NAMES)
 
 def pack_events(events: Iterable[TileEvent]) -> bytes:
     """Events as the bytes of one message, which Dask passes on unread. Pure."""
-    return bytes(msgpack.packb([_values_of(event) for event in events]))
+    return bytes(msgpack.packb([_values_of(event) for event in events], unicode_errors=ERRORS))
 
 
 def unpack_events(message: bytes) -> list[TileEvent]:
@@ -35,12 +37,17 @@ def unpack_events(message: bytes) -> list[TileEvent]:
 
 def unpack_rows(message: bytes) -> list[dict[str, Any]]:
     """The fields of each event by name, as plain values. Pure."""
-    return [dict(zip(_NAMES, values, strict=True)) for values in msgpack.unpackb(message)]
+    return [dict(zip(_NAMES, values, strict=True)) for values in _unpack(message)]
 
 
 def unpack_tiles(message: bytes) -> list[int]:
     """The tiles that ``pack_events`` was told of, without the rest. Pure."""
-    return [values[_TILE] for values in msgpack.unpackb(message)]
+    return [values[_TILE] for values in _unpack(message)]
+
+
+def _unpack(message: bytes) -> list[tuple[Any, ...]]:
+    values: list[tuple[Any, ...]] = msgpack.unpackb(message, unicode_errors=ERRORS)
+    return values
 
 
 class Teller:

@@ -102,12 +102,14 @@ class BuildWatch(SchedulerPlugin):
             watched.view.answer(tile, text)
         return watched.view.asked
 
-    async def close_watch(self, key: str, end: str, build: str | None = None) -> None:
-        """A run of the build has ended, and with the last one the build."""
+    async def close_watch(self, key: str, end: str, build: str | None = None, told: bytes | None = None) -> None:
+        """A run of the build has ended, and with the last one the build; ``told`` as `take_note` has it."""
         self._by_build.pop(build or "", None)
         watched = self._watched.get(key)
         if watched is None:
             return
+        for row in unpack_rows(told) if told else ():
+            watched.view.hear(row)
         watched.openers -= 1
         if not watched.openers:
             self._end(watched, end)

@@ -99,7 +99,8 @@ class TileWorker(WorkerPlugin):
         self._over = threading.Event()
         """Nothing is sent any more."""
         keep_freed_memory()
-        room_nbytes = MEMORY_SHARE * (worker.memory_manager.memory_limit or MEMORY_LIMIT)
+        its_share = MEMORY_LIMIT * min(1.0, worker.state.nthreads / CPU_COUNT)  # as Dask's "auto" has it
+        room_nbytes = MEMORY_SHARE * (worker.memory_manager.memory_limit or its_share)
         self._flights = Flights(fetch_threads(self.plan.deployment, 1), room_nbytes=room_nbytes)
         self._transport = RequestsTransport(pool_size=MAX_FETCH_THREADS)
         self._fetch_pool = ThreadPoolExecutor(MAX_FETCH_THREADS, thread_name_prefix="shdask-fetch")
@@ -156,7 +157,8 @@ class TileWorker(WorkerPlugin):
         # decode pool's threads end when nothing holds it any more.
         self._fetch_pool.shutdown(wait=False)
         self._transport.close()
-        give_back_memory()
+        if not any(isinstance(other, TileWorker) for other in worker.plugins.values() if other is not self):
+            give_back_memory()
 
     async def _tell_last(self, worker: Worker) -> None:
         """Tell what was gathered by threads that saw too late that the worker ends."""
@@ -234,6 +236,11 @@ class TileWorker(WorkerPlugin):
                 return []
             try:
                 outcomes = run_tiles(self._work, indices)
+            except BuildError:  # stopped while it waited for its turn
+                if flight.sent or not self._stopped.is_set():
+                    self._stopped.set()
+                    raise
+                return []
             except BaseException:
                 self._stopped.set()
                 raise

@@ -15,7 +15,7 @@ import shdask
 from shdask.build import BuildJob
 from shdask.cluster.reporter import Reporter, explain, mark_tiles, note_of
 from shdask.cluster.snapshot import TileMark
-from shdask.cluster.telling import unpack_tiles
+from shdask.cluster.telling import pack_events, unpack_tiles
 from shdask.model import TileEvent, TileState
 from shdask.plan.group import GroupPlan
 from shdask.report import Progress
@@ -147,7 +147,14 @@ def test_the_last_word_says_how_it_ended(reporter, scheduler) -> None:
     reporter.tell([TileEvent(tile=3, state=TileState.FAILED, error="BuildError: lost")])
     reporter.end()
     assert unpack_tiles(scheduler.notes[-1]["told"]) == [3]
-    assert scheduler.closed == [{"key": "k", "end": "done", "build": "b"}]
+    assert scheduler.closed == [{"key": "k", "end": "done", "build": "b", "told": pack_events([])}]
+
+
+def test_a_run_that_shows_nothing_tells_its_tiles_at_its_end(reporter, scheduler) -> None:
+    """One of several of a build by jobs, whose progress another tells."""
+    reporter.tell([TileEvent(tile=3, state=TileState.WRITTEN)])
+    reporter.end()
+    assert unpack_tiles(scheduler.closed[-1]["told"]) == [3]
 
 
 @pytest.mark.parametrize(

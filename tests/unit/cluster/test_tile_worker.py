@@ -66,7 +66,14 @@ def worker(desk: PlayedDesk) -> SimpleNamespace:
 
     loop = SimpleNamespace(add_callback=lambda call, *words: call(*words), call_later=lambda _seconds, call: call())
     memory = SimpleNamespace(memory_limit=None)
-    words = {"log_event": log_event, "loop": loop, "metrics": {}, "memory_manager": memory}
+    words = {
+        "log_event": log_event,
+        "loop": loop,
+        "metrics": {},
+        "memory_manager": memory,
+        "plugins": {},
+        "state": SimpleNamespace(nthreads=4),
+    }
     return SimpleNamespace(address="tcp://here", scheduler=desk, **words)
 
 
@@ -406,6 +413,17 @@ def test_a_stopped_bundle_that_was_not_sent_keeps_what_it_found(dated, monkeypat
 
     monkeypatch.setattr(worker_plugin, "run_tiles", run_tiles)
     assert [event.tile for event in dated.run_batch([0, 9]).events] == [0]
+
+
+def test_a_stopped_row_that_waits_for_its_turn_is_no_error(dated, monkeypatch) -> None:
+    """What stopped the others is what the build ends with."""
+
+    def run_tiles(_work: TileWork, _indices: Sequence[int]) -> list[TileOutcome]:
+        dated.stop()
+        raise BuildError("the build has ended without this tile")
+
+    monkeypatch.setattr(worker_plugin, "run_tiles", run_tiles)
+    assert dated.run_batch([0, 9]).events == ()
 
 
 def test_a_worker_that_ends_tells_all_tiles_of_a_sent_bundle(dated, worker, desk, monkeypatch) -> None:
