@@ -61,8 +61,9 @@ class Deployment:
     requests_per_month: float | None = 30_000.0
     """As the rates, the smallest published plan's; None where there is no quota."""
     pu_per_month: float | None = 30_000.0
-    rates_guessed: bool = False
-    """Nobody has said what the account's rates are: more is used where more is granted, up to the largest plan's."""
+    requests_guessed: bool = False
+    """Nobody has said what this rate of the account is: more is used where more is granted, as in the largest plan."""
+    pu_guessed: bool = False
     bucket_s: float | None = None
     """Seconds of the rates that the service lets pass at once after a rest. None: found out, from one request on."""
     prices: Prices = PUBLISHED_PRICES
@@ -86,7 +87,8 @@ def _services(name: str, host: str) -> Deployment:
         name=name,
         base_url=f"https://{host}",
         token_url="https://services.sentinel-hub.com/auth/realms/main/protocol/openid-connect/token",
-        rates_guessed=True,
+        requests_guessed=True,
+        pu_guessed=True,
     )
 
 
@@ -100,7 +102,8 @@ DEPLOYMENTS: Mapping[str, Deployment] = {
         token_url="https://identity.dataspace.copernicus.eu/auth/realms/CDSE/protocol/openid-connect/token",
         requests_per_month=10_000.0,
         pu_per_month=10_000.0,
-        rates_guessed=True,
+        requests_guessed=True,
+        pu_guessed=True,
     ),
 }
 
@@ -148,7 +151,7 @@ def make_deployment(
         "bucket_s": bucket_s,
     }
     changes |= {name: float(limit) for name, limit in limits.items() if limit is not None}
-    changes["rates_guessed"] = requests_per_minute is None and pu_per_minute is None
+    changes |= {"requests_guessed": requests_per_minute is None, "pu_guessed": pu_per_minute is None}
     deployment = replace(known, **changes)  # type: ignore[arg-type]  # a dict of mixed fields
     _check_url(deployment.base_url, places["base_url"], env)
     _check_url(deployment.token_url, places["token_url"], env)

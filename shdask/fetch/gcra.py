@@ -52,3 +52,13 @@ class Bucket:
     def level(self, at: float) -> float:
         """What could be taken at once at ``at``; negative while something dearer than the burst is paid off."""
         return self.burst - self.missing(at)
+
+
+@dataclass(slots=True, kw_only=True)
+class Dry:
+    """A moment at which the service's bucket was empty, and what was counted until then."""
+
+    at: float
+    permits: int
+    pu_permitted: float
+    rejections: int

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from shdask.fetch.burst import MINUTE_S, BurstSearch, reserve_s
-from shdask.fetch.gcra import Bucket
+from shdask.fetch.gcra import Bucket, Dry
 from shdask.fetch.outage import Outage, OutageRule
 from shdask.fetch.pace import MOST_SHARE, Pace
 from shdask.settings import Deployment
@@ -43,16 +43,6 @@ _KEPT = (
 
 
 @dataclass(slots=True, kw_only=True)
-class _Dry:
-    """A moment at which the service's bucket was empty, and what was counted until then."""
-
-    at: float
-    permits: int
-    pu_permitted: float
-    rejections: int
-
-
-@dataclass(slots=True, kw_only=True)
 class LimiterState:
     """Both limits of one account. Neither thread-safe nor asynchronous: its one owner calls it in turn."""
 
@@ -60,18 +50,23 @@ class LimiterState:
     pu: Bucket
     burst: BurstSearch | None = None
     """Sets the bursts of both buckets; without it they stay as they are."""
-    pace: Pace = field(default_factory=Pace)
+    requests_most: float = 1.0
+    """The share of the rate that may be tried: above 1 where it is a guess."""
+    pu_most: float = 1.0
+    pace: Pace = field(init=False)
     outage: Outage = field(default_factory=Outage)
     _requests_per_s: float = field(init=False)
     _pu_per_s: float = field(init=False)
     _last_permit: float = field(init=False, default=float("-inf"))
     _waited: bool = field(init=False, default=False)
     """Whether the last permit was one for later."""
+    _top: float = field(init=False, default=1.0)
+    """The largest share of the rate that the last permit waited for."""
     _held_until: float = field(init=False, default=float("-inf"))
     _reacted: float = field(init=False, default=float("-inf"))
     _reacted_at: int = field(init=False, default=0)
     """Number of the last permit before the last reaction."""
-    _dry: _Dry | None = field(init=False, default=None)
+    _dry: Dry | None = field(init=False, default=None)
     _permits: int = field(init=False, default=0)
     _pu_permitted: float = field(init=False, default=0.0)
     _outcomes: int = field(init=False, default=0)
@@ -82,6 +77,7 @@ class LimiterState:
     def __post_init__(self) -> None:
         self._requests_per_s = self.requests.rate_per_s
         self._pu_per_s = self.pu.rate_per_s
+        self.pace = Pace(most=max(self.requests_most, self.pu_most))
 
     @classmethod
     def for_deployment(cls, deployment: Deployment, outage: OutageRule | None = None) -> LimiterState:
@@ -99,7 +95,8 @@ class LimiterState:
             requests=bucket(deployment.requests_per_minute),
             pu=bucket(deployment.pu_per_minute),
             burst=burst,
-            pace=Pace(most=MOST_SHARE if deployment.rates_guessed else 1.0),
+            requests_most=MOST_SHARE if deployment.requests_guessed else 1.0,
+            pu_most=MOST_SHARE if deployment.pu_guessed else 1.0,
             outage=Outage(rule=outage or OutageRule()),
         )
 
@@ -152,7 +149,9 @@ class LimiterState:
         while len(delays) < count:
             self._set_burst(pu_each, now)
             # a hold needs no word here: the buckets are empty until its end
-            at = max(now, self._last_permit, self.requests.earliest(1), self.pu.earliest(pu_each))
+            one, units = self.requests.earliest(1), self.pu.earliest(pu_each)
+            self._top = self.requests_most if one >= units else self.pu_most
+            at = max(now, self._last_permit, one, units)
             if delays and at - now > self._horizon_s:
                 break
             if self.burst is not None and self.burst.is_waiting and at - now > SEARCH_HORIZON_S:
@@ -221,6 +220,7 @@ class LimiterState:
         self._recover(now)
         self._reacted, self._reacted_at = now, self._permits
         self._reactions += 1
+        self.pace.share = min(self.pace.share, self._top)
         self.pace.slow(self._granted(max(now, self._last_permit)))
         self._set_rates(now)
         if self.burst is None:
@@ -234,7 +234,7 @@ class LimiterState:
         since, is_dry = self._dry, self._is_dry(at)
         if since is not None and is_dry and at - since.at < LEAST_SPAN_S:
             return None
-        self._dry = _Dry(at=at, permits=self._permits, pu_permitted=self._pu_permitted, rejections=self._rejections)
+        self._dry = Dry(at=at, permits=self._permits, pu_permitted=self._pu_permitted, rejections=self._rejections)
         permits = 0 if since is None else self._permits - since.permits
         if since is None or not is_dry or permits <= 0:
             return None
@@ -300,14 +300,14 @@ class LimiterState:
 
     def _recover(self, now: float) -> None:
         is_used = now - self._last_permit < IDLE_S and now < max(self.requests.full_at, self.pu.full_at)
-        if self.pace.recover(now, in_use=self._waited and is_used):
+        if self.pace.recover(now, in_use=self._waited and is_used and self._top > 1):
             self._set_rates(now)
 
     def _set_rates(self, now: float) -> None:
         # permits already given for later keep their times, and a hold its empty end: another rate begins after both
         at = max(now, self._last_permit, self._held_until)
-        self.requests.change_rate(self._requests_per_s * self.pace.share, at)
-        self.pu.change_rate(self._pu_per_s * self.pace.share, at)
+        self.requests.change_rate(self._requests_per_s * min(self.pace.share, self.requests_most), at)
+        self.pu.change_rate(self._pu_per_s * min(self.pace.share, self.pu_most), at)
 
 
 class RateGate(Protocol):

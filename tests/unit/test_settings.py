@@ -80,3 +80,18 @@ def test_children_inherit_no_secret(monkeypatch) -> None:
     assert "SH_CLIENT_ID=id" in child.stdout
     assert "SH_CLIENT_SECRET" not in child.stdout
     assert os.environ["SH_CLIENT_SECRET"] == "secret"
+
+
+@pytest.mark.parametrize(
+    ("told", "guessed"),
+    [
+        ({}, (True, True)),
+        ({"requests_per_minute": 1200.0}, (False, True)),
+        ({"pu_per_minute": 1000.0}, (True, False)),
+        ({"requests_per_minute": 1200.0, "pu_per_minute": 1000.0}, (False, False)),
+    ],
+)
+def test_a_rate_that_is_not_told_is_a_guess_whatever_is_told_of_the_other(told, guessed) -> None:
+    """The one is kept to, and more of the other is used where more is granted."""
+    deployment = make_deployment("services", environ={}, **told)
+    assert (deployment.requests_guessed, deployment.pu_guessed) == guessed

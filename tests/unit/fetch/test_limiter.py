@@ -245,12 +245,38 @@ def test_other_rates_do_not_break_the_silence_the_service_asked_for(deploy: Any)
 
 def test_a_guess_is_not_passed_while_nobody_builds(deploy: Any):
     """All of it was used until a moment ago; an hour later, although somebody looked at it, it is where it was."""
-    guessed = replace(deploy(requests_per_minute=300.0, bucket_s=4.0), rates_guessed=True)
+    guessed = replace(deploy(requests_per_minute=300.0, bucket_s=4.0), requests_guessed=True, pu_guessed=True)
     state = LimiterState.for_deployment(guessed)
     permits_of(state, [("lease", 20, 0.0, 1.0)] * 60)
     share = state.snapshot(110.0)["rate_share"]
     assert share > 1.1
     assert [state.snapshot(111.0 + second)["rate_share"] for second in range(3600)][-1] < 1.02 * share
+
+
+def test_where_one_rate_is_told_the_other_is_still_a_guess(deploy: Any):
+    """Units bind and are a guess: more of them is tried, and of the requests never more than was told."""
+    told = replace(deploy(requests_per_minute=1200.0, pu_per_minute=300.0, bucket_s=4.0), pu_guessed=True)
+    state = LimiterState.for_deployment(told)
+    permits_of(state, [("lease", 20, 1.0, 1.0)] * 60)
+    assert state.snapshot(110.0)["pu_per_s"] > 1.1 * 5.0
+    assert state.snapshot(110.0)["requests_per_s"] == 20.0
+
+
+def test_a_guess_is_not_passed_where_the_told_rate_is_what_binds(deploy: Any):
+    """Nothing shows that more units would be granted."""
+    told = replace(deploy(requests_per_minute=300.0, pu_per_minute=3000.0, bucket_s=4.0), pu_guessed=True)
+    state = LimiterState.for_deployment(told)
+    permits_of(state, [("lease", 20, 1.0, 1.0)] * 60)
+    assert state.snapshot(110.0)["rate_share"] == 1.0
+
+
+def test_a_429_at_the_told_rate_slows_it_whatever_the_guess_has_come_to(deploy: Any):
+    """The share of the guess was above one: 5 % are taken from the rate that was told all the same."""
+    told = replace(deploy(requests_per_minute=1200.0, pu_per_minute=300.0, bucket_s=4.0), pu_guessed=True)
+    state = LimiterState.for_deployment(told)
+    permits_of(state, [("lease", 20, 1.0, 1.0)] * 60 + [("lease", 100, 0.0, 60.0)])
+    state.rejected(170.0, None)
+    assert state.snapshot(170.0)["requests_per_s"] == pytest.approx(0.95 * 20.0)
 
 
 def test_other_rates_begin_no_new_count(deploy: Any):

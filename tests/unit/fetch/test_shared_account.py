@@ -26,7 +26,7 @@ def make_account(
 
 
 def believe(requests_per_minute: float, pu_per_minute: float = 1e6, **more: Any) -> Deployment:
-    account = replace(DEPLOYMENTS["services"], rates_guessed=False)
+    account = replace(DEPLOYMENTS["services"], requests_guessed=False, pu_guessed=False)
     return replace(account, requests_per_minute=requests_per_minute, pu_per_minute=pu_per_minute, **more)
 
 
@@ -114,7 +114,7 @@ def test_another_program_keeps_its_half(seed: int):
 
 def test_rates_that_are_a_guess_are_left_for_better_ones():
     """300 a minute are the smallest plan's; this account has 600, which are reached within five minutes."""
-    guessed = replace(believe(300.0), rates_guessed=True)
+    guessed = replace(believe(300.0), requests_guessed=True, pu_guessed=True)
     account = make_account(600.0, 60.0, guessed)
     first = account.play(2400)
     second = account.play(2400, begin=first.ended)
