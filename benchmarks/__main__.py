@@ -27,6 +27,7 @@ NAMES = (
     "preemption",
     "async_rows",
     "async_jobs",
+    "dashboard",
 )
 
 

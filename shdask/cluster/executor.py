@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -29,7 +30,7 @@ from shdask.cluster.metrics import MetricsDesk
 from shdask.cluster.nanny_plugin import PatientNanny
 from shdask.cluster.patience import Patience
 from shdask.cluster.reporter import Reporter
-from shdask.cluster.run import LOST, DaskRun
+from shdask.cluster.run import LOST, DaskRun, tell
 from shdask.cluster.scheduler_plugin import AccountDesk, Sealed, account_key
 from shdask.cluster.seams import OwnerSeat, SchedulerGate, SchedulerTokens
 from shdask.cluster.watch import BuildWatch
@@ -86,9 +87,11 @@ class DaskExecutor:
             with _open_service(client, deployment, account, patience) as service:
                 executor = DaskExecutor(client, patience, self.standing or Standing(account=account))
                 yield Account(service=service, executor=executor, patience=patience.jobs, show=reporter.show)
-        finally:
-            with contextlib.suppress(OSError):  # a scheduler that is lost ends it by itself
-                reporter.end()
+        except BaseException as error:
+            tell(partial(reporter.end, error))
+            raise
+        else:
+            tell(reporter.end)
 
 
 @dataclass(frozen=True, slots=True)

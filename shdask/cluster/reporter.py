@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import asdict
+from datetime import datetime
 
 import numpy as np
 from distributed import Client
@@ -105,7 +107,7 @@ class Reporter:
 def make_opening(job: BuildJob, account: str) -> Opening:
     """What is said of a build at its beginning. Pure."""
     plan, layer = job.plan, job.plan.layer
-    steps = () if plan.timeline is None else tuple(f"{step.time:%Y-%m-%d}" for step in plan.timeline.steps)
+    steps = () if plan.timeline is None else label_steps([(step.time, step.revision) for step in plan.timeline.steps])
     bands = ", ".join(band.name for band in layer.bands)
     return Opening(
         key=job.key,
@@ -116,6 +118,18 @@ def make_opening(job: BuildJob, account: str) -> Opening:
         steps=steps,
         states=pack_states(mark_tiles(plan, job.states)),
         max_pu=job.max_pu,
+    )
+
+
+def label_steps(steps: Sequence[tuple[datetime, int]]) -> tuple[str, ...]:
+    """A label of each (time, revision), no two alike: the date, and as much more as tells it from others. Pure."""
+    labels = [f"{time:%Y-%m-%d}" for time, _ in steps]
+    for more in (" %H:%M", ":%S", ".%f"):
+        pairs = [(time, label) for (time, _), label in zip(steps, labels, strict=True)]
+        alike = Counter(label for _, label in set(pairs))
+        labels = [f"{label}{time:{more}}" if alike[label] > 1 else label for time, label in pairs]
+    return tuple(
+        f"{label} #{revision}" if revision else label for (_, revision), label in zip(steps, labels, strict=True)
     )
 
 

@@ -124,6 +124,7 @@ class BuildWatch(SchedulerPlugin):
         for build in watched.builds:
             self._by_build.pop(build, None)
         ended = [key for key, each in self._watched.items() if not each.view.is_running]
+        ended.sort(key=lambda key: self._watched[key].view.ended or 0.0)
         for key in ended[:-KEPT_ENDED]:
             del self._watched[key]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 import shdask
 from shdask.build import BuildJob
-from shdask.cluster.reporter import Reporter, explain, mark_tiles, note_of
+from shdask.cluster.reporter import Reporter, explain, label_steps, mark_tiles, note_of
 from shdask.cluster.snapshot import TileMark
 from shdask.cluster.telling import pack_events, unpack_tiles
 from shdask.model import TileEvent, TileState
@@ -178,3 +179,15 @@ def test_what_is_asked_at_the_end_is_answered(reporter, scheduler, plan) -> None
 def test_a_tile_that_is_none_is_said_to_be_none(plan) -> None:
     """Nothing is raised in a build for what somebody clicks on."""
     assert "cannot be explained" in explain(plan, 9)
+
+
+def test_no_two_steps_have_one_label() -> None:
+    """Two passes of a day differ by their time, and a correction by its revision."""
+    early, late = datetime(2024, 6, 1, 5, 30), datetime(2024, 6, 1, 17, 30)  # noqa: DTZ001  # as the labels need
+    next_day = datetime(2024, 6, 2, 5, 30)  # noqa: DTZ001  # as the labels need
+    assert label_steps([(early, 0), (late, 0), (next_day, 0), (next_day, 1)]) == (
+        "2024-06-01 05:30",
+        "2024-06-01 17:30",
+        "2024-06-02",
+        "2024-06-02 #1",
+    )
