@@ -91,6 +91,7 @@ def assert_bought_once(service: EmulatorProcess, report: Any, folder: Path, expe
     xr.testing.assert_equal(shdask.open_cube(folder / "cube").load(), expected)
 
 
+@pytest.mark.long
 def test_retired_worker_ends_what_it_has_sent(slow, point_at, processes, undisturbed, tmp_path) -> None:
     """Scaling down takes a worker away in mid-batch: its tiles in flight are written, the others bought elsewhere."""
     point_at(slow)
@@ -177,6 +178,7 @@ def test_worker_that_joins_late_gets_work(slow, point_at, processes, undisturbed
     assert report.complete
 
 
+@pytest.mark.long
 def test_empty_tiles_of_a_killed_worker_are_not_bought_again(scene, point_at, processes, shared_data, tmp_path) -> None:
     """Nothing is stored of them, so that only the scheduler can know: at most what was in flight is sent again."""
     service = point_at(scene)

@@ -101,6 +101,7 @@ def test_cluster_holds_nothing_after_a_build(earth, client, point_at, tmp_path) 
     assert [key for key in client.cluster.scheduler.tasks if "fetch-tiles" in str(key)] == []
 
 
+@pytest.mark.long
 def test_killed_worker_loses_no_tile(point_at, tmp_path) -> None:
     """A worker that is killed in mid-build is replaced; the cube is complete and equals an undisturbed one."""
     with start_emulator(latency_s=0.5) as slow, open_local_client(2) as client:

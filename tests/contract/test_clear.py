@@ -147,6 +147,7 @@ def test_later_dates_are_looked_at_and_chosen(service, tmp_path) -> None:
     ]
 
 
+@pytest.mark.long
 def test_what_could_not_be_looked_at_waits(service, tmp_path) -> None:
     """It is neither bought nor called cloudy, the build says so, and goes on when it is run again."""
     service.set_faults([{"kind": "garbled", "contains": '"width":70'}, {"kind": "garbled", "contains": '"width": 70'}])
