@@ -38,8 +38,8 @@ class Learned:
         env = os.environ if environ is None else environ
         if env.get("SHDASK_LEARN", "").strip().lower() in _OFF:
             return cls(file=None)
-        state = env.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111  # Path.expanduser() fails without a home
-        return cls(file=None if state.startswith("~") else Path(state, "shdask", "learned.json"))
+        state = state_folder(env)
+        return cls(file=state and state / "learned.json")
 
     def read(self) -> dict[str, Measured]:
         """Kind of run -> what such runs have shown, that of the latest run last; nothing where it cannot be read."""
@@ -65,6 +65,12 @@ class Learned:
             write_whole(self.file, text)
         except OSError as error:
             logger.warning("%s cannot be written, and the next plan learns nothing of this run: %s", self.file, error)
+
+
+def state_folder(environ: Mapping[str, str]) -> Path | None:
+    """Where programs keep what they remember of this user's runs; None for a user without a home. Pure."""
+    state = environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111  # Path.expanduser() fails without a home
+    return None if state.startswith("~") else Path(state, "shdask")
 
 
 def _parse(told: Any) -> dict[str, Measured]:

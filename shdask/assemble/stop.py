@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from shdask.assemble.lease import STOP, read_owner
+from shdask.assemble.lease import STOP, Owner, read_owner
 from shdask.assemble.place import Place, open_place
 from shdask.assemble.tree import begun_groups
 
@@ -43,8 +43,13 @@ def forget_stop(place: Place) -> None:
 
 def is_owned(store: str | os.PathLike[str] | Place) -> bool:
     """Whether the cube at ``store`` has an owner that lives, as far as can be seen from here."""
+    return any(not owner.is_dead(time.time() - owner.beat) for owner in read_owners(store))
+
+
+def read_owners(store: str | os.PathLike[str] | Place) -> list[Owner]:
+    """Who builds the cube at ``store``, or did and left no goodbye, by its groups. Raises StoreError without a cube."""
     owners = [read_owner(place) for place in begun_groups(open_place(store)).values()]
-    return any(owner is not None and not owner.is_dead(time.time() - owner.beat) for owner in owners)
+    return [owner for owner in owners if owner is not None]
 
 
 def stop_owner(

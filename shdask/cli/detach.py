@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shdask.assemble.lease import read_owner
 from shdask.assemble.place import open_place
-from shdask.assemble.tree import begun_groups
+from shdask.assemble.stop import read_owners
 from shdask.errors import SettingsError, StoreError
+from shdask.learned import state_folder
 
 if TYPE_CHECKING:
     from shdask.display import Where
@@ -116,15 +116,17 @@ def detach_here(made: CubePlan, store: str, job: str, options: Sequence[str]) ->
 
 def _owns(pid: int, store: str) -> bool:
     try:
-        owners = [read_owner(place) for place in begun_groups(open_place(store)).values()]
+        owners = read_owners(store)
     except StoreError:  # it is yet to be created
         return False
-    return any(owner is not None and owner.pid == pid and owner.lives_here is True for owner in owners)
+    return any(owner.pid == pid and owner.lives_here is True for owner in owners)
 
 
 def _log_file() -> Path:
-    state = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
-    file = state / "shdask" / "builds" / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}.log"
+    state = state_folder(os.environ)
+    if state is None:
+        raise SettingsError("there is no home for the log of a detached build; set XDG_STATE_HOME to a folder")
+    file = state / "builds" / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}.log"
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file.touch(mode=0o600)

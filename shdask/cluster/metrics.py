@@ -58,11 +58,8 @@ def _tiles(build: BuildSnapshot) -> Values:
     return [((name,), float(build.tiles.get(mark, 0))) for mark, name in STATES.items()]
 
 
-def _limit(*names: str) -> Callable[[AccountSnapshot], Values]:
-    def read(account: AccountSnapshot) -> Values:
-        return [value for name in names for value in _of(account.limits.get(name))]
-
-    return read
+def _limit(name: str) -> Callable[[AccountSnapshot], Values]:
+    return lambda account: _of(account.limits.get(name))
 
 
 def _buckets(suffix: str) -> Callable[[AccountSnapshot], Values]:

@@ -320,8 +320,3 @@ class JobDesk:
         """How many jobs are at each stage that any is at, by its name. Pure."""
         counts = Counter(job.stage for job in self.jobs.values())
         return {stage.value: counts[stage] for stage in Stage if counts[stage]}
-
-    def due_in_s(self, now: float) -> float | None:
-        """Until the next is due of what waits for nothing but time; None where nothing does. Pure."""
-        dues = [job.due for job in self.jobs.values() if not job.is_out and job.stage in ALIVE]
-        return max(0.0, min(dues) - now) if dues else None
