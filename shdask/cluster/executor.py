@@ -76,13 +76,11 @@ class DaskExecutor:
     def open_account(self, job: BuildJob) -> Iterator[Account]:
         """The scheduler's limiter and token in the owner's hands. Raises as `start`."""
         client, deployment, patience = self.client, job.plan.deployment, self.patience
-        try:
+        with naming_a_lost_scheduler():
             account = self.standing.account if self.standing else log_in(client, deployment, job.credentials, patience)
             install(client, BuildDesk(), BuildWatch())
             reporter = Reporter(client, job, account)
             reporter.begin()
-        except OSError as error:
-            raise SchedulerLost(LOST) from error
         try:
             with _open_service(client, deployment, account, patience) as service:
                 executor = DaskExecutor(client, patience, self.standing or Standing(account=account))
@@ -131,10 +129,8 @@ def open_service_on(
     Without credentials the scheduler's own are used. Raises as `log_in` does, and SchedulerLost where it is lost.
     """
     patience = patience or Patience()
-    try:
+    with naming_a_lost_scheduler():
         account = log_in(client, deployment, credentials, patience)
-    except OSError as error:
-        raise SchedulerLost(LOST) from error
     with _open_service(client, deployment, account, patience) as service:
         yield service
 
@@ -155,6 +151,16 @@ def _open_service(client: Client, deployment: Deployment, account: str, patience
         transport.close()
 
 
+@contextlib.contextmanager
+def naming_a_lost_scheduler() -> Iterator[None]:
+    """Raises SchedulerLost for a connection that broke in the block, or an answer that did not come."""
+    try:
+        yield
+    except OSError as error:
+        raise SchedulerLost(LOST) from error
+
+
+@naming_a_lost_scheduler()
 def _start_run(
     client: Client,
     job: BuildJob,
@@ -163,21 +169,6 @@ def _start_run(
     *,
     release: Callable[[], None],
     standing: Standing | None = None,
-) -> Run:
-    try:
-        return _begin_run(client, job, tiles, patience, release=release, standing=standing)
-    except OSError as error:  # a connection that broke, or an answer that did not come
-        raise SchedulerLost(LOST) from error
-
-
-def _begin_run(
-    client: Client,
-    job: BuildJob,
-    tiles: NDArray[np.intp],
-    patience: Patience,
-    *,
-    release: Callable[[], None],
-    standing: Standing | None,
 ) -> Run:
     account = standing.account if standing else log_in(client, job.plan.deployment, job.credentials, patience)
     install(client, BuildDesk(), BuildWatch(), PatientNanny())
