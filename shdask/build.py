@@ -87,6 +87,8 @@ class BuildJob:
     count_charged: Callable[[float], None] = lambda _pu: None
     """Called once, at the end, with what was reserved and not given back: more than the events say where workers were
     lost."""
+    count_lost: Callable[[float], None] = lambda _pu: None
+    """Called at the end, where there is no cap, with the price of what lost workers may have bought in vain."""
     deliveries: Deliveries = field(default_factory=Deliveries)
     """Tiles whose pixels lie in a bucket; the others are bought by Process."""
     book: JobBook | None = None
@@ -218,6 +220,7 @@ def run_build(
                 give_out=tally.give_out,
                 max_pu=cap.left_pu,
                 count_charged=tally.count_charged,
+                count_lost=tally.count_lost,
                 book=tally,
                 states=tally.states,
                 key=key,

@@ -161,6 +161,10 @@ class Tally:
         lost = pu - self.pu_charged
         self._pu_lost = lost if lost > SLACK * pu else 0.0
 
+    def count_lost(self, pu: float) -> None:
+        """Count what may have been charged for requests that were lost with their worker, where nobody keeps a cap."""
+        self._pu_lost += pu
+
     def settle(self) -> None:
         """Say that nothing is in flight any more, once the run has ended by itself."""
         with contextlib.suppress(StoreError):  # then the next run counts rather too much as in flight

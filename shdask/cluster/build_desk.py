@@ -17,6 +17,7 @@ from typing import Any
 from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 
+from shdask.cluster.frames import mend_current_frames
 from shdask.cluster.holds import Holds
 from shdask.cluster.telling import unpack_tiles
 from shdask.errors import BudgetExceeded, BuildError
@@ -63,6 +64,7 @@ class BuildDesk(SchedulerPlugin):
 
     async def start(self, scheduler: Scheduler) -> None:
         """Register the handlers that owners and workers call by name."""
+        mend_current_frames()
         self._scheduler = scheduler
         self._builds: dict[str, _Build] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -112,17 +114,17 @@ class BuildDesk(SchedulerPlugin):
         if self._watch is None or self._watch.done():
             self._watch = self._begin(self._watch_workers())
 
-    async def close_build(self, build: str) -> float | None:
-        """Forget everything of a build. Again: does nothing.
+    async def close_build(self, build: str) -> dict[str, Any] | None:
+        """Forget everything of a build. Again: does nothing, and returns None.
 
-        Returns what it has spent or may have: what is promised yet, and what was to workers that are lost, counts.
-        None without a cap.
+        Returns as ``charged`` what it has spent or may have: what is promised yet, and what was to workers that are
+        lost, counts; None without a cap. And as ``lost`` the tiles that each lost worker had in its hands.
         """
         known = self._builds.pop(build, None)
         if known is None:
             return None
         self._forget_events(build)
-        return self._count_charged(known)
+        return {"charged": self._count_charged(known), "lost": known.holds.lost}
 
     async def settle_past(self, of: str) -> float:
         """Wait, for a minute at most, until orphans are off their workers and builds ``of`` this name have ended.

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from shdask import __version__
 from shdask.build import Account, BuildJob, Run
 from shdask.cluster.build_desk import BuildDesk
+from shdask.cluster.frames import mend_current_frames
 from shdask.cluster.learned_bursts import LearnedBursts
 from shdask.cluster.metrics import MetricsDesk
 from shdask.cluster.nanny_plugin import PatientNanny
@@ -197,6 +198,7 @@ def _start_run(
         tiles,
         give_out=job.give_out,
         count_charged=job.count_charged,
+        count_lost=job.count_lost,
         release=part,
         reporter=reporter,
     )
@@ -276,6 +278,7 @@ def _log_in_there(client: Client, deployment: Deployment, patience: Patience) ->
 
 def install(client: Client, *plugins: SchedulerPlugin | WorkerPlugin | NannyPlugin) -> None:
     """Put plugins on scheduler, workers or nannies. Raises SettingsError where the cluster lacks our packages."""
+    mend_current_frames()
     try:
         for plugin in plugins:
             client.register_plugin(plugin)

@@ -31,6 +31,7 @@ class Holds:
     _holders: dict[int, str] = field(init=False, default_factory=dict)
     _leaving: dict[str, float] = field(init=False, default_factory=dict)
     """Worker -> until when it may still end its tiles."""
+    _lost: dict[str, list[int]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._heard = bytearray(self.tile_count)
@@ -45,6 +46,11 @@ class Holds:
         """The tiles in work, and whose they are."""
         return self._holders
 
+    @property
+    def lost(self) -> list[list[int]]:
+        """The tiles that each worker had in its hands when it was lost; they may have been bought in vain."""
+        return list(self._lost.values())
+
     def take(self, worker: str, tiles: Sequence[int], now: float) -> Taken:
         """Give ``tiles`` to ``worker``, but for those that were heard of in this build or are in another's work."""
         run: list[int] = []
@@ -55,6 +61,9 @@ class Holds:
             if self._is_held(tile, worker, now):
                 wait.append(tile)
             else:
+                holder = self._holders.get(tile, worker)
+                if holder != worker:  # it left, and did not say what became of it
+                    self._lose(holder, [tile])
                 self._holders[tile] = worker
                 run.append(tile)
         return Taken(run=run, wait=wait)
@@ -86,5 +95,10 @@ class Holds:
 
     def drop(self, worker: str) -> None:
         """``worker`` is dead."""
+        self._lose(worker, [tile for tile, holder in self._holders.items() if holder == worker])
         self.keep_only(worker, ())
         self._leaving.pop(worker, None)
+
+    def _lose(self, worker: str, tiles: list[int]) -> None:
+        if tiles:
+            self._lost.setdefault(worker, []).extend(tiles)

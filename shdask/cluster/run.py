@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import queue
 import threading
 import time
@@ -57,6 +58,7 @@ class DaskRun:
         give_out: Callable[[Sequence[int]], None],
         release: Callable[[], None],
         count_charged: Callable[[float], None] = lambda _pu: None,
+        count_lost: Callable[[float], None] = lambda _pu: None,
         reporter: Reporter | None = None,
     ) -> None:
         self.fatal: Exception | None = None
@@ -67,6 +69,7 @@ class DaskRun:
         self._give_out = give_out
         self._release = release
         self._count_charged = count_charged
+        self._count_lost = count_lost
         self._reporter = reporter
         self._inbox: queue.SimpleQueue[bytes | Future] = queue.SimpleQueue()
         self._in_flight: dict[Future, list[int]] = {}
@@ -286,9 +289,21 @@ class DaskRun:
         self._release()
 
     def _close_build(self) -> None:
-        charged = self._client.sync(self._client.scheduler.shdask_close_build, build=self._plugin.build)
-        if charged is not None:
-            self._count_charged(charged)
+        told = self._client.sync(self._client.scheduler.shdask_close_build, build=self._plugin.build)
+        if told is None:
+            return
+        if told["charged"] is not None:
+            self._count_charged(told["charged"])
+        else:  # nobody has counted what was sent
+            self._count_lost(math.fsum(self._price_at_risk(tiles) for tiles in told["lost"]))
+
+    def _price_at_risk(self, tiles: Sequence[int]) -> float:
+        """Of what a lost worker had in its hands: the dearest of so many as were in flight, or their word under way."""
+        plan, deliveries = self._plugin.plan, self._plugin.deliveries
+        bought = np.array([tile for tile in tiles if deliveries.of(tile) is None], np.intp)
+        numbers = deliveries.bundle_numbers(plan, bought)
+        prices = np.sort(np.bincount(numbers, plan.prices(bought)))
+        return float(prices[-2 * fetch_threads(plan.deployment, 1) :].sum())
 
 
 def tell(call: Callable[[], object]) -> None:

@@ -25,6 +25,7 @@ from shdask.cluster.build_desk import plugin_name
 from shdask.cluster.compute_pool import ComputePool
 from shdask.cluster.ending import end_well
 from shdask.cluster.flights import Flights
+from shdask.cluster.frames import mend_current_frames
 from shdask.cluster.malloc import give_back_memory, keep_freed_memory
 from shdask.cluster.patience import Patience
 from shdask.cluster.seams import SchedulerBudget, SchedulerGate, SchedulerTokens, ask_scheduler
@@ -98,6 +99,7 @@ class TileWorker(WorkerPlugin):
         """No further tile is begun, and none that has not been sent goes on."""
         self._over = threading.Event()
         """Nothing is sent any more."""
+        mend_current_frames()
         keep_freed_memory()
         its_share = MEMORY_LIMIT * min(1.0, worker.state.nthreads / CPU_COUNT)  # as Dask's "auto" has it
         room_nbytes = MEMORY_SHARE * (worker.memory_manager.memory_limit or its_share)

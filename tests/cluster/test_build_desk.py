@@ -111,7 +111,7 @@ def test_what_a_killed_worker_was_promised_counts_as_spent(desk) -> None:
     wait_until(lambda: here not in desk.nthreads())
     refused = pickle.loads(reserve(desk, there, 6.0))  # noqa: S301  # our own bytes
     assert isinstance(refused, BudgetExceeded)
-    assert call(desk, "shdask_close_build") == 6.5
+    assert call(desk, "shdask_close_build") == {"charged": 6.5, "lost": ()}
 
 
 def test_a_worker_that_has_left_says_yet_what_it_spent(desk) -> None:
@@ -123,7 +123,7 @@ def test_a_worker_that_has_left_says_yet_what_it_spent(desk) -> None:
     after = reserve(desk, here, 3.0)
     settle(desk, before, 0.25)
     settle(desk, after, 0.25)
-    assert call(desk, "shdask_close_build") == 1.0
+    assert call(desk, "shdask_close_build") == {"charged": 1.0, "lost": ()}
 
 
 def test_nothing_is_reserved_for_a_build_that_is_over(desk) -> None:

@@ -139,6 +139,8 @@ def test_frozen_worker_is_noticed_and_its_tiles_go_elsewhere(slow, point_at, pro
     spec = earth_spec(store={"chunk_px": 64, "tile_px": 64}, service={"requests_per_minute": 120})
     report = build(processes, tmp_path, freeze, after=62, spec=spec, frozen_s=6.0)
     assert (report.complete, report.failed) == (True, 0)
+    assert service.stats()["pu_charged"] <= report.pu_spent + report.pu_unknown + 1e-6
+    assert report.pu_unknown > 0
     before = sent(service)
     os.kill(frozen[0], signal.SIGCONT)
     wait_until(lambda: workers[frozen[0]].poll() is not None)

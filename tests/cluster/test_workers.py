@@ -105,7 +105,7 @@ def test_cluster_holds_nothing_after_a_build(earth, client, point_at, tmp_path) 
 def test_killed_worker_loses_no_tile(point_at, tmp_path) -> None:
     """A worker that is killed in mid-build is replaced; the cube is complete and equals an undisturbed one."""
     with start_emulator(latency_s=0.5) as slow, open_local_client(2) as client:
-        point_at(slow)
+        service = point_at(slow)
         pids = client.run(os.getpid)
         killed: list[int] = []
 
@@ -117,6 +117,7 @@ def test_killed_worker_loses_no_tile(point_at, tmp_path) -> None:
 
         spec = earth_spec(store={"chunk_px": 64, "tile_px": 64})
         report = shdask.build_cube(spec, tmp_path / "cube", client=client, on_event=kill_once)
+        assert service.stats()["pu_charged"] <= report.pu_spent + report.pu_unknown + 1e-6
         shdask.build_cube(earth_spec(), tmp_path / "other", client=client)
     assert len(killed) == 1
     assert report.complete

@@ -69,6 +69,20 @@ def test_worker_that_leaves_keeps_what_is_in_flight_only() -> None:
     assert holds.take("b", [0, 1, 2], 0.0) == Taken(run=[0, 2], wait=[1])
 
 
+def test_what_lost_workers_held_is_remembered() -> None:
+    """A dead one's at once; of one that left, what it never spoke of and another takes over."""
+    holds = Holds(tile_count=5)
+    holds.take("dead", [0, 1], 0.0)
+    holds.take("left", [2, 3, 4], 0.0)
+    holds.hear([0, 2])
+    holds.drop("dead")
+    holds.leave("left", 0.0)
+    assert holds.lost == [[1]]
+    holds.hear([3])
+    holds.take("other", [1, 3, 4], LEAVE_S)
+    assert holds.lost == [[1], [4]]
+
+
 def test_tile_of_another_is_not_given_back() -> None:
     """A worker that woke up too late has no say over what is in other hands."""
     holds = Holds(tile_count=4)
