@@ -20,7 +20,7 @@ FLOORS = {
     "account": 3, "build": 3, "demand": 3, "doctor": 3, "planning": 3, "report": 3, "run_cube": 3,
     "learned": 3, "meter": 3, "jobs": 3, "run_tiles": 3, "scouting": 3, "serial": 3, "sentinelhub": 3, "tally": 3,
     "cluster": 4,
-    "serve": 5,
+    "serve": 5, "patches": 5,
     "api": 6,
     "__main__": 7, "cli": 7, "display": 7, "events": 7, "demo": 7, "testing": 7,
 }  # fmt: skip  # one line a floor
