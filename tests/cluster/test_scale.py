@@ -1,4 +1,4 @@
-"""Twenty thousand tiles whose fetch returns at once: what a million asks of each process, in its small form."""
+"""Ten thousand tiles whose fetch returns at once: what a million asks of each process, in its small form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.cluster.scale import ENVIRONMENT, Watch, build
 
-TILES = 20_000
+TILES = 10_000
 
 
 @pytest.fixture(scope="module")
