@@ -90,7 +90,7 @@ def poll_job(client: ServiceClient, job_id: str) -> bool:
     """
     url = f"{client.deployment.base_url}{client.deployment.async_path}/{quote(job_id, safe='')}"
     try:
-        answer = client.send("GET", url, headers={"Accept": "application/json"})
+        answer = client.send("GET", url, headers={"Accept": "application/json"}, secrets=own_secrets())
     except RequestRejected as error:
         if error.status == _NOT_FOUND:
             return False

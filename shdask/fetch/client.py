@@ -232,16 +232,31 @@ class ServiceClient:
         return Fetched(value=value, spent=spent)
 
     def send(
-        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None, with_token: bool = True
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        with_token: bool = True,
+        secrets: tuple[str, ...] = (),
     ) -> HttpAnswer:
         """The whole 2xx answer to one request of any kind, sent under the limiter as one that costs no units.
 
         ``url`` is absolute. The token goes along unless ``headers`` bring an authorization or ``with_token`` is False.
-        Raises as ``process`` does, but for DecodeError.
+        ``secrets`` are masked where an error answer tells them. Raises as ``process`` does, but for DecodeError.
         """
         with_token = with_token and "authorization" not in {name.lower() for name in headers}
         return self._call(
-            method, url, headers=headers, payload=body, pu=0.0, read=_whole, spent=Spent(), with_token=with_token
+            method,
+            url,
+            headers=headers,
+            payload=body,
+            pu=0.0,
+            read=_whole,
+            spent=Spent(),
+            with_token=with_token,
+            secrets=secrets,
         )
 
     def _call(

@@ -281,3 +281,13 @@ def test_any_other_answer_says_nothing_of_a_job(
     """It must not be taken for its end."""
     with pytest.raises(kind):
         poll_job(client_of(serve(reply(**answer))), "8ea4f0b2")
+
+
+def test_no_refusal_of_a_poll_tells_a_key(client_of: Any, serve: Any, reply: Any, monkeypatch: pytest.MonkeyPatch):
+    """A service may repeat the order it was asked about, and with it the keys of this process."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA0123456789")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CANARY)
+    told = json.dumps({"error": {"status": 400, "message": f"delivery with {CANARY}"}}).encode()
+    with pytest.raises(RequestRejected, match=re.escape("delivery with ***")) as caught:
+        poll_job(client_of(serve(reply(status=400, body=told))), "8ea4f0b2")
+    assert CANARY[:8] not in str(caught.value)
