@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from shdask.serve.narrow import Bbox, Days
 
-__all__ = ["IncompleteCubeWarning", "is_job", "open_cube", "open_cube_tree"]
+__all__ = ["IncompleteCubeWarning", "is_job", "open_cube", "open_cube_tree", "zone_of"]
 
 SCOUT = "scout/"
 """Groups below are coarse looks at others: opened by their whole path only."""
@@ -125,11 +125,11 @@ def _find_cube(
 def _pick_group(cube: StoredCube | PlannedCube, layer: str | None, zone: str | int | None) -> str:
     """The path of the one group that fits. Raises WrongStore that names those there are."""
     paths = cube.paths()
-    if layer in paths and zone in {None, _zone(layer)} | _number(layer):
+    if layer in paths and zone in {None, zone_of(layer)} | _number(layer):
         return layer
-    fitting = [path for path in paths if not path.startswith(SCOUT) and zone in {None, _zone(path)} | _number(path)]
+    fitting = [path for path in paths if not path.startswith(SCOUT) and zone in {None, zone_of(path)} | _number(path)]
     if not fitting:
-        there = ", ".join(sorted({found for path in paths if (found := _zone(path)) is not None})) or "none"
+        there = ", ".join(sorted({found for path in paths if (found := zone_of(path)) is not None})) or "none"
         raise WrongStore(f"{cube.name} has no zone {zone!r}; its zones are {there}")
     named = fitting if layer is None else [path for path in fitting if cube.layer(path) == layer]
     if not named:
@@ -143,11 +143,12 @@ def _pick_group(cube: StoredCube | PlannedCube, layer: str | None, zone: str | i
     return named[0]
 
 
-def _zone(path: str) -> str | None:
+def zone_of(path: str) -> str | None:
+    """The EPSG code of the UTM zone of the group at ``path``; None in a cube of one grid. Pure."""
     first = path.partition("/")[0]
     return first if _ZONE.fullmatch(first) else None
 
 
 def _number(path: str) -> set[int]:
-    zone = _zone(path)
+    zone = zone_of(path)
     return set() if zone is None else {int(zone)}
