@@ -205,7 +205,8 @@ def _why_left_out(plan: GroupPlan, index: int) -> str:
     if not tiles.runs.holds(row, column):
         return "it holds no pixel of the area"
     if tiles.reach is not None and not tiles.reach.mask(step)[row, column]:
-        return "no scene of its date reaches it"
+        none = "" if plan.chosen is None else ", or no patch in it is of its date"
+        return f"no scene of its date reaches it{none}"
     if not tiles.holds(index):
         return "a coarse look has found too little clear ground"
     return ""

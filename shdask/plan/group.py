@@ -13,6 +13,7 @@ import numpy as np
 
 from shdask.model import Tile, TimeInterval, Window
 from shdask.plan.area import Area
+from shdask.plan.chosen import ChosenDates
 from shdask.plan.clear import ClearRule
 from shdask.plan.cost import Cost, estimate_cost
 from shdask.plan.explain import TileExplanation, explain_tile
@@ -50,6 +51,8 @@ class GroupPlan:
     """The steps of the time axis; None where the arrays have none."""
     clear: ClearRule | None = None
     """What is bought only where a coarse look finds it clear; the look is a group of its own."""
+    chosen: ChosenDates | None = None
+    """At which steps tiles are bought, where somebody has chosen; None buys them at every one."""
     windows: TileWindows = field(default_factory=TileWindows)
     """What the tiles are asked for in."""
     prefer: Prefer = "auto"

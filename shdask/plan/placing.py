@@ -126,6 +126,8 @@ def _place(plan: GroupPlan, timeline: Timeline, apart: AbstractSet[date]) -> Gro
             f"than the {MAX_TILE_CELLS} that a cube may have; make store.tile_px larger, or time shorter"
         )
     reach = find_reach(timeline, plan.grid, plan.store.tile_px)
+    if plan.chosen is not None:
+        reach = plan.chosen.limit(reach, timeline)
     whole_tile = (plan.store.tile_px, plan.store.tile_px)
     bundles = choose_bundles(timeline, reach, plan.layer, whole_tile, plan.deployment, apart=apart)
     tiles = TileSet(runs=runs, reach=reach, bundles=bundles)
