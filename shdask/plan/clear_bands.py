@@ -39,7 +39,8 @@ class ClearBand:
         if codes.dtype.kind != "f":
             return np.asarray((codes & self.bad_bits) == 0)
         is_known = np.isfinite(codes)
-        return is_known & ((np.where(is_known, codes, 0).astype(np.int64) & self.bad_bits) == 0)
+        bits = np.where(is_known, codes, 0).astype(np.int64)
+        return np.asarray(is_known & ((bits & self.bad_bits) == 0))
 
 
 CLEAR_BANDS: Mapping[str, ClearBand] = MappingProxyType(
