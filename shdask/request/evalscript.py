@@ -121,14 +121,9 @@ def make_evalscript(bands: Sequence[RequestedBand], sample_type: str, *, dates: 
     Raises PlanError for no band or one given twice, a date given twice, or an unknown sample type.
     """
     names = [band.name for band in bands]
-    if not names:
-        raise PlanError("a layer needs at least one band")
-    if len(set(names)) != len(names):
-        raise PlanError(f"a band is named twice: {', '.join(names)}")
+    check_bands(names, sample_type)
     if len(set(dates)) != len(dates):
         raise PlanError(f"a date is named twice: {', '.join(map(str, dates))}")
-    if sample_type not in SAMPLE_DTYPES:
-        raise PlanError(f"sample type {sample_type!r} is not known; choose one of {', '.join(SAMPLE_DTYPES)}")
     count = len(names) + 1
     sizes = {"band_count": len(names), "count": count, "total": max(1, len(dates)) * count}
     setup = _SETUP.format(
@@ -137,9 +132,9 @@ def make_evalscript(bands: Sequence[RequestedBand], sample_type: str, *, dates: 
         count=sizes["total"],
         sample_type=sample_type,
         mosaicking="ORBIT" if dates else "SIMPLE",
-        values=", ".join(f"v{index} = {_value(band)}" for index, band in enumerate(bands)),
+        values=", ".join(f"v{index} = {encoded_value(band)}" for index, band in enumerate(bands)),
         is_valid=" && ".join(["sample.dataMask > 0", *(f"Number.isFinite(v{index})" for index in range(len(bands)))]),
-        stored=", ".join(_clamped(f"v{index}", band, sample_type) for index, band in enumerate(bands)),
+        stored=", ".join(clamped_value(f"v{index}", band, sample_type) for index, band in enumerate(bands)),
         nothing=json.dumps([0] * count),
     )
     if not dates:
@@ -147,7 +142,18 @@ def make_evalscript(bands: Sequence[RequestedBand], sample_type: str, *, dates: 
     return setup + _MANY_DATES.format(dates=json.dumps([day.isoformat()[:10] for day in dates]), **sizes)
 
 
-def _value(band: RequestedBand) -> str:
+def check_bands(names: Sequence[str], sample_type: str) -> None:
+    """Raise PlanError for no band, one given twice, or a sample type that is no key of ``SAMPLE_DTYPES``. Pure."""
+    if not names:
+        raise PlanError("a layer needs at least one band")
+    if len(set(names)) != len(names):
+        raise PlanError(f"a band is named twice: {', '.join(names)}")
+    if sample_type not in SAMPLE_DTYPES:
+        raise PlanError(f"sample type {sample_type!r} is not known; choose one of {', '.join(SAMPLE_DTYPES)}")
+
+
+def encoded_value(band: RequestedBand) -> str:
+    """JavaScript for the value of ``band`` in ``sample`` as it is encoded, before it is rounded. Pure."""
     value = f"sample.{band.name}"
     if band.db:
         value = f"10 * Math.log10({value})"
@@ -156,8 +162,11 @@ def _value(band: RequestedBand) -> str:
     return f"({value} - ({float(band.offset)!r})) / {float(band.scale)!r}"
 
 
-def _clamped(name: str, band: RequestedBand, sample_type: str) -> str:
-    """As the page on evalscripts has it; the page on the DEM still says that larger numbers wrap around."""
+def clamped_value(name: str, band: RequestedBand, sample_type: str) -> str:
+    """JavaScript for the encoded value called ``name`` within the range of ``sample_type``. Pure.
+
+    As the page on evalscripts has it; the page on the DEM still says that larger numbers wrap around.
+    """
     if band.scale is None or sample_type not in _RANGES:
         return name
     low, high = _RANGES[sample_type]

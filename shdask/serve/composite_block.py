@@ -1,0 +1,113 @@
+"""The arithmetic of composites on arrays in memory: which dates count at a pixel, and which value is taken.
+
+Pure. Refuses to know xarray, Dask and where pixels come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shdask.plan.clear_bands import ClearBand
+from shdask.request.composite import CompositeMethod
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Doubles = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+
+DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRule:
+    """How the arrays of one block become one picture."""
+
+    method: CompositeMethod
+    bands: int
+    """How many of the values are stored: the first."""
+    values: int
+    """How many arrays are values; then come the codes, where ``clear``, and the mask, where ``has_mask``."""
+    red_nir: tuple[int, ...] | None
+    """Positions among the values."""
+    clear: ClearBand | None
+    has_mask: bool
+    has_origin: bool
+    times: tuple[int, ...]
+    """Of the dates: microseconds since 1970-01-01 UTC, ascending; equal ones are of a date that was bought again."""
+    dtype: np.dtype[Any]
+    """Of the picture."""
+    is_float: tuple[bool, ...]
+    """Of each band that is stored: whether it has a NaN for nothing."""
+
+
+def composite_block(*arrays: NDArray[Any], rule: BlockRule) -> NDArray[Any]:
+    """(band, y, x) of (time, y, x) arrays: the bands, how many dates counted, and the day of origin. Pure."""
+    values = arrays[: rule.values]
+    counts = _find_clear(arrays, rule)
+    number = counts.sum(axis=0)
+    if rule.method == "median":
+        days, found = None, [_round(_median(each, counts, number), each.dtype) for each in values[: rule.bands]]
+    else:
+        dates = _pick(values, counts, number, rule)
+        days = np.array(rule.times)[dates] // DAY_US
+        found = [np.take_along_axis(each, dates[None], axis=0)[0] for each in values[: rule.bands]]
+    picture = np.empty((len(found) + (2 if rule.has_origin else 1), *number.shape), rule.dtype)
+    for plane, band, is_float in zip(picture, found, rule.is_float, strict=False):
+        plane[...] = np.where(number > 0, band, np.nan if is_float else 0)
+    picture[len(found)] = number
+    if rule.has_origin and days is not None:
+        picture[-1] = np.where(number > 0, days, 0)
+    return picture
+
+
+def _find_clear(arrays: Sequence[NDArray[Any]], rule: BlockRule) -> Bools:
+    """(time, y, x): True where a date counts."""
+    values = arrays[: rule.values]
+    found = np.ones(values[0].shape, np.bool_)
+    for each in values:
+        if each.dtype.kind == "f":
+            found &= np.isfinite(each)
+    valid = arrays[-1] == 1 if rule.has_mask else found.copy()
+    found &= valid
+    if rule.clear is not None:
+        found &= rule.clear.is_clear(arrays[rule.values])
+    for position in range(len(rule.times) - 2, -1, -1):
+        if rule.times[position] == rule.times[position + 1]:
+            # what was bought again holds from here on, clear or not
+            found[position] &= ~valid[position + 1]
+            valid[position] |= valid[position + 1]
+    return found
+
+
+def _median(values: NDArray[Any], counts: Bools, number: NDArray[np.intp]) -> Doubles:
+    """(y, x); without a meaning where no date counts."""
+    ordered = np.where(counts, values, np.inf).astype(np.float64, copy=False)
+    ordered.sort(axis=0)
+    low, high = (np.take_along_axis(ordered, each[None], axis=0)[0] for each in ((number - 1) // 2, number // 2))
+    middle: Doubles = (low + high) / 2
+    return middle
+
+
+def _pick(values: Sequence[NDArray[Any]], counts: Bools, number: NDArray[np.intp], rule: BlockRule) -> NDArray[np.intp]:
+    """(y, x): the position of the date that is taken."""
+    if rule.red_nir is not None:
+        red, nir = (values[position].astype(np.float64) for position in rule.red_nir)
+        with np.errstate(invalid="ignore"):  # infinities, which do not count
+            total = nir + red
+            score = np.divide(red - nir, total, out=np.ones_like(total), where=total != 0)
+    else:
+        score = np.zeros(counts.shape)
+        for each in values[: rule.bands]:
+            off = np.where(counts, each, 0.0) - np.where(number > 0, _median(each, counts, number), 0.0)
+            score += off * off
+    return np.asarray(np.where(counts, score, np.inf).argmin(axis=0))
+
+
+def _round(values: Doubles, dtype: np.dtype[Any]) -> Doubles:
+    """Half up, as the service does, where the type holds integers."""
+    return np.floor(values + 0.5) if dtype.kind != "f" else values
