@@ -18,7 +18,7 @@ from shdask.fetch.client import RequestsTransport, ServiceClient
 from shdask.fetch.limiter import LimiterState, LocalRateGate
 from shdask.fetch.process import fetch_tile
 from shdask.model import Tile, Window
-from shdask.serve.picture import write_picture
+from shdask.serve.preview import preview
 from shdask.settings import Credentials
 
 BORDER = Path(__file__).parents[1].parent / "shared" / "data" / "slovenia.geojson"
@@ -69,7 +69,7 @@ def run() -> dict[str, Any]:
             report = shdask.build_cube(whole, Path(folder) / "cube", client=client)
         report.raise_for_failures()
         cube = shdask.open_cube(Path(folder) / "cube")
-        write_picture(cube, PICTURE)
+        preview(cube).save(PICTURE)
         transport = RequestsTransport(pool_size=1)
         tokens = ClientCredentials(transport, plan.deployment, Credentials.load())
         bought = ServiceClient(

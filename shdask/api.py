@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,7 +63,14 @@ def build_cube(
 
             local = OnDemandExecutor(stack.enter_context(share_client(open_local_client)))
             executor = CarefulExecutor(local if client is None else DaskExecutor(client), plan)
-        return run_cube(plan, store, executor, credentials, max_pu=max_pu, update=update, on_event=on_event)
+        report = run_cube(plan, store, executor, credentials, max_pu=max_pu, update=update, on_event=on_event)
+    return replace(report, drawing=partial(_draw, store))
+
+
+def _draw(store: str | Path) -> str:
+    from shdask.serve.card import draw_store
+
+    return draw_store(store)
 
 
 def _account_of(client: Client | None) -> OpenAccount | None:

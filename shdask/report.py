@@ -6,7 +6,7 @@ Refuses to count.
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -71,6 +71,8 @@ class BuildReport:
     """What the catalogue has that the cube has not, with what it would cost, and what was bought of it."""
     groups: Mapping[str, BuildReport] = field(default_factory=dict, repr=False)
     """The reports of a cube's groups, by path, of which this is the sum; none where the root is the only one."""
+    drawing: Callable[[], str] | None = field(default=None, repr=False, compare=False)
+    """Makes HTML of the cube that was built, for notebooks; no part of what happened."""
 
     @property
     def complete(self) -> bool:
@@ -98,8 +100,8 @@ class BuildReport:
 
     def as_dict(self) -> dict[str, object]:
         """The report as JSON-able values; ``groups`` only where there are several."""
-        told = asdict(replace(self, groups={}))
-        del told["groups"]
+        told = asdict(replace(self, groups={}, drawing=None))
+        del told["groups"], told["drawing"]
         groups = {"groups": {path: report.as_dict() for path, report in self.groups.items()}} if self.groups else {}
         return {**told, **groups}
 
@@ -141,7 +143,7 @@ class BuildReport:
         rows = "".join(
             f"<tr><th>{html.escape(label)}</th><td>{html.escape(value)}</td></tr>" for label, value in self.summary()
         )
-        return f"<table>{rows}</table>"
+        return f"<table>{rows}</table>{'' if self.drawing is None else self.drawing()}"
 
 
 def _duration(seconds: float) -> str:

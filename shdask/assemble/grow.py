@@ -12,6 +12,7 @@ import zarr
 
 from shdask.assemble.conventions import NO_ACQUISITION, OUTSIDE_AREA
 from shdask.assemble.place import Place
+from shdask.assemble.pyramid import extend_levels
 from shdask.assemble.store import ArrayHandles, CubeStore
 from shdask.assemble.template import TILE_STATE, expected_zarr_warnings
 from shdask.assemble.time_axis import extend_time_axis, freeze_timeline, frozen_timeline
@@ -102,6 +103,7 @@ def _append(place: Place, plan: GroupPlan, whole: Timeline, first: int) -> None:
         root = zarr.open_group(store, mode="r+", use_consolidated=False)  # which would keep lengths as they were
         with expected_zarr_warnings():
             extend_time_axis(root, whole)
+        extend_levels(place, root.attrs.asdict())
         _write_new_states(root, plan, first)
         root.update_attributes(_told_anew(root, plan, whole))
         with expected_zarr_warnings():

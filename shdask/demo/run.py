@@ -16,8 +16,7 @@ from shdask.display import build_on_cluster, plan_table
 from shdask.emulator.launch import start_emulator
 from shdask.errors import SettingsError
 from shdask.planning import make_plan
-from shdask.serve.open import open_cube
-from shdask.serve.picture import write_picture
+from shdask.serve.preview import preview
 
 PICTURE = "picture.png"
 
@@ -39,7 +38,7 @@ def run_demo(store: Path, console: Console) -> None:
     console.print(str(report), markup=False, highlight=False, soft_wrap=True)
 
     picture = folder / PICTURE
-    write_picture(open_cube(store), picture)
+    preview(store).save(picture)
     say(
         console,
         "5  The cube",

@@ -116,6 +116,11 @@ class CubeSpec(Table):
     """Where jobs of Async Process deliver to; without it there are none."""
     _folder: Path | None = PrivateAttr(default=None)
 
+    def _repr_html_(self) -> str:
+        from shdask.plan.spec_notebook import draw_spec  # reads the area, for people only
+
+        return draw_spec(self)
+
     @property
     def folder(self) -> Path | None:
         """The job file's folder; None for a spec made in Python, whose paths count from the working directory."""

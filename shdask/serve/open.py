@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from shdask.serve.narrow import Bbox, Days
 
-__all__ = ["IncompleteCubeWarning", "is_job", "open_cube", "open_cube_tree", "zone_of"]
+__all__ = ["IncompleteCubeWarning", "is_job", "open_cube", "open_cube_tree", "pick_group", "zone_of"]
 
 SCOUT = "scout/"
 """Groups below are coarse looks at others: opened by their whole path only."""
@@ -72,8 +72,10 @@ def open_cube(
     """
     import rioxarray  # noqa: F401  # brings ds.rio
 
+    import shdask.serve.card  # noqa: F401  # brings ds.shdask
+
     found = _find_cube(cube, max_pu=max_pu, store=store)
-    path = _pick_group(found, layer, zone)
+    path = pick_group(found, layer, zone)
     return found.open(path, masked=masked, bbox=bbox, time=time)
 
 
@@ -122,7 +124,7 @@ def _find_cube(
     return StoredCube(place=open_place(cube))
 
 
-def _pick_group(cube: StoredCube | PlannedCube, layer: str | None, zone: str | int | None) -> str:
+def pick_group(cube: StoredCube | PlannedCube, layer: str | None, zone: str | int | None) -> str:
     """The path of the one group that fits. Raises WrongStore that names those there are."""
     paths = cube.paths()
     if layer in paths and zone in {None, zone_of(layer)} | _number(layer):

@@ -1,0 +1,212 @@
+"""A picture of a cube for a person to look at, with its date, a scale bar and what its colours mean.
+
+Refuses to be data: averaged, stretched and 8 bit.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shdask.assemble.conventions import GRID_MAPPING
+from shdask.assemble.template import DATA_MASK
+from shdask.assemble.time_axis import TIME
+from shdask.errors import PlanError, StoreUnavailable
+from shdask.serve.coarse import Coarse, Scene, read_coarse
+from shdask.serve.looks import Look, choose_look
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+
+    from shdask.serve.narrow import Day
+
+SIZE_PX = 1200
+_SMALLEST_PX = 16
+_ENOUGH_PX = 320
+"""A picture of fewer pixels is enlarged by whole numbers, up to so many."""
+_NARROWEST_PX = 320
+"""Of the whole picture, so that its words have room."""
+_LINE_PX, _EDGE_PX, _FONT_PX = 20, 10, 13
+_BAR_SHARE = 0.25
+"""Of the picture's width that a scale bar takes at most."""
+_PAPER, _INK = "white", "#222222"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Preview:
+    """A picture. A notebook shows it."""
+
+    image: Image
+    """RGBA, the caption below; transparent where there is no data."""
+    layer: str
+    look: str
+    bands: tuple[str, ...]
+    time: str | None
+    """UTC, ISO 8601; None of a cube that is one picture."""
+    size: tuple[int, int]
+    """(y, x) of the picture without its caption."""
+    metres_per_px: tuple[float, float]
+    """(x, y) on the ground in the middle of the picture."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it as PNG. Raises StoreUnavailable where the place refuses."""
+        try:
+            self.image.save(path, format="PNG")
+        except OSError as error:
+            raise StoreUnavailable(f"{os.fspath(path)}: {error.strerror or error}; choose another file") from error
+
+    def as_dict(self) -> dict[str, object]:
+        """What it shows, as JSON types."""
+        return {
+            "layer": self.layer,
+            "look": self.look,
+            "bands": list(self.bands),
+            "time": self.time,
+            "size": list(self.size),
+            "metres_per_px": list(self.metres_per_px),
+        }
+
+    def _repr_png_(self) -> bytes:
+        written = io.BytesIO()
+        self.image.save(written, format="PNG")
+        return written.getvalue()
+
+
+def preview(
+    cube: str | os.PathLike[str] | xr.Dataset,
+    *,
+    layer: str | None = None,
+    zone: str | int | None = None,
+    time: Day | None = None,
+    bands: str | Sequence[str] | None = None,
+    size_px: int = SIZE_PX,
+) -> Preview:
+    """A picture of ``cube``, a store or what `open_cube` gave, whose longer side is at most ``size_px``.
+
+    ``bands`` are one or three of the layer's, or a look by name: ``true-colour``, ``false-colour`` (near infrared,
+    red, green), ``radar`` (two polarizations and their ratio in dB), ``terrain``, ``hillshade``. Without it: true
+    colour, radar or terrain where there are bands for it, else a band in grey; classes have their own colours. ``time``
+    is a day; without it the date that shows the most tiles under the clearest sky.
+
+    Blocks of pixels are averaged over their valid ones and stretched between percentiles. A store's overviews are read
+    where they are up to date; else all of its pixels, block by block, in bounded memory. Of a job that is not built,
+    what is shown is bought. Raises StoreError and warns as `open_cube`; PlanError for bands that are not there.
+    """
+    if size_px < _SMALLEST_PX:
+        raise PlanError(f"size_px = {size_px} is too small to see anything; give {_SMALLEST_PX} or more")
+    if isinstance(cube, str | os.PathLike):
+        scene = Scene.of_store(cube, layer=layer, zone=zone, time=time)
+    else:
+        scene = Scene.of_dataset(cube, time=time)
+    found = scene.cube
+    names = [str(name) for name in found.data_vars if name != DATA_MASK]
+    units = {name: str(found[name].attrs.get("units", "")) for name in names}
+    source = str(found.attrs.get("source", ""))
+    look = choose_look(bands, bands=names, source=source, classes=scene.classes, units=units)
+    pixels = read_coarse(scene, look.bands, size_px).enlarged(min(size_px, _ENOUGH_PX))
+    metres = _metres_per_px(found, pixels)
+    at = None if TIME not in found.coords else str(np.datetime_as_string(found[TIME].to_numpy(), "s"))
+    name = str(found.attrs.get("layer", ""))
+    words = [*([name] if name else []), look.name, *([at.replace("T", " ") + " UTC"] if at else [])]
+    return Preview(
+        image=_draw(pixels, look, metres, "  ".join(words)),
+        layer=name,
+        look=look.name,
+        bands=look.bands,
+        time=at,
+        size=pixels.shown.shape,
+        metres_per_px=metres,
+    )
+
+
+def _draw(pixels: Coarse, look: Look, metres: tuple[float, float], title: str) -> Image:
+    from PIL import Image as Images
+    from PIL import ImageDraw as Draws
+
+    colours = look.paint(pixels.values, pixels.shown, metres[0])
+    layers = np.concatenate([colours * pixels.shown, pixels.shown[np.newaxis]])
+    picture = Images.fromarray((np.moveaxis(layers, 0, -1) * 255).round().astype(np.uint8), "RGBA")
+    width = max(picture.width, _NARROWEST_PX)
+    legend = _present(pixels, look)
+    rows = _legend_rows(legend, width)
+    page = Images.new("RGBA", (width, picture.height + _LINE_PX * (2 + len(rows)) + _EDGE_PX), (255, 255, 255, 0))
+    page.paste(picture, ((width - picture.width) // 2, 0))
+    draw = Draws.Draw(page)
+    draw.rectangle((0, picture.height, width, page.height), fill=_PAPER)
+    top = picture.height + _EDGE_PX // 2
+    _write(draw, (_EDGE_PX, top), title)
+    _draw_scale(draw, (_EDGE_PX, top + _LINE_PX), metres[0], picture.width)
+    for number, row in enumerate(rows):
+        _draw_legend(draw, row, top + _LINE_PX * (2 + number))
+    return page
+
+
+def _write(draw: ImageDraw, at: tuple[float, float], text: str) -> float:
+    """Write a line; returns where it ends."""
+    from PIL.ImageFont import load_default
+
+    font = load_default(_FONT_PX)
+    draw.text(at, text, fill=_INK, font=font)
+    return at[0] + draw.textlength(text, font=font)
+
+
+def _draw_scale(draw: ImageDraw, at: tuple[int, int], metres: float, width: int) -> None:
+    length = _round_length(metres * max(width * _BAR_SHARE, 1))
+    x, y = at
+    end, line = x + length / metres, y + _LINE_PX // 2
+    draw.line((x, line, end, line), fill=_INK, width=2)
+    for side in (x, end):
+        draw.line((side, line - 4, side, line + 4), fill=_INK, width=2)
+    text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"  # noqa: PLR2004  # a kilometre
+    _write(draw, (end + _EDGE_PX, y), text)
+
+
+def _round_length(metres: float) -> float:
+    """The longest of 1, 2 and 5 times a power of ten that is no longer. Pure."""
+    power = 10.0 ** math.floor(math.log10(metres))
+    return max(part * power for part in (1, 2, 5) if part * power <= metres * (1 + 1e-9))
+
+
+def _present(pixels: Coarse, look: Look) -> list[tuple[str, str]]:
+    """(name, colour) of the classes that are seen."""
+    if look.legend is None:
+        return []
+    codes = np.unique(pixels.values[0][pixels.shown]).astype(int).tolist()
+    return [look.legend[code] for code in codes if code in look.legend]
+
+
+def _legend_rows(legend: Sequence[tuple[str, str]], width: int) -> list[list[tuple[str, str]]]:
+    across = max(1, width // 170)
+    return [list(legend[at : at + across]) for at in range(0, len(legend), across)]
+
+
+def _draw_legend(draw: ImageDraw, row: Sequence[tuple[str, str]], top: int) -> None:
+    x: float = _EDGE_PX
+    for name, colour in row:
+        draw.rectangle((x, top + 3, x + 12, top + 15), fill=colour, outline=_INK)
+        x = _write(draw, (x + 18, top), name) + 2 * _EDGE_PX
+
+
+def _metres_per_px(cube: xr.Dataset, pixels: Coarse) -> tuple[float, float]:
+    """(x, y) on the WGS 84 ellipsoid, in the middle of the picture."""
+    from pyproj import CRS, Geod, Transformer
+
+    attributes: Mapping[str, object] = cube[GRID_MAPPING].attrs
+    there = CRS.from_wkt(str(attributes.get("crs_wkt") or attributes["spatial_ref"]))
+    to_degrees = Transformer.from_crs(there, "EPSG:4326", always_xy=True)
+    x, y = (float(cube[axis].to_numpy()[cube.sizes[axis] // 2]) for axis in ("x", "y"))
+    (rx, ry), geod = pixels.resolution, Geod(ellps="WGS84")
+
+    def length(dx: float, dy: float) -> float:
+        (west, east), (south, north) = to_degrees.transform([x - dx / 2, x + dx / 2], [y - dy / 2, y + dy / 2])
+        return float(geod.inv(west, south, east, north)[2])
+
+    return length(rx, 0.0), length(0.0, ry)
