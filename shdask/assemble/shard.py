@@ -17,6 +17,9 @@ COMPRESSOR: Final = "zstd"
 LEVEL = 1
 _BLOSC = Blosc(cname=COMPRESSOR, clevel=LEVEL, shuffle=Blosc.SHUFFLE)
 _CHECKSUM_NBYTES = 4
+_ENTRY_NBYTES = 16
+NOTHING = 2**64 - 1
+"""Offset and length of a chunk that is not stored: all of it is fill."""
 
 
 def encode_shard(values: NDArray[np.generic], chunk_px: int) -> bytes:
@@ -36,3 +39,27 @@ def encode_shard(values: NDArray[np.generic], chunk_px: int) -> bytes:
     index = np.stack((np.cumsum(lengths) - lengths, lengths), axis=1).astype("<u8").tobytes()
     checksum = google_crc32c.value(index).to_bytes(_CHECKSUM_NBYTES, "little")
     return b"".join((*chunks, index, checksum))
+
+
+def index_nbytes(chunks: int) -> int:
+    """Size of the table at the end of a shard of so many chunks. Pure."""
+    return chunks * _ENTRY_NBYTES + _CHECKSUM_NBYTES
+
+
+def decode_index(table: bytes) -> list[tuple[int, int]]:
+    """(offset, length) of each chunk, row by row, from the table at a shard's end. Pure. ValueError if spoilt."""
+    index, checksum = table[:-_CHECKSUM_NBYTES], table[-_CHECKSUM_NBYTES:]
+    if len(index) % _ENTRY_NBYTES or google_crc32c.value(index).to_bytes(_CHECKSUM_NBYTES, "little") != checksum:
+        raise ValueError("the table of chunks does not have its checksum")
+    pairs = np.frombuffer(index, "<u8").reshape(-1, 2).tolist()
+    return [(offset, length) for offset, length in pairs]
+
+
+def decode_chunk(data: bytes, chunk_px: int, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+    """(y, x) of a chunk that `encode_shard` or zarr compressed. Pure. Raises ValueError where it is none."""
+    pixels = np.empty((chunk_px, chunk_px), dtype.newbyteorder("<"))
+    try:
+        _BLOSC.decode(data, out=pixels)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"the chunk cannot be decompressed ({error})") from error
+    return pixels

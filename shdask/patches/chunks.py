@@ -1,0 +1,206 @@
+"""Decoded chunks of a cube's arrays, read whole and once: a bounded cache that bands, patches and threads share.
+
+Refuses to know patches, and what pixels mean.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec
+
+from shdask.assemble.layout import object_key
+from shdask.assemble.place import Place
+from shdask.assemble.shard import NOTHING, decode_chunk, decode_index, index_nbytes
+from shdask.errors import StoreError, WrongStore
+from shdask.model import Window
+from shdask.patches.byte_ranges import Tag, open_byte_ranges
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Index = tuple[list[tuple[int, int]], Tag]
+
+CACHE_NBYTES = 256 * 2**20
+INDEX_ENTRIES = 2**18
+"""Chunks whose places in shards are remembered; an entry takes some 200 bytes."""
+_TRIES = 3
+"""An object may be replaced between its table and its chunk, by a build that makes tiles wider."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayLayout:
+    """How an array of a cube, (y, x) or (time, y, x), is cut."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fill_value: float
+    chunk_px: int
+    shard_px: int | None
+    """None where chunks are objects."""
+    units: str
+    """Its attribute; empty without."""
+
+    @classmethod
+    def of(cls, array: zarr.Array[Any], place: Place) -> ArrayLayout:
+        """The layout of an array of the cube at ``place``. Raises WrongStore where its chunks are not as ours."""
+        if not (len(array.compressors) == 1 and isinstance(array.compressors[0], BloscCodec)) or array.filters:
+            raise WrongStore(f"{place.name}: {array.path} is not compressed as shdask does; read it with zarr")
+        return cls(
+            name=array.basename,
+            shape=array.shape,
+            dtype=np.dtype(array.dtype),
+            fill_value=float(array.fill_value),
+            chunk_px=array.chunks[-1],
+            shard_px=None if array.shards is None else array.shards[-1],
+            units=str(array.attrs.get("units", "")),
+        )
+
+    def cells(self, window: Window) -> Iterator[tuple[tuple[int, int], Window]]:
+        """(row, column) of each chunk that ``window`` touches, and the pixels of it that are in both. Pure."""
+        side, (height, width) = self.chunk_px, self.shape[-2:]
+        top, left = max(window.y0, 0), max(window.x0, 0)
+        bottom, right = min(window.y1, height), min(window.x1, width)
+        if top >= bottom or left >= right:
+            return
+        for row in range(top // side, -(-bottom // side)):
+            for column in range(left // side, -(-right // side)):
+                yield (
+                    (row, column),
+                    Window(
+                        y0=max(top, row * side),
+                        y1=min(bottom, row * side + side),
+                        x0=max(left, column * side),
+                        x1=min(right, column * side + side),
+                    ),
+                )
+
+
+class ChunkCache:
+    """Decoded chunks, those used last, up to ``nbytes``; pickles without them. Threads may share it."""
+
+    def __init__(self, nbytes: int = CACHE_NBYTES) -> None:
+        self.nbytes = nbytes
+        self._held = 0
+        self._chunks: OrderedDict[tuple[Any, ...], NDArray[Any]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[ChunkCache], tuple[int]]:
+        return ChunkCache, (self.nbytes,)
+
+    def get(self, key: tuple[Any, ...]) -> NDArray[Any] | None:
+        """The chunk under ``key``, if it is held."""
+        with self._lock:
+            found = self._chunks.get(key)
+            if found is not None:
+                self._chunks.move_to_end(key)
+            return found
+
+    def put(self, key: tuple[Any, ...], chunk: NDArray[Any]) -> None:
+        """Hold ``chunk``, and forget what was not used for longest."""
+        if chunk.nbytes > self.nbytes:
+            return
+        with self._lock:
+            if key not in self._chunks:
+                self._held += chunk.nbytes
+            self._chunks[key] = chunk
+            while self._held > self.nbytes:
+                _, oldest = self._chunks.popitem(last=False)
+                self._held -= oldest.nbytes
+
+    @property
+    def held_nbytes(self) -> int:
+        """What is held now."""
+        return self._held
+
+
+class ChunkSource:
+    """The chunks of one group of a cube. Picklable, without what it holds; threads may share it."""
+
+    def __init__(self, place: Place, cache: ChunkCache) -> None:
+        self._place = place
+        self._cache = cache
+        self._ranges = open_byte_ranges(place)
+        self._indices: OrderedDict[str, Index] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[ChunkSource], tuple[Place, ChunkCache]]:
+        return ChunkSource, (self._place, self._cache)
+
+    def chunk(self, array: ArrayLayout, position: tuple[int, ...]) -> NDArray[Any] | None:
+        """(y, x) of the whole chunk at ``position``, [step,] row, column; None where nothing is stored.
+
+        What it gives may be shared: it cannot be written to. Raises StoreError, and where the chunk is broken.
+        """
+        key = (self._place.name, array.name, position)
+        held = self._cache.get(key)
+        if held is not None:
+            return held
+        with self._place.errors():
+            data = self._read(array, position)
+        if data is None:
+            return None
+        try:
+            chunk = decode_chunk(data, array.chunk_px, array.dtype)
+        except ValueError as error:
+            raise self._broken(f"{array.name}, chunk {position}", error) from error
+        chunk.setflags(write=False)
+        self._cache.put(key, chunk)
+        return chunk
+
+    def _read(self, array: ArrayLayout, position: tuple[int, ...]) -> bytes | None:
+        if array.shard_px is None:
+            return self._ranges.read(object_key(array.name, position))
+        across = array.shard_px // array.chunk_px
+        *steps, row, column = position
+        key = object_key(array.name, (*steps, row // across, column // across))
+        number = row % across * across + column % across
+        for _ in range(_TRIES):
+            found = self._index(key, across * across)
+            if found is None:
+                return None
+            entries, tag = found
+            offset, nbytes = entries[number]
+            if offset == nbytes == NOTHING:
+                return None
+            data = self._ranges.read_part(key, offset, nbytes, tag)
+            if data is not None:
+                return data
+            self._forget(key)
+        raise StoreError(f"{self._place.name}/{key} is written again and again; read it when the build has ended")
+
+    def _index(self, key: str, chunks: int) -> Index | None:
+        """Where the chunks of a shard lie; None, which is not remembered, where it is not there (yet)."""
+        with self._lock:
+            held = self._indices.get(key)
+        if held is not None:
+            return held
+        found = self._ranges.read_end(key, index_nbytes(chunks))
+        if found is None:
+            return None
+        table, tag = found
+        try:
+            index = decode_index(table), tag
+        except ValueError as error:
+            raise self._broken(key, error) from error
+        with self._lock:
+            self._indices[key] = index
+            while len(self._indices) * chunks > INDEX_ENTRIES:
+                self._indices.popitem(last=False)
+        return index
+
+    def _forget(self, key: str) -> None:
+        with self._lock:
+            self._indices.pop(key, None)
+
+    def _broken(self, what: str, error: ValueError) -> StoreError:
+        return StoreError(
+            f"{self._place.name}/{what} is broken: {error}; run shdask verify --repair on the cube, then build again"
+        )

@@ -1,0 +1,128 @@
+"""A sample as a flat dict that every framework collates: pixels of layers put together, times, and where it lies.
+
+Pure. Refuses to know where pixels come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from shdask.errors import PlanError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from shdask.patches.table import Patch
+
+Layout = Literal["TCHW", "CTHW", "CHW"]
+"""Axis order of images; ``CHW`` puts the bands of one date after those of the one before."""
+LAYOUTS: tuple[Layout, ...] = ("TCHW", "CTHW", "CHW")
+IGNORE_INDEX = -100
+"""What torch's cross entropy leaves out unless told otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LayerPixels:
+    """What was read of one layer."""
+
+    image: NDArray[np.float32]
+    """(step, band, y, x); 0 where ``valid`` is False."""
+    valid: NDArray[np.bool_]
+    """(step, y, x)."""
+    clear: NDArray[np.bool_]
+    """(step, y, x): valid and clear."""
+    present: NDArray[np.bool_]
+    """(step,): False where the step is padding."""
+    times: NDArray[np.datetime64]
+    """(step,), UTC to the second; NaT for padding, and for a layer without a time axis."""
+
+
+def layer_items(pixels: LayerPixels, layout: Layout) -> dict[str, Any]:
+    """The keys that tell of one layer, or of several in one image. Pure.
+
+    ``image`` float32, in the order of ``layout``; ``valid`` and ``clear`` bool [T,H,W], whatever the layout;
+    ``present`` bool [T]; ``dates`` int64 [T], seconds since 1970-01-01 UTC; ``doy`` int64 [T], 1 to 366. Where there
+    is no date ``dates`` and ``doy`` are 0.
+    """
+    times = pixels.times.astype("datetime64[s]")
+    dated = ~np.isnat(times)
+    known = np.where(dated, times, np.datetime64(0, "s"))
+    days = (known.astype("datetime64[D]") - known.astype("datetime64[Y]")).astype(np.int64) + 1
+    return {
+        "image": arrange(pixels.image, layout),
+        "valid": pixels.valid,
+        "clear": pixels.clear,
+        "present": pixels.present,
+        "dates": known.astype(np.int64),
+        "doy": np.where(dated, days, 0),
+    }
+
+
+def arrange(image: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
+    """``image`` (step, band, y, x) in the order of ``layout``, contiguous. Pure."""
+    if layout == "CTHW":
+        return np.ascontiguousarray(image.swapaxes(0, 1))
+    return image.reshape(-1, *image.shape[-2:]) if layout == "CHW" else image
+
+
+def merge_layers(layers: Mapping[str, LayerPixels]) -> LayerPixels:
+    """One picture of all: their bands one after the other, valid and clear where all are. Pure.
+
+    The first layer's dates are the sample's; a layer of one step without a date is repeated. Raises PlanError where
+    layers have different numbers of steps.
+    """
+    first, *others = layers.values()
+    steps = first.present.size
+    for name, layer in layers.items():
+        if layer.present.size not in {steps, 1}:
+            raise PlanError(
+                f"merge: layer {name} has {layer.present.size} steps and {next(iter(layers))} {steps}; align them, as "
+                f"with NearestDates(to={next(iter(layers))!r}, within_days=3)"
+            )
+    shown = [layer.image if layer.present.size == steps else np.repeat(layer.image, steps, 0) for layer in others]
+    valid, clear, present = first.valid, first.clear, first.present
+    for layer in others:  # a single step broadcasts
+        valid, clear, present = valid & layer.valid, clear & layer.clear, present & layer.present
+    image = np.concatenate([first.image, *shown], axis=1)
+    return LayerPixels(image=image, valid=valid, clear=clear, present=present, times=first.times)
+
+
+def place_items(patch: Patch, latlon: tuple[float, float]) -> dict[str, Any]:
+    """The keys that tell where a patch lies. Pure.
+
+    ``latlon`` float32 [2], degrees of its centre; ``bounds`` float64 [4], (left, bottom, right, top) and ``transform``
+    float64 [6], affine (a, b, c, d, e, f) of pixel corners, both in the CRS of ``epsg``, int64; ``key`` str; ``label``
+    int64.
+    """
+    left, bottom, right, top = patch.bounds
+    across, down = (right - left) / patch.size_px, (bottom - top) / patch.size_px
+    return {
+        "latlon": np.asarray(latlon, np.float32),
+        "bounds": np.asarray(patch.bounds, np.float64),
+        "transform": np.array([across, 0.0, left, 0.0, down, top], np.float64),
+        "epsg": np.int64(patch.epsg),
+        "key": patch.key,
+        "label": np.int64(patch.label),
+    }
+
+
+def stack_samples(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A batch: every array and number with a first axis for the samples, texts as a list. Pure.
+
+    As torch's default collation does. Raises PlanError for samples of different shapes.
+    """
+    batch: dict[str, Any] = {}
+    for key, first in samples[0].items():
+        values = [sample[key] for sample in samples]
+        if isinstance(first, str):
+            batch[key] = values
+            continue
+        shapes = {np.shape(value) for value in values}
+        if len(shapes) > 1:
+            raise PlanError(f"{key} has the shapes {sorted(shapes)}; give the dates a count, so that all have as many")
+        batch[key] = np.stack(values)
+    return batch
