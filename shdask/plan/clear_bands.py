@@ -50,6 +50,8 @@ CLEAR_BANDS: Mapping[str, ClearBand] = MappingProxyType(
             ClearBand(name=LOOK_BAND, classes=CLEAR_CLASSES),
             # the service's own cloud mask of Sentinel-2, where a deployment has it: 0 clear, 1 cloud, 255 no data
             ClearBand(name="CLM", classes=(0,)),
+            # the probability behind it x 255, up to 0.4, where s2cloudless itself draws the line
+            ClearBand(name="CLP", classes=tuple(range(103))),
             ClearBand(name="BQA", bad_bits=BAD_LANDSAT_BITS),
             # the same, by the name that it has in the product
             ClearBand(name="QA_PIXEL", bad_bits=BAD_LANDSAT_BITS),
