@@ -163,7 +163,7 @@ def _layout(root: zarr.Group, name: str, place: Place) -> ArrayLayout:
 
 def _any_pixel(mask: NDArray[np.bool_]) -> list[bool]:
     """For each step of (step, y, x) whether any pixel is True."""
-    found: list[bool] = mask.any(axis=(1, 2)).tolist()
+    found: list[bool] = np.asarray(mask.any(axis=(1, 2))).tolist()
     return found
 
 

@@ -1,0 +1,134 @@
+"""The same samples for torch: by number, in order, and as an iterable that splits over workers and ranks.
+
+The only module that imports torch. Refuses to know how a sample is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch  # type: ignore[import-not-found]  # type checks run where it is not installed
+from torch.utils.data import (  # type: ignore[import-not-found]  # likewise
+    Dataset,
+    IterableDataset,
+    Sampler,
+    get_worker_info,
+)
+
+from shdask.patches.datasets import PatchList, PatchStream
+from shdask.patches.order import ReadingOrder, Share
+
+if TYPE_CHECKING:
+    from shdask.patches.datasets import Arrived, Read
+    from shdask.patches.table import Patches
+
+
+def to_tensors(sample: Mapping[str, Any]) -> dict[str, Any]:
+    """``sample`` with tensors for arrays, which share their memory, and for numbers; texts stay. Pure."""
+    return {key: item if isinstance(item, str) else torch.as_tensor(np.asarray(item)) for key, item in sample.items()}
+
+
+class PatchDataset(Dataset[dict[str, Any]]):  # type: ignore[misc]  # Any where torch is not installed
+    """Samples by row of the table. Give the DataLoader a `PatchSampler`, so that shards are not read all at once."""
+
+    def __init__(self, read: Read, patches: Patches) -> None:
+        self._list = PatchList(read, patches)
+
+    def __len__(self) -> int:
+        return len(self._list)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        """The sample of a row, as tensors. Raises IndexError beyond the last, and what reading raises."""
+        return to_tensors(self._list[row])
+
+
+class PatchSampler(Sampler[int]):  # type: ignore[misc]  # likewise
+    """The rows of an epoch for this rank, in reading order; for a `PatchDataset`. Each pass is the next epoch."""
+
+    def __init__(self, order: ReadingOrder, *, rank: int | None = None, ranks: int | None = None) -> None:
+        self._order = order
+        self._share = _rank_of(rank, ranks)
+        self._epoch = 0
+        self._position = 0
+
+    def __len__(self) -> int:
+        """Of a whole epoch."""
+        return int(self._order.rows(self._epoch, self._share).size)
+
+    def __iter__(self) -> Iterator[int]:
+        rows = self._order.rows(self._epoch, self._share)
+        for position in range(self._position, rows.size):
+            self._position = position + 1
+            yield int(rows[position])
+        self.set_epoch(self._epoch + 1)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin ``epoch`` at the next pass, from its first row."""
+        self._epoch, self._position = epoch, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Where it stands. A DataLoader with workers has asked ahead: see `load_state_dict`."""
+        return {"epoch": self._epoch, "position": self._position}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on from a state; ``position`` may also be the samples that the loop has been given in that epoch."""
+        self._epoch, self._position = state["epoch"], state["position"]
+
+
+class PatchIterable(IterableDataset[dict[str, Any]]):  # type: ignore[misc]  # likewise
+    """Samples in reading order, each worker and rank its own part, cheaply: a worker's shards are its own.
+
+    Call ``set_epoch`` before each epoch, as workers are copies that begin as this object stands; with
+    ``persistent_workers`` they go on to the next epoch by themselves. What a loop resumes from is ``{"epoch": ...,
+    "batches": ..., "batch_size": ...}``, given to ``load_state_dict`` before the DataLoader is asked; torchdata's
+    StatefulDataLoader asks workers for theirs. Both need as many workers as before.
+    A cube in a bucket needs DataLoader's ``multiprocessing_context="spawn"``.
+    """
+
+    def __init__(
+        self,
+        read: Read,
+        patches: Patches,
+        order: ReadingOrder,
+        *,
+        rank: int | None = None,
+        ranks: int | None = None,
+        arrived: Arrived | None = None,
+    ) -> None:
+        self._stream = PatchStream(read, patches, order, share=_rank_of(rank, ranks), arrived=arrived)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        worker = get_worker_info()
+        if worker is not None:
+            own = replace(self._stream.share, worker=worker.id, workers=worker.num_workers)
+            if own != self._stream.share:
+                self._stream = self._stream.with_share(own)
+        return map(to_tensors, iter(self._stream))
+
+    def __len__(self) -> int:
+        """Of a whole epoch of this rank, all its workers together."""
+        return len(self._stream)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin ``epoch`` at the next pass, from its first sample."""
+        self._stream.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, int]:
+        """Where this copy stands: the whole state where the DataLoader has no workers."""
+        return self._stream.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on from a state; see `PatchStream.load_state_dict`."""
+        self._stream.load_state_dict(state)
+
+
+def _rank_of(rank: int | None, ranks: int | None) -> Share:
+    """That of this process, as torch.distributed has it unless it is given; one of one without."""
+    if rank is None or ranks is None:
+        distributed = torch.distributed
+        is_one_of_several = distributed.is_available() and distributed.is_initialized()
+        rank, ranks = (distributed.get_rank(), distributed.get_world_size()) if is_one_of_several else (0, 1)
+    return Share(rank=rank, ranks=ranks)
