@@ -44,7 +44,8 @@ def plan_patches(plan: Plannable, patches: Patches, *, days_around: int = 0) -> 
     The array is the whole cube's, and so are its pixels, to the bit: ``patches`` lie in it where they were, and what
     no patch holds is fill. A patch with a date is bought at the steps that its UTC day meets, or one of ``days_around``
     days before and after it; a tile is bought at the dates of all its patches, so that tiles not much larger than
-    patches waste the least. A layer without a time axis is bought as it is. Where no patch has a date, further
+    patches waste the least. How windows are cut follows the job's ``prefer``: "pu" buys hardly a pixel beside them. A
+    layer without a time axis is bought as it is. Where no patch has a date, further
     patches may be bought into the same store later, as an area that grows; with dates, a store is for these patches
     and dates alone. What both plans cost is in the notes. ``plan`` is read and searched for as by `make_plan`, unless
     it is a plan.
