@@ -10,7 +10,6 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +23,12 @@ from shdask.assemble.store import create_or_open
 from shdask.assemble.tree import child, create_tree
 from shdask.cluster.build_desk import BuildDesk
 from shdask.cluster.driver import DriverSeats, JobsCost, Order, drive, read_jobs_cost
-from shdask.cluster.executor import install, log_in
+from shdask.cluster.executor import install, log_in, naming_a_lost_scheduler
 from shdask.cluster.nanny_plugin import PatientNanny
 from shdask.cluster.patience import Patience
-from shdask.cluster.run import DROPPED, LOST, tell
+from shdask.cluster.run import tell
 from shdask.doctor.preflight import look_before
-from shdask.errors import BudgetExceeded, BuildError, CubeOwned, SchedulerLost, StoreError, WrongStore
+from shdask.errors import BudgetExceeded, BuildError, CubeOwned, StoreError, WrongStore
 from shdask.fetch.budget import fits
 from shdask.plan.cube import ROOT, CubePlan
 from shdask.run_cube import price_left
@@ -57,6 +56,7 @@ class DetachedBuild:
     """What Dask calls the driver's task."""
 
 
+@naming_a_lost_scheduler()
 def start_build(
     plan: CubePlan,
     store: str | Path,
@@ -82,29 +82,7 @@ def start_build(
         BuildError: the scheduler is lost (SchedulerLost), or worker after worker ended. The same call begins anew.
 
     """
-    try:
-        return _start_build(plan, store, client, credentials, max_pu, update, job, options, patience or Patience())
-    except OSError as error:  # a connection that broke, or an answer that did not come
-        raise SchedulerLost(LOST) from error
-    except CancelledError as error:
-        raise SchedulerLost(DROPPED) from error
-    except KilledWorker as error:
-        raise BuildError(
-            f"one worker after the other ended before the build began; order it again ({error})"
-        ) from error
-
-
-def _start_build(  # noqa: PLR0917  # those of `start_build`
-    plan: CubePlan,
-    store: str | Path,
-    client: Client,
-    credentials: Credentials | None,
-    max_pu: float | None,
-    update: bool,
-    job: str | None,
-    options: Sequence[str],
-    patience: Patience,
-) -> DetachedBuild:
+    patience = patience or Patience()
     deployment = next(iter(plan.groups.values())).deployment
     look_before(plan, deployment)
     account = log_in(client, deployment, credentials, patience)
@@ -115,7 +93,12 @@ def _start_build(  # noqa: PLR0917  # those of `start_build`
     place = open_place(store)
     cap = plan.max_pu if max_pu is None else max_pu
     prepared = client.submit(prepare_store, plan, place.name, name, cap, update, key=f"shdask-prepare-{name}")
-    before: JobsCost = prepared.result()
+    try:
+        before: JobsCost = prepared.result()
+    except KilledWorker as error:
+        raise BuildError(
+            f"one worker after the other ended before the build began; order it again ({error})"
+        ) from error
     _check_workers(client, child(place, next(iter(plan.groups))), name)
     order = Order(
         name=name,

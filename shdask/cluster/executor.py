@@ -11,6 +11,7 @@ import logging
 import pickle
 import secrets
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -31,7 +32,7 @@ from shdask.cluster.metrics import MetricsDesk
 from shdask.cluster.nanny_plugin import PatientNanny
 from shdask.cluster.patience import Patience
 from shdask.cluster.reporter import Reporter
-from shdask.cluster.run import LOST, DaskRun, tell
+from shdask.cluster.run import DROPPED, LOST, DaskRun, tell
 from shdask.cluster.scheduler_plugin import AccountDesk, Sealed, account_key
 from shdask.cluster.seams import OwnerSeat, SchedulerGate, SchedulerTokens
 from shdask.cluster.watch import BuildWatch
@@ -154,11 +155,13 @@ def _open_service(client: Client, deployment: Deployment, account: str, patience
 
 @contextlib.contextmanager
 def naming_a_lost_scheduler() -> Iterator[None]:
-    """Raises SchedulerLost for a connection that broke in the block, or an answer that did not come."""
+    """Raises SchedulerLost for a connection that broke in the block, an answer that did not come, or tasks dropped."""
     try:
         yield
     except OSError as error:
         raise SchedulerLost(LOST) from error
+    except CancelledError as error:
+        raise SchedulerLost(DROPPED) from error
 
 
 @naming_a_lost_scheduler()
