@@ -66,23 +66,28 @@ class Whole:
 @pytest.fixture(scope="module")
 def whole(one_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
     """Three weeks of Sentinel-2, date by date."""
-    spec = shdask.CubeSpec(
+    store = tmp_path_factory.mktemp("whole") / "cube.zarr"
+    with pytest.MonkeyPatch.context() as environ:
+        for name, value in one_emulator.environment().items():
+            environ.setenv(name, value)
+        plan = shdask.make_plan(make_spec())
+        build(plan, store)
+        yield Whole(plan=plan, store=store)
+
+
+def make_spec(**layer: object) -> shdask.CubeSpec:
+    """The job; words are further fields of its layer."""
+    optical = {"collection": "sentinel-2-l2a", "bands": ["B04", "SCL"], "cadence": "acquisition"}
+    return shdask.CubeSpec(
         aoi={"type": "Polygon", "coordinates": [[*AREA, AREA[0]]]},
         aoi_crs="EPSG:32633",
         crs="EPSG:32633",
         resolution=20,
         time=("2024-06-01", "2024-06-21"),
-        layers={"s2": {"collection": "sentinel-2-l2a", "bands": ["B04", "SCL"], "cadence": "acquisition"}},
+        layers={"s2": {**optical, **layer}},
         store={"chunk_px": 64, "tile_px": 128},
         service={"requests_per_minute": 60000, "pu_per_minute": 60000, "prefer": "pu"},
     )
-    store = tmp_path_factory.mktemp("whole") / "cube.zarr"
-    with pytest.MonkeyPatch.context() as environ:
-        for name, value in one_emulator.environment().items():
-            environ.setenv(name, value)
-        plan = shdask.make_plan(spec)
-        build(plan, store)
-        yield Whole(plan=plan, store=store)
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +187,17 @@ def test_the_cap_holds_for_patches(whole: Whole, patches: Patches, tmp_path: Pat
     with pytest.raises(BudgetExceeded, match=f"{plan.cost.pu:.2f} PU"):
         build(plan, tmp_path / "cube.zarr", max_pu=plan.cost.pu * 0.9)
     assert read_cube_attributes(tmp_path / "cube.zarr")["pu_spent"] == 0.0
+
+
+def test_a_look_is_taken_at_patches_alone(whole: Whole, patches: Patches, tmp_path: Path) -> None:
+    """What it finds clear is bought, with the whole cube's pixels."""
+    careful = shdask.make_plan(make_spec(clear={"min": 0.3, "scout_m": 100}))
+    plan = plan_patches(careful, patches)
+    look = plan.groups["scout/s2"]
+    assert 0 < look.area_mask(look.grid.window).sum() < careful.groups["scout/s2"].area_mask(look.grid.window).sum() / 4
+    report = build(plan, tmp_path / "cube.zarr")
+    found, expected = arrays(tmp_path / "cube.zarr"), arrays(whole.store)
+    bought = found["data_mask"].any(axis=(1, 2))
+    assert 0 < bought.sum() < bought.size
+    assert report.failed == 0
+    np.testing.assert_array_equal(found["B04"], np.where(found["data_mask"], expected["B04"], 0))
