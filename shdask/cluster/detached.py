@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distributed import Client, fire_and_forget
-from distributed.scheduler import KilledWorker
 
 from shdask.assemble.lease import FOLDER
 from shdask.assemble.place import Place, open_place
@@ -23,12 +22,12 @@ from shdask.assemble.store import create_or_open
 from shdask.assemble.tree import child, create_tree
 from shdask.cluster.build_desk import BuildDesk
 from shdask.cluster.driver import DriverSeats, JobsCost, Order, drive, read_jobs_cost
-from shdask.cluster.executor import install, log_in, naming_a_lost_scheduler
+from shdask.cluster.executor import install, log_in, naming_what_is_lost
 from shdask.cluster.nanny_plugin import PatientNanny
 from shdask.cluster.patience import Patience
 from shdask.cluster.run import tell
 from shdask.doctor.preflight import look_before
-from shdask.errors import BudgetExceeded, BuildError, CubeOwned, StoreError, WrongStore
+from shdask.errors import BudgetExceeded, CubeOwned, StoreError, WrongStore
 from shdask.fetch.budget import fits
 from shdask.plan.cube import ROOT, CubePlan
 from shdask.run_cube import price_left
@@ -56,7 +55,7 @@ class DetachedBuild:
     """What Dask calls the driver's task."""
 
 
-@naming_a_lost_scheduler()
+@naming_what_is_lost()
 def start_build(
     plan: CubePlan,
     store: str | Path,
@@ -93,12 +92,7 @@ def start_build(
     place = open_place(store)
     cap = plan.max_pu if max_pu is None else max_pu
     prepared = client.submit(prepare_store, plan, place.name, name, cap, update, key=f"shdask-prepare-{name}")
-    try:
-        before: JobsCost = prepared.result()
-    except KilledWorker as error:
-        raise BuildError(
-            f"one worker after the other ended before the build began; order it again ({error})"
-        ) from error
+    before: JobsCost = prepared.result()
     _check_workers(client, child(place, next(iter(plan.groups))), name)
     order = Order(
         name=name,

@@ -21,6 +21,7 @@ import numpy as np
 from distributed import Client
 from distributed.diagnostics.plugin import NannyPlugin, SchedulerPlugin, WorkerPlugin
 from distributed.protocol.serialize import ToPickle
+from distributed.scheduler import KilledWorker
 from numpy.typing import NDArray
 
 from shdask import __version__
@@ -37,7 +38,7 @@ from shdask.cluster.scheduler_plugin import AccountDesk, Sealed, account_key
 from shdask.cluster.seams import OwnerSeat, SchedulerGate, SchedulerTokens
 from shdask.cluster.watch import BuildWatch
 from shdask.cluster.worker_plugin import TileWorker
-from shdask.errors import SchedulerLost, SettingsError, ShdaskError
+from shdask.errors import BuildError, SchedulerLost, SettingsError, ShdaskError
 from shdask.fetch.client import RequestsTransport, ServiceClient
 from shdask.settings import Credentials, Deployment
 
@@ -78,7 +79,7 @@ class DaskExecutor:
     def open_account(self, job: BuildJob) -> Iterator[Account]:
         """The scheduler's limiter and token in the owner's hands. Raises as `start`."""
         client, deployment, patience = self.client, job.plan.deployment, self.patience
-        with naming_a_lost_scheduler():
+        with naming_what_is_lost():
             account = self.standing.account if self.standing else log_in(client, deployment, job.credentials, patience)
             install(client, BuildDesk(), BuildWatch())
             reporter = Reporter(client, job, account)
@@ -131,7 +132,7 @@ def open_service_on(
     Without credentials the scheduler's own are used. Raises as `log_in` does, and SchedulerLost where it is lost.
     """
     patience = patience or Patience()
-    with naming_a_lost_scheduler():
+    with naming_what_is_lost():
         account = log_in(client, deployment, credentials, patience)
     with _open_service(client, deployment, account, patience) as service:
         yield service
@@ -154,17 +155,22 @@ def _open_service(client: Client, deployment: Deployment, account: str, patience
 
 
 @contextlib.contextmanager
-def naming_a_lost_scheduler() -> Iterator[None]:
-    """Raises SchedulerLost for a connection that broke in the block, an answer that did not come, or tasks dropped."""
+def naming_what_is_lost() -> Iterator[None]:
+    """Raises SchedulerLost for a connection that broke in the block, an answer that did not come, or tasks dropped.
+
+    And BuildError for tasks whose workers died one after the other.
+    """
     try:
         yield
     except OSError as error:
         raise SchedulerLost(LOST) from error
     except CancelledError as error:
         raise SchedulerLost(DROPPED) from error
+    except KilledWorker as error:
+        raise BuildError(f"one worker after the other ended before the build began; begin again ({error})") from error
 
 
-@naming_a_lost_scheduler()
+@naming_what_is_lost()
 def _start_run(
     client: Client,
     job: BuildJob,
