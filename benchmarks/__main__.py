@@ -28,6 +28,7 @@ NAMES = (
     "async_rows",
     "async_jobs",
     "dashboard",
+    "cog_export",
 )
 
 

@@ -134,7 +134,7 @@ def _create_level(root: zarr.Group, attributes: dict[str, Any], level: Level) ->
     ):
         _copy(group, _array(root, name), name, values)
     mapping = _array(root, GRID_MAPPING)
-    place = {"GeoTransform": " ".join(str(float(value)) for value in (c, a, 0.0, f, 0.0, e))}
+    place: dict[str, Any] = {"GeoTransform": " ".join(str(float(value)) for value in (c, a, 0.0, f, 0.0, e))}
     _copy(group, mapping, GRID_MAPPING, np.asarray(mapping[...])).update_attributes(place)
     for name in (TIME, *COORDINATES) if TIME in root else ():
         array = _array(root, name)

@@ -103,7 +103,7 @@ def draw_dataset(cube: xr.Dataset) -> str:
     return f"{_table(rows)}<div>{drawn}</div>"
 
 
-@xr.register_dataset_accessor("shdask")
+@xr.register_dataset_accessor("shdask")  # type: ignore[no-untyped-call]  # xarray has no types for it
 @dataclass(frozen=True, slots=True)
 class CubeAccessor:
     """``ds.shdask`` of what `open_cube` gives: a card in notebooks, and pictures."""

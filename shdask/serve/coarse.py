@@ -82,7 +82,8 @@ class Scene:
         classes = find_classes(cube.attrs) if "bands" in cube.attrs else ()
         if TIME in cube.dims:
             if time is not None:
-                cube = cube.sel({TIME: slice(str(np.datetime64(time, "D")), str(np.datetime64(time, "D")))})
+                day = str(np.asarray(time, "datetime64[D]"))
+                cube = cube.sel({TIME: slice(day, day)})
                 if not cube.sizes[TIME]:
                     raise WrongStore(f"the Dataset has no date on {time}")
             cube = cube.isel({TIME: _clearest(cube, np.ones(cube.sizes[TIME]))})
@@ -107,7 +108,7 @@ class Scene:
 
         with self.place.errors():
             store = self.place.zarr_store(read_only=True)
-            level = xr.open_zarr(store, group=fitting[-1].path, consolidated=False, chunks={})
+            level: xr.Dataset = xr.open_zarr(store, group=fitting[-1].path, consolidated=False, chunks={})
         return level if self.step is None else level.isel({TIME: self.step})
 
 
@@ -167,7 +168,8 @@ def read_coarse(scene: Scene, bands: Collection[str], size_px: int) -> Coarse:
 
 def _mean(pixels: NDArray[Any], valid: NDArray[np.bool_], seen: NDArray[Any], step: int) -> NDArray[Any]:
     sums = _blocks_sum(np.where(valid, pixels, 0), step)
-    return np.divide(sums, seen, out=np.zeros_like(sums), where=seen > 0)
+    means: NDArray[np.float64] = np.divide(sums, seen, out=np.zeros_like(sums), where=seen > 0)
+    return means
 
 
 def _blocks_sum(values: NDArray[Any], step: int) -> NDArray[np.float64]:
@@ -178,7 +180,8 @@ def _blocks_sum(values: NDArray[Any], step: int) -> NDArray[np.float64]:
 
 def _middles(values: NDArray[Any], step: int) -> NDArray[Any]:
     rows, columns = (np.minimum(np.arange(0, side, step) + step // 2, side - 1) for side in values.shape)
-    return values[np.ix_(rows, columns)]
+    middles: NDArray[Any] = values[np.ix_(rows, columns)]
+    return middles
 
 
 def _resolution(cube: xr.Dataset, step: int) -> tuple[float, float]:

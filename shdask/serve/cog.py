@@ -261,7 +261,7 @@ def _describe(pixels: Any, picture: _Picture, date: xr.Dataset) -> None:
         "LAYER": str(attributes.get("layer", "")),
     }
     if TIME in date.coords:
-        at = np.datetime_as_string(date[TIME].to_numpy(), "s")
+        at = str(np.datetime_as_string(date[TIME].to_numpy(), "s"))
         tags |= {"TIFFTAG_DATETIME": at.replace("-", ":").replace("T", " "), "TIME": f"{at}Z"}
         tags |= {name.upper(): str(date[name].item()) for name in _TAGS if name in date.coords}
     else:

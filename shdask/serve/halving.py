@@ -26,7 +26,8 @@ def pad_even(values: NDArray[Any]) -> NDArray[Any]:
 def halve_mask(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(y / 2, x / 2), rounded up: whether any of the four pixels is valid. Pure."""
     even = pad_even(valid)
-    return np.logical_or.reduce([even[y::2, x::2] for y, x in QUARTERS])
+    halved: NDArray[np.bool_] = np.logical_or.reduce([even[y::2, x::2] for y, x in QUARTERS])
+    return halved
 
 
 def halve_measurements(values: NDArray[Any], valid: NDArray[np.bool_], fill_value: float) -> NDArray[Any]:

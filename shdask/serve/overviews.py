@@ -44,6 +44,7 @@ from shdask.serve.stored import StoredCube
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_Index = tuple[int | slice, ...]
 SMALLEST_PX = 512
 _STEPS_AT_ONCE = 16
 """Dates after which what was made is recorded, so that little is made again after a kill."""
@@ -199,8 +200,8 @@ class _Halving:
         side, (height, width) = self.layout.object_px, self.level.shape
         y, x = at[0] * side, at[1] * side
         window = Window(y0=y, y1=min(y + side, height), x0=x, x1=min(x + side, width))
-        below = (*step, slice(2 * window.y0, 2 * window.y1), slice(2 * window.x0, 2 * window.x1))
-        here = (*step, *window.slices)
+        below: _Index = (*step, slice(2 * window.y0, 2 * window.y1), slice(2 * window.x0, 2 * window.x1))
+        here: _Index = (*step, *window.slices)
         valid = np.asarray(self._array(self.source, DATA_MASK)[below]) == 1
         for band in self.bands:
             array = self._array(self.level.path, band)

@@ -118,18 +118,19 @@ def make_item(
 
 
 def _footprint(bounds: Sequence[float], code: str) -> shapely.Geometry:
-    degrees = reproject(shapely.box(*bounds), code, WGS84, tolerance=1e-4)
+    left, bottom, right, top = bounds
+    degrees = reproject(shapely.box(left, bottom, right, top), code, WGS84, tolerance=1e-4)
     return split_at_antimeridian(degrees, WGS84)
 
 
 def _bbox(geometry: shapely.Geometry) -> list[float]:
     """(west, south, east, north); west is greater than east where it crosses the antimeridian, as GeoJSON has it."""
-    west, south, east, north = geometry.bounds
+    west, south, east, north = shapely.bounds(geometry).tolist()
     parts = shapely.get_parts(geometry)
     if len(parts) > 1 and west == -180 and east == 180:  # noqa: PLR2004  # degrees
-        west = min(part.bounds[0] for part in parts if part.bounds[2] == east)
-        east = max(part.bounds[2] for part in parts if part.bounds[0] == -180)  # noqa: PLR2004  # degrees
-    return [round(value, _DIGITS) for value in (west, south, east, north)]
+        edges = shapely.bounds(parts)
+        west, east = edges[edges[:, 2] == east, 0].min(), edges[edges[:, 0] == west, 2].max()
+    return [round(float(value), _DIGITS) for value in (west, south, east, north)]
 
 
 def _times(cube: xr.Dataset, attributes: dict[str, Any]) -> dict[str, Any]:
