@@ -3,7 +3,7 @@
 Refuses to do any work itself.
 """
 
-from shdask.cli import cube, doctor, look, service
+from shdask.cli import cube, doctor, look, patches, service
 from shdask.cli.app import main
 
-__all__ = ["cube", "doctor", "look", "main", "service"]
+__all__ = ["cube", "doctor", "look", "main", "patches", "service"]

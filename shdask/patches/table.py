@@ -82,6 +82,10 @@ class Patches:
     bounds: NDArray[np.float64]
     """(patch, 4)."""
     epsg: NDArray[np.int64]
+    classes: tuple[str, ...] = ()
+    """What ``label`` counts in, where classes are words."""
+    notes: tuple[str, ...] = ()
+    """What was dropped when they were chosen, and why, for the user to read."""
 
     def __len__(self) -> int:
         return int(self.key.size)
@@ -108,6 +112,16 @@ class Patches:
 
     def __iter__(self) -> Iterator[Patch]:
         return (self[position] for position in range(len(self)))
+
+    def __repr__(self) -> str:
+        from shdask.patches.summary import describe
+
+        return "\n  ".join((f"{len(self)} Patches", *(f"{label}: {words}" for label, words in describe(self))))
+
+    def _repr_html_(self) -> str:
+        from shdask.patches.summary import draw_patches
+
+        return draw_patches(self)
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> Self:
         """The table of these rows: positions, or (patch,) bool."""

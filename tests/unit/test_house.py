@@ -104,11 +104,15 @@ def test_public_names_are_frozen() -> None:
         "Settings",
         "ShdaskError",
         "TileEvent",
+        "add_overviews",
         "build_cube",
+        "export_cog",
         "get_async_running_status",
         "make_plan",
         "open_cube",
         "open_cube_tree",
+        "preview",
+        "sample_patches",
     ]
 
 

@@ -1,0 +1,244 @@
+"""The class of a patch by the pixels under it: of a raster file of classes, or of a class band of the cube.
+
+Reads those pixels block by block, and no others. Refuses to know what classes mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+import zarr
+
+from shdask.assemble.template import DATA_MASK
+from shdask.assemble.time_axis import TIME
+from shdask.errors import PlanError
+from shdask.model import Window
+from shdask.patches.groups import find_groups
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from shdask.assemble.place import Place
+    from shdask.patches.draft import Draft
+    from shdask.patches.places import Ground
+
+    Ints = NDArray[np.int64]
+    Rows = NDArray[np.intp]
+
+ClassRule = Literal["majority", "presence"]
+"""Majority: the class that most pixels have, of equals the lower number. Presence: of the classes that enough of its
+pixels have, the one that the fewest patches hold."""
+PRESENT = 0.05
+"""The share of pixels that is a presence unless told otherwise."""
+BLOCK_PX = 2048
+SUFFIXES = (".tif", ".tiff", ".vrt")
+
+
+class ClassPixels(Protocol):
+    """Classes on a grid of the cube."""
+
+    def read(self, window: Window) -> tuple[Ints, NDArray[np.bool_]]:
+        """(y, x) classes, and where they are known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Counts:
+    """How many pixels of which class: one entry for each class that a patch holds."""
+
+    patch: Rows
+    label: Ints
+    count: Ints
+
+
+def count_in_raster(path: Path, draft: Draft, grounds: Sequence[Ground], size_px: int) -> Counts:
+    """Pixels of a raster file's first band under each patch, the nearest to each of the cube's. Its nodata counts not.
+
+    Raises PlanError where it cannot be read, or holds no whole numbers.
+    """
+    parts = []
+    for number, ground in enumerate(grounds):
+        rows = np.flatnonzero(draft.ground == number)
+        if rows.size:
+            with _open_raster(path, ground) as pixels:
+                parts.append(count_classes(pixels, draft, rows, size_px))
+    return _join(parts)
+
+
+def count_in_band(
+    store: Place, band: str, draft: Draft, grounds: Sequence[Ground], *, size_px: int, layers: Sequence[str]
+) -> Counts:
+    """Valid pixels of a class band of the cube under each patch: at its date, or at all dates together.
+
+    Raises PlanError where none of ``layers`` has such a band, or it holds no whole numbers; StoreError.
+    """
+    parts = []
+    groups = {(group.zone, group.layer): group for group in find_groups(store)}
+    for number, ground in enumerate(grounds):
+        fitting = [
+            groups[ground.zone, layer] for layer in layers if band in groups[ground.zone, layer].attributes["bands"]
+        ]
+        if not fitting:
+            raise PlanError(f"labels: {band} is neither a file nor a band of {', '.join(layers)}")
+        rows = np.flatnonzero(draft.ground == number)
+        bands = _open_band(fitting[0].place, band)
+        for step, some in _by_step(bands, draft.date[rows]):
+            parts.append(count_classes(_BandPixels(bands=bands, step=step), draft, rows[some], size_px))
+    return _sum(_join(parts))
+
+
+def choose_classes(counts: Counts, patches: int, size_px: int, rule: ClassRule, min_share: float | None) -> Ints:
+    """(patch,): the class of each by ``rule``, -1 for one that no class has enough of. Pure.
+
+    Shares are of all the patch's pixels where they are counted once, and of those counted otherwise. Without
+    ``min_share`` a presence is a twentieth, and a majority may be of any size.
+    """
+    least = (PRESENT if rule == "presence" else 0.0) if min_share is None else min_share
+    counted = np.bincount(counts.patch, weights=counts.count, minlength=patches)
+    share = counts.count / np.maximum(counted, size_px**2)[counts.patch]
+    enough = share >= least
+    patch, label, count = counts.patch[enough], counts.label[enough], counts.count[enough]
+    names, number = np.unique(label, return_inverse=True)
+    merit = count if rule == "majority" else -np.bincount(number, minlength=names.size)[number]
+    order = np.lexsort((label, -merit, patch))
+    chosen = np.full(patches, -1, np.int64)
+    chosen[patch[order][::-1]] = label[order][::-1]  # of a patch the last one that is written stays: its first
+    return chosen
+
+
+def count_classes(pixels: ClassPixels, draft: Draft, rows: Rows, size_px: int) -> Counts:
+    """Pixels by class under the windows of ``rows``, in blocks of some 2048 pixels, each read once."""
+    y0, x0 = draft.y0[rows], draft.x0[rows]
+    order = np.lexsort((x0 // BLOCK_PX, y0 // BLOCK_PX))
+    block = np.stack((y0 // BLOCK_PX, x0 // BLOCK_PX), axis=1)[order]
+    ends = np.flatnonzero((block[1:] != block[:-1]).any(axis=1)) + 1
+    parts = [Counts(patch=rows[:0], label=np.empty(0, np.int64), count=np.empty(0, np.int64))]
+    for some in np.split(order, ends) if rows.size else ():
+        top, left = int(y0[some].min()), int(x0[some].min())
+        window = Window(y0=top, x0=left, y1=int(y0[some].max()) + size_px, x1=int(x0[some].max()) + size_px)
+        values, known = pixels.read(window)
+        for label in np.unique(values[known]).tolist():
+            count = _window_sums(known & (values == label), y0[some] - top, x0[some] - left, size_px)
+            has = count > 0
+            parts.append(
+                Counts(patch=rows[some[has]], label=np.full(int(has.sum()), label, np.int64), count=count[has])
+            )
+    return _join(parts)
+
+
+def _window_sums(marked: NDArray[np.bool_], y0: Ints, x0: Ints, size_px: int) -> Ints:
+    sums = np.zeros((marked.shape[0] + 1, marked.shape[1] + 1), np.int64)
+    np.cumsum(np.cumsum(marked, axis=0, dtype=np.int64), axis=1, out=sums[1:, 1:])
+    y1, x1 = y0 + size_px, x0 + size_px
+    return np.asarray(sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0])
+
+
+def _join(parts: Sequence[Counts]) -> Counts:
+    nothing = np.empty(0, np.int64)
+    return Counts(
+        patch=np.concatenate([nothing.astype(np.intp), *(part.patch for part in parts)]),
+        label=np.concatenate([nothing, *(part.label for part in parts)]),
+        count=np.concatenate([nothing, *(part.count for part in parts)]),
+    )
+
+
+def _sum(counts: Counts) -> Counts:
+    """One entry for each patch and class."""
+    pairs, number = np.unique(np.stack((counts.patch, counts.label), axis=1), axis=0, return_inverse=True)
+    total = np.bincount(number.ravel(), weights=counts.count, minlength=len(pairs)).astype(np.int64)
+    return Counts(patch=pairs[:, 0].astype(np.intp), label=pairs[:, 1], count=total)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _RasterPixels:
+    raster: Any
+    """A raster of rasterio on the grid, its last band alpha."""
+
+    def read(self, window: Window) -> tuple[Ints, NDArray[np.bool_]]:
+        from rasterio.windows import Window as Part
+
+        rows, columns = window.shape
+        part = Part(window.x0, window.y0, columns, rows)
+        classes, alpha = self.raster.read([1, self.raster.count], window=part)
+        return classes.astype(np.int64), alpha != 0
+
+
+@contextmanager
+def _open_raster(path: Path, ground: Ground) -> Iterator[_RasterPixels]:
+    import rasterio
+    from affine import Affine
+    from rasterio.enums import Resampling
+    from rasterio.errors import RasterioError
+    from rasterio.vrt import WarpedVRT
+
+    height, width = ground.grid.shape
+    with ExitStack() as opened:
+        try:
+            raster = opened.enter_context(rasterio.open(path))
+        except RasterioError as error:
+            raise PlanError(f"labels: {path} cannot be read as a raster: {error}") from error
+        if raster.crs is None:
+            raise PlanError(f"labels: {path} has no CRS; assign one")
+        if np.dtype(raster.dtypes[0]).kind not in "iu":
+            raise PlanError(f"labels: {path} holds {raster.dtypes[0]}; classes are whole numbers")
+        warped = WarpedVRT(
+            raster,
+            crs=ground.grid.crs,
+            transform=Affine(*ground.grid.transform),
+            height=height,
+            width=width,
+            resampling=Resampling.nearest,
+            add_alpha=True,  # which tells nodata, and what lies beyond the raster
+        )
+        yield _RasterPixels(raster=opened.enter_context(closing(warped)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Bands:
+    values: zarr.Array[Any]
+    mask: zarr.Array[Any]
+    times: NDArray[np.datetime64]
+    """(step,) as they are stored; none without a time axis."""
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _BandPixels:
+    bands: _Bands
+    step: int | None
+
+    def read(self, window: Window) -> tuple[Ints, NDArray[np.bool_]]:
+        where = window.slices if self.step is None else (self.step, *window.slices)
+        with self.bands.place.errors():
+            values, mask = np.asarray(self.bands.values[where]), np.asarray(self.bands.mask[where])
+        return values.astype(np.int64), mask == 1
+
+
+def _open_band(place: Place, band: str) -> _Bands:
+    with place.errors():
+        root = zarr.open_group(place.zarr_store(read_only=True), mode="r")
+        values, mask = root[band], root[DATA_MASK]
+        if not isinstance(values, zarr.Array) or not isinstance(mask, zarr.Array):
+            raise TypeError(f"{band} is no array")
+        times = np.asarray(root[TIME]) if TIME in root else np.empty(0, np.int64)
+    if np.dtype(values.dtype).kind not in "iu":
+        raise PlanError(f"labels: {band} holds {values.dtype}; a class band holds whole numbers")
+    return _Bands(values=values, mask=mask, times=times.astype("datetime64[ms]").astype("datetime64[s]"), place=place)
+
+
+def _by_step(bands: _Bands, dates: NDArray[np.datetime64]) -> Iterator[tuple[int | None, Rows]]:
+    """Each step, and the patches that it counts for."""
+    if not bands.times.size:
+        yield None, np.arange(dates.size)
+        return
+    newest = {time: step for step, time in enumerate(bands.times.tolist())}
+    for time, step in newest.items():
+        some = np.flatnonzero(np.isnat(dates) | (dates == np.datetime64(time, "s")))
+        if some.size:
+            yield step, some

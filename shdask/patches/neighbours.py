@@ -1,0 +1,261 @@
+"""Which patches of different sets lie near each other, or hold the same ground: on one grid, and across UTM zones.
+
+Pure. Refuses to know what is done about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+from pyproj import CRS, Transformer
+
+from shdask.errors import PlanError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
+    Rows = NDArray[np.intp]
+    Floats = NDArray[np.float64]
+    Sets = NDArray[np.uint8]
+
+WGS84 = "EPSG:4326"
+WEB_MERCATOR = 3857
+METRES_PER_DEGREE = 110_574.0
+"""Of latitude, where they are shortest; of longitude at the equator there are a little more."""
+STRETCH = 1.003
+"""UTM's metres are up to 0.1 % longer or shorter than the ground's, and a zone's edge lies beyond its best part."""
+MOST_PAIRS = 30_000_000
+"""Of different sets and near each other: some 2 GB."""
+BATCH = 4_000_000
+"""Pairs that are looked at at once."""
+_HALF = ((0, 0), (0, 1), (1, -1), (1, 0), (1, 1))
+"""A cell and half of the eight around it: each pair of cells once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Squares:
+    """Windows of one size on the grids of a cube; arrays are (square,)."""
+
+    size_px: int
+    grid: Rows
+    """Number of the grid that each lies on."""
+    epsg: tuple[int, ...]
+    """Of each grid; where there are several they are UTM zones."""
+    y0: Ints
+    x0: Ints
+    bounds: Floats
+    """(square, 4): left, bottom, right, top in the CRS of its grid."""
+    longitude: Floats
+    """Of its centre, in degrees."""
+    latitude: Floats
+
+    def take(self, rows: Rows) -> Squares:
+        """Those of ``rows``."""
+        return replace(
+            self,
+            grid=self.grid[rows],
+            y0=self.y0[rows],
+            x0=self.x0[rows],
+            bounds=self.bounds[rows],
+            longitude=self.longitude[rows],
+            latitude=self.latitude[rows],
+        )
+
+    def metres_per_px(self) -> tuple[Floats, Floats]:
+        """(y, x) on the ground, rather less than more: the CRS's own metres, in degrees and web mercator the place's.
+
+        Pure.
+        """
+        left, bottom, right, top = self.bounds.T
+        shrink = np.cos(np.radians(self.latitude))
+        kinds = [_units(epsg) for epsg in self.epsg]
+        along_y, along_x = (
+            np.array([kind[axis] for kind in kinds])[self.grid]
+            * np.where(np.array([kind[2 + axis] for kind in kinds])[self.grid], shrink, 1.0)
+            for axis in (0, 1)
+        )
+        return (top - bottom) / self.size_px * along_y, (right - left) / self.size_px * along_x
+
+
+def find_close(squares: Squares, sets: Sets, within_m: float) -> tuple[Rows, Rows]:
+    """Every pair of squares of different ``sets`` that share ground, or are nearer than ``within_m``. Pure.
+
+    On one grid by its pixels, exactly; across zones by their outlines, and a pixel's diagonal more than less. What
+    lies on both sides of 180 degrees on one grid is taken to be far apart. Raises PlanError where there are more than
+    30 million.
+    """
+    found: list[tuple[Rows, Rows]] = []
+    count = 0
+    for first, second in _pairs(squares, sets, within_m):
+        count += first.size
+        if count > MOST_PAIRS:
+            raise PlanError(
+                f"more than {MOST_PAIRS:,} pairs of patches of different sets lie within {within_m:g} m of each other; "
+                f"make guard_m smaller, or block_m, size_px or stride_px larger"
+            )
+        found.append((first, second))
+    nothing = np.empty(0, np.intp)
+    return (
+        np.concatenate([nothing, *(first for first, _ in found)]),
+        np.concatenate([nothing, *(second for _, second in found)]),
+    )
+
+
+def shared_px(squares: Squares, first: Rows, second: Rows) -> Floats:
+    """How many pixels of ``first`` lie, in full or in part, under ``second``; (pair,). Pure.
+
+    Whole pixels on one grid; across zones the ground that both hold, in pixels.
+    """
+    side = squares.size_px
+    y = np.maximum(side - np.abs(squares.y0[first] - squares.y0[second]), 0)
+    x = np.maximum(side - np.abs(squares.x0[first] - squares.x0[second]), 0)
+    found = np.asarray(y * x, np.float64)
+    across = np.flatnonzero(squares.grid[first] != squares.grid[second])
+    for one, other in _kinds(squares.grid[first][across], squares.grid[second][across]):
+        here = across[(squares.grid[first[across]] == one) & (squares.grid[second[across]] == other)]
+        boxes = _boxes(squares.bounds[first[here]])
+        there = _outlines(squares, second[here], squares.epsg[one])
+        found[here] = shapely.area(shapely.intersection(boxes, there)) / shapely.area(boxes) * side**2
+    return found
+
+
+def _kinds(first: Rows, second: Rows) -> list[tuple[int, int]]:
+    return sorted(set(zip(first.tolist(), second.tolist(), strict=True)))
+
+
+def _pairs(squares: Squares, sets: Sets, within_m: float) -> Iterator[tuple[Rows, Rows]]:
+    rows = [np.flatnonzero(squares.grid == grid) for grid in range(len(squares.epsg))]
+    for here in rows:
+        yield from _on_one_grid(squares, sets, here, within_m)
+    for one in range(len(rows)):
+        for other in range(one + 1, len(rows)):
+            yield _across_zones(squares, sets, rows[one], rows[other], within_m)
+
+
+def _on_one_grid(squares: Squares, sets: Sets, rows: Rows, within_m: float) -> Iterator[tuple[Rows, Rows]]:
+    if not rows.size:
+        return
+    along_y, along_x = (metres[rows] for metres in squares.metres_per_px())
+    side = squares.size_px
+    cell_y, cell_x = (side + int(np.ceil(within_m / metres.min())) for metres in (along_y, along_x))
+    y, x = squares.y0[rows], squares.x0[rows]
+    width = int(x.max() // cell_x) + 3
+    key = (y // cell_y + 1) * width + x // cell_x + 1
+    order = np.argsort(key, kind="stable")
+    order = order[_meets_another_set(key[order], sets[rows[order]], width)]
+    key, y, x, own = key[order], y[order], x[order], sets[rows[order]]
+    along_y, along_x = along_y[order], along_x[order]
+    for down, right in _HALF:
+        target = key + down * width + right
+        start = np.arange(key.size) + 1 if (down, right) == (0, 0) else np.searchsorted(key, target, side="left")
+        counts = np.searchsorted(key, target, side="right") - start
+        for some in _batches(counts):
+            first = np.repeat(some, counts[some])
+            second = np.arange(first.size) - np.repeat(np.cumsum(counts[some]) - counts[some], counts[some])
+            second += start[first]
+            differ = own[first] != own[second]
+            first, second = first[differ], second[differ]
+            gap_y = np.abs(y[first] - y[second]) - side
+            gap_x = np.abs(x[first] - x[second]) - side
+            apart = np.hypot(
+                np.maximum(gap_y, 0) * np.minimum(along_y[first], along_y[second]),
+                np.maximum(gap_x, 0) * np.minimum(along_x[first], along_x[second]),
+            )
+            close = ((gap_y < 0) & (gap_x < 0)) | (apart < within_m)
+            yield rows[order[first[close]]], rows[order[second[close]]]
+
+
+def _meets_another_set(key: Ints, sets: Sets, width: int) -> NDArray[np.bool_]:
+    """Of squares sorted by the ``key`` of their cell: whether their cell and those around it hold several sets."""
+    cells, starts, number = np.unique(key, return_index=True, return_inverse=True)
+    bits = np.bitwise_or.reduceat(np.left_shift(np.uint64(1), sets.astype(np.uint64)), starts)
+    near = bits.copy()
+    for step in (1, width - 1, width, width + 1):
+        for target in (cells - step, cells + step):
+            place = np.minimum(np.searchsorted(cells, target), cells.size - 1)
+            near |= np.where(cells[place] == target, bits[place], np.uint64(0))
+    return np.asarray(np.bitwise_count(near)[number] > 1)
+
+
+def _batches(counts: Ints) -> Iterator[Rows]:
+    """Rows with any pairs, so many at once that they have some 4 million."""
+    busy = np.flatnonzero(counts > 0)
+    if busy.size:
+        yield from np.split(busy, np.flatnonzero(np.diff(np.cumsum(counts[busy]) // BATCH)) + 1)
+
+
+def _across_zones(squares: Squares, sets: Sets, one: Rows, other: Rows, within_m: float) -> tuple[Rows, Rows]:
+    nothing = np.empty(0, np.intp), np.empty(0, np.intp)
+    if not one.size or not other.size:
+        return nothing
+    left, bottom, right, top = squares.bounds[one[0]]
+    pixel = float(np.hypot(right - left, top - bottom)) / squares.size_px
+    distance = within_m * STRETCH + pixel
+    one, other = _near_each_other(squares, one, other, distance + 2 * pixel * squares.size_px)
+    if not one.size or not other.size:
+        return nothing
+    epsg = squares.epsg[int(squares.grid[one[0]])]
+    tree = shapely.STRtree(_boxes(squares.bounds[one]))
+    there, here = tree.query(_outlines(squares, other, epsg), predicate="dwithin", distance=distance)
+    first, second = one[here], other[there]
+    differ = sets[first] != sets[second]
+    return first[differ], second[differ]
+
+
+def _near_each_other(squares: Squares, one: Rows, other: Rows, distance: float) -> tuple[Rows, Rows]:
+    """Those of both whose centres may lie so near to the others', by longitude and latitude."""
+    up = distance * STRETCH / METRES_PER_DEGREE
+    highest = np.abs(squares.latitude[np.concatenate((one, other))]).max()
+    across = up / max(np.cos(np.radians(min(highest + up, 89.0))), 0.01)
+    middle = squares.longitude[one[0]]
+
+    def turned(rows: Rows) -> Floats:
+        return np.asarray((squares.longitude[rows] - middle + 180.0) % 360.0 - 180.0)
+
+    def inside(rows: Rows, others: Rows) -> Rows:
+        if not others.size:
+            return rows[:0]
+        east, north = turned(others), squares.latitude[others]
+        here, high = turned(rows), squares.latitude[rows]
+        is_near = (here >= east.min() - across) & (here <= east.max() + across)
+        is_near &= (high >= north.min() - up) & (high <= north.max() + up)
+        found: Rows = rows[is_near]
+        return found
+
+    kept = inside(other, one)
+    return inside(one, kept), kept
+
+
+def _boxes(bounds: Floats) -> NDArray[np.object_]:
+    return np.asarray(shapely.box(*bounds.T), object)
+
+
+def _outlines(squares: Squares, rows: Rows, epsg: int) -> NDArray[np.object_]:
+    """The squares as polygons in another CRS: their corners, and what lies between them."""
+    own = squares.epsg[int(squares.grid[rows[0]])] if rows.size else epsg
+    left, bottom, right, top = squares.bounds[rows].T
+    middle_x, middle_y = (left + right) / 2, (bottom + top) / 2
+    xs = np.stack((left, middle_x, right, right, right, middle_x, left, left), axis=1)
+    ys = np.stack((bottom, bottom, bottom, middle_y, top, top, top, middle_y), axis=1)
+    return np.asarray(shapely.polygons(np.stack(_transformer(own, epsg).transform(xs, ys), axis=2)), object)
+
+
+@cache
+def _transformer(source: int, target: int) -> Transformer:
+    return Transformer.from_crs(f"EPSG:{source}", f"EPSG:{target}", always_xy=True)
+
+
+@cache
+def _units(epsg: int) -> tuple[float, float, bool, bool]:
+    """Metres of a unit along y and x, and whether they shrink with the cosine of latitude."""
+    crs = CRS.from_epsg(epsg)
+    if crs.is_geographic:
+        return METRES_PER_DEGREE, METRES_PER_DEGREE, False, True
+    metres = float(crs.axis_info[0].unit_conversion_factor)
+    return metres, metres, epsg == WEB_MERCATOR, epsg == WEB_MERCATOR

@@ -1,0 +1,43 @@
+"""`shdask patches` on a job: what it prints and writes."""
+
+from __future__ import annotations
+
+import json
+
+from shdask.patches.parquet import read_patches
+
+AREA = '{"type": "Polygon", "coordinates": [[[14, 46], [14.1, 46], [14.1, 46.1], [14, 46.1], [14, 46]]]}'
+
+
+def test_the_table_is_written_and_told(run, write_job) -> None:
+    """The answer on stdout, where it went on stderr."""
+    code, out, err = run("patches", write_job(), "out.parquet", "--size", 64, "--block", 2000, "--guard", 100)
+    table = read_patches("out.parquet")
+    assert code == 0, err
+    assert out.startswith(f"{len(table)} Patches\n")
+    assert "written to out.parquet" in err
+    assert table.size_px == 64
+
+
+def test_json_is_one_object(run, write_job) -> None:
+    """With counts, and no pair that leaks."""
+    words = ("--scheme", "random", "--count", 40, "--seed", 3, "--json")
+    code, out, err = run("patches", write_job(), "out.parquet", "--size", 32, *words)
+    told = json.loads(out)
+    assert (code, err) == (0, "")
+    assert (told["patches"], told["seed"], told["leaking_pairs"], told["path"]) == (40, 3, 0, "out.parquet")
+    assert sum(told["splits"].values()) == 40
+
+
+def test_a_share_that_is_not_known_is_refused(run, write_job) -> None:
+    """With exit code 2, and nothing written."""
+    code, out, err = run("patches", write_job(), "out.parquet", "--size", 64, "--min-valid", 0.5)
+    assert (code, out) == (2, "")
+    assert "build it and give its store" in err
+
+
+def test_a_size_is_needed(run, write_job) -> None:
+    """The option is named."""
+    code, _, err = run("patches", write_job(), "out.parquet")
+    assert code == 2
+    assert "--size" in err

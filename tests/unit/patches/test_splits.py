@@ -1,0 +1,139 @@
+"""Blocks, sets and the guard between them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyproj import Geod
+
+from shdask.errors import PlanError
+from shdask.patches.splits import check_shares, find_blocks, leave_out, measure_leakage, split_blocks
+
+from .grounds import make_squares
+
+SHARES = (0.7, 0.15, 0.15)
+SIZE = 16
+PLACES = st.lists(
+    st.tuples(st.integers(0, 120), st.integers(0, 120), st.integers(0, 2)), min_size=1, max_size=40, unique=True
+)
+GUARDS = st.sampled_from([0.0, 50.0, 300.0])
+
+
+@pytest.mark.parametrize("latitude", [-60.0, 0.0, 46.0, 70.0])
+def test_blocks_are_squares_of_the_ground(latitude: float):
+    """Ten kilometres each way, within a hundredth or two, by geodesics."""
+    steps = np.arange(0.0, 3.0, 0.0005)
+    _, column = find_blocks(10.0 + steps, np.full(steps.size, latitude), 10_000.0)
+    row, _ = find_blocks(np.full(steps.size, 10.0), latitude + steps, 10_000.0)
+    across = steps[np.flatnonzero(np.diff(column))]
+    up = steps[np.flatnonzero(np.diff(row))]
+    geod = Geod(ellps="WGS84")
+    width = geod.inv(10.0 + across[0], latitude, 10.0 + across[1], latitude)[2]
+    height = geod.inv(10.0, latitude + up[0], 10.0, latitude + up[1])[2]
+    assert abs(width - 10_000) < 200
+    assert abs(height - 10_000) < 200
+
+
+def test_the_last_column_ends_where_the_first_begins():
+    """At 180 degrees, whichever way it is written."""
+    row, column = find_blocks(np.array([180.0, -180.0, 179.999999, -180.0001]), np.zeros(4), 50_000.0)
+    assert row.tolist() == [200] * 4
+    assert column[[0, 1]].tolist() == [0, 0]
+    assert column[2] == column[3] == 800
+
+
+def test_a_block_stays_in_its_set():
+    """Whatever other blocks there are: more labels move no ground from train to test."""
+    row, column = np.arange(50), np.arange(50) * 3
+    every = split_blocks(row, column, SHARES, 4)
+    np.testing.assert_array_equal(split_blocks(row[::-7], column[::-7], SHARES, 4), every[::-7])
+    assert (split_blocks(row, column, SHARES, 5) != every).any()
+
+
+def test_sets_have_their_share_of_blocks():
+    """Of ten thousand, within a hundredth."""
+    row, column = (part.ravel() for part in np.indices((100, 100)))
+    counts = np.bincount(split_blocks(row, column, SHARES, 0), minlength=3)
+    np.testing.assert_allclose(counts / 10_000, SHARES, atol=0.01)
+
+
+def test_a_set_without_a_share_is_empty():
+    """Also when it is the last one."""
+    row = np.arange(1000)
+    assert np.unique(split_blocks(row, row, (0.5, 0.5, 0.0), 0)).tolist() == [0, 1]
+    assert np.unique(split_blocks(row, row, (0.0, 0.0, 1.0), 0)).tolist() == [2]
+
+
+@pytest.mark.parametrize("shares", [(0.7, 0.3), (0.7, 0.2, 0.2), (1.2, -0.1, -0.1)])
+def test_shares_that_are_none_are_refused(shares: tuple[float, ...]):
+    """Three, from 0, adding up to 1."""
+    with pytest.raises(PlanError, match="give three that add up to 1"):
+        check_shares(shares)
+
+
+@settings(max_examples=40)
+@given(places=PLACES, guard_m=GUARDS)
+def test_what_is_kept_is_apart(places: list[tuple[int, int, int]], guard_m: float):
+    """Shapely finds no two patches of different sets that share ground, or are nearer than the guard."""
+    y0, x0, sets = (list(column) for column in zip(*places, strict=True))
+    squares = make_squares(y0, x0, size_px=SIZE)
+    kept = ~leave_out(squares, np.array(sets, np.uint8), guard_m)
+    boxes, known = shapely.box(*squares.bounds.T)[kept], np.array(sets)[kept]
+    one, other = np.triu_indices(known.size, 1)
+    differ = known[one] != known[other]
+    one, other = boxes[one[differ]], boxes[other[differ]]
+    assert shapely.area(shapely.intersection(one, other)).sum() == 0
+    assert (shapely.distance(one, other) >= guard_m).all()
+
+
+@settings(max_examples=40)
+@given(places=PLACES, guard_m=GUARDS)
+def test_none_is_left_out_without_need(places: list[tuple[int, int, int]], guard_m: float):
+    """Each that is lost is too near one that is kept."""
+    y0, x0, sets = (np.array(column) for column in zip(*places, strict=True))
+    squares = make_squares(y0.tolist(), x0.tolist(), size_px=SIZE)
+    is_out = leave_out(squares, sets.astype(np.uint8), guard_m)
+    boxes = shapely.box(*squares.bounds.T)
+    lost, kept = np.flatnonzero(is_out), np.flatnonzero(~is_out)
+    differ = sets[lost][:, np.newaxis] != sets[kept]
+    meets = shapely.area(shapely.intersection(boxes[lost][:, np.newaxis], boxes[kept])) > 0
+    near = shapely.distance(boxes[lost][:, np.newaxis], boxes[kept]) < guard_m
+    assert (differ & (meets | near)).any(axis=1).all()
+
+
+@settings(max_examples=40)
+@given(places=PLACES, rows=st.randoms(use_true_random=False))
+def test_the_order_of_patches_does_not_count(places: list[tuple[int, int, int]], rows):
+    """The same ones are lost."""
+    unique = list({(y, x): (y, x, number) for y, x, number in places}.values())
+    y0, x0, sets = (np.array(column) for column in zip(*unique, strict=True))
+    order = np.array(rows.sample(range(len(unique)), len(unique)))
+    straight = leave_out(make_squares(y0.tolist(), x0.tolist()), sets.astype(np.uint8), 100.0)
+    turned = leave_out(make_squares(y0[order].tolist(), x0[order].tolist()), sets[order].astype(np.uint8), 100.0)
+    np.testing.assert_array_equal(straight[order], turned)
+
+
+def test_a_straight_border_costs_one_row_of_train():
+    """Of two rows that face each other, not both."""
+    rows, columns = (part.ravel() for part in np.indices((6, 10)) * SIZE)
+    sets = np.where(rows < 3 * SIZE, 0, 2).astype(np.uint8)
+    squares = make_squares(rows.tolist(), columns.tolist(), size_px=SIZE)
+    is_out = leave_out(squares, sets, 100.0)
+    np.testing.assert_array_equal(np.flatnonzero(is_out), np.arange(20, 30))
+
+
+def test_patches_side_by_side_are_not_too_near():
+    """Without a guard they may touch."""
+    squares = make_squares([0, 0], [0, SIZE], size_px=SIZE)
+    assert not leave_out(squares, np.array([0, 2], np.uint8), 0.0).any()
+
+
+def test_leakage_is_counted():
+    """Two that overlap by 16 x 4 pixels, one that lies 40 m from both, one far away."""
+    squares = make_squares([0, 0, 0, 400], [0, 12, 32, 400], size_px=SIZE)
+    found = measure_leakage(squares, np.array([0, 1, 2, 2], np.uint8), 45.0)
+    assert (found.pairs, found.overlapping, found.shared_px) == (2, 1, 64.0)
+    assert measure_leakage(squares, np.array([0, 1, 2, 2], np.uint8), 200.0).pairs == 3
