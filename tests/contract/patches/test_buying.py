@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rioxarray
 import zarr
 
 import shdask
@@ -16,6 +17,11 @@ from shdask.emulator.launch import EmulatorProcess
 from shdask.errors import BudgetExceeded, WrongStore
 from shdask.patches.arrived import find_arrived
 from shdask.patches.buying import plan_patches
+from shdask.patches.chips import write_chips
+from shdask.patches.datasheet import make_datasheet
+from shdask.patches.modality import Modality
+from shdask.patches.patch_store import PatchStore, write_patch_store
+from shdask.patches.reading import open_reader
 from shdask.patches.table import Patches
 from shdask.plan.cube import CubePlan
 from shdask.report import BuildReport
@@ -201,3 +207,25 @@ def test_a_look_is_taken_at_patches_alone(whole: Whole, patches: Patches, tmp_pa
     assert 0 < bought.sum() < bought.size
     assert report.failed == 0
     np.testing.assert_array_equal(found["B04"], np.where(found["data_mask"], expected["B04"], 0))
+
+
+def test_patches_come_back_from_a_store_of_their_own(patches: Patches, sparse, tmp_path: Path) -> None:
+    """As the reader gave them, to the bit, with what they cost."""
+    reader = open_reader(sparse[0])
+    modalities = {"s2": Modality(read=reader.read, bands=reader.bands("", "s2"))}
+    sheet = make_datasheet(sparse[0], patches)
+    write_patch_store(tmp_path / "patches.zarr", patches, modalities, patches_per_chunk=2, datasheet=sheet)
+    kept = PatchStore.open(tmp_path / "patches.zarr")
+    np.testing.assert_equal(kept.read(patches[2]), reader.read(patches[2]))
+    assert sheet.pu_spent == pytest.approx(read_cube_attributes(sparse[0])["pu_spent"])
+    assert (sheet.layers[0].dates, sheet.layers[0].first_date[:7]) == (9, "2024-06")
+
+
+def test_chips_show_what_the_cube_holds(whole: Whole, patches: Patches, sparse, tmp_path: Path) -> None:
+    """Where they lie, date by date."""
+    reader = open_reader(sparse[0])
+    write_chips(tmp_path / "chips", patches, {"s2": Modality(read=reader.read, bands=reader.bands("", "s2"))})
+    chip = rioxarray.open_rasterio(tmp_path / "chips" / "s2" / f"{patches[1].key}.tif", masked=True)
+    expected = shdask.open_cube(whole.store, masked=True)["B04"].rio.clip_box(*patches[1].bounds)
+    np.testing.assert_array_equal(chip.to_numpy()[:9], expected.to_numpy())
+    chip.close()

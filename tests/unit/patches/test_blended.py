@@ -6,14 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import xarray as xr
 import zarr
 
 import shdask
-from shdask.assemble.store import create_or_open
+from shdask.assemble.store import create_or_open, read_cube_attributes
 from shdask.errors import PlanError, StoreError, WrongStore
 from shdask.patches.blended import write_blended
 from shdask.patches.table import Patch, Patches
+from shdask.serve.cog import export_cog
+from shdask.serve.overviews import find_classes
 from tests.unit.assemble.conftest import small_plan
 
 from .rows import make_patches
@@ -56,6 +59,17 @@ def shdask_coords(cube: Path) -> xr.Dataset:
     """The coordinates of the cube that was predicted from."""
     with pytest.warns(UserWarning, match="not complete"):
         return shdask.open_cube(cube)[["x", "y"]].coords.to_dataset()
+
+
+def test_a_map_becomes_a_cog(tmp_path, cube, patches) -> None:
+    """Of the classes, with a mask where no patch tells; the numbers of classes are never averaged."""
+    write_blended(tmp_path / "map.zarr", cube, patches, scores)
+    export_cog(tmp_path / "map.zarr", tmp_path / "map.tif", bands=["label"])
+    with rasterio.open(tmp_path / "map.tif") as cog:
+        assert (cog.crs.to_epsg(), cog.dtypes, cog.shape) == (32633, ("uint8",), (70, 80))
+        assert cog.read(1)[[5, 40, 60], [5, 20, 60]].tolist() == [0, 1, 2]
+        assert cog.read_masks(1)[[5, 5], [5, 70]].tolist() == [255, 0]
+    assert find_classes(read_cube_attributes(tmp_path / "map.zarr")) == ("label",)
 
 
 def test_pixels_that_no_patch_tells_of_are_no_data(tmp_path, cube, patches) -> None:
