@@ -1,0 +1,1 @@
+"""The documentation: every block of code runs, the site is built, the reference is complete."""

@@ -1,0 +1,91 @@
+"""The reference is complete: every public name, every key of a job, every state on disk."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+import shdask
+import shdask.sentinelhub
+from shdask.assemble.conventions import tile_state_attributes
+from shdask.plan.delivery_spec import DeliveryOptions
+from shdask.plan.layer_spec import Layer
+from shdask.plan.spec import CubeSpec, ServiceOptions, StoreOptions
+from tests.docs.blocks import ROOT
+
+REFERENCE = ROOT / "docs" / "reference"
+JOB_FILE = (REFERENCE / "job-file.md").read_text()
+TABLES = {
+    "cube": CubeSpec,
+    "layers.name": Layer,
+    "store": StoreOptions,
+    "service": ServiceOptions,
+    "delivery": DeliveryOptions,
+}
+
+
+def shown(page: str) -> list[str]:
+    """What a page of the reference shows the docstrings of."""
+    return re.findall(r"^::: (\S+)$", (REFERENCE / page).read_text(), re.MULTILINE)
+
+
+def rows(table: str) -> dict[str, str]:
+    """The keys that the page has of a job's table, and their defaults as they are written."""
+    section = JOB_FILE.split(f"\n## [{table}]\n")[1].split("\n## ")[0]
+    found = re.findall(r"^\| (`.*?`) \| (.*?) \|", section, re.MULTILINE)
+    return {key: default for keys, default in found for key in re.findall(r"`(\w+)`", keys)}
+
+
+def as_told(model: type[BaseModel], key: str) -> str:
+    """A field's default as the page writes it."""
+    default = model.model_fields[key].default
+    return "must" if default is PydanticUndefined else f"`{json.dumps(default)}`"
+
+
+def test_every_public_name_is_told() -> None:
+    """On the page of Python; errors have a page of their own, and the seed's classes."""
+    elsewhere = {"ShdaskError", *shdask.sentinelhub.__all__}
+    assert set(shown("python.md")) == {f"shdask.{name}" for name in set(shdask.__all__) - elsewhere}
+
+
+def test_every_name_of_the_seed_is_told() -> None:
+    """On the page of `shdask.sentinelhub`."""
+    assert set(shown("sentinelhub.md")) == {f"shdask.sentinelhub.{name}" for name in shdask.sentinelhub.__all__}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_key_of_a_job_is_told(table: str) -> None:
+    """Those of each table, and no other."""
+    assert set(rows(table)) == set(TABLES[table].model_fields)
+
+
+REQUIRED = {"aoi", "crs", "resolution", "bands"}
+"""Keys that must be given, though their model has a default: what may stand in their place is checked together."""
+OWN_TABLES = {"store", "service", "delivery"}
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [(table, key) for table in TABLES for key in rows(table) if key not in REQUIRED | OWN_TABLES],
+)
+def test_a_key_is_told_with_its_default(table: str, key: str) -> None:
+    """As JSON writes it."""
+    assert rows(table)[key] == as_told(TABLES[table], key)
+
+
+@pytest.mark.parametrize("key", sorted(REQUIRED))
+def test_what_must_be_given_is_told(key: str) -> None:
+    """As such."""
+    assert {**rows("cube"), **rows("layers.name")}[key] == "must"
+
+
+def test_every_state_on_disk_is_told() -> None:
+    """With its number, as the cube itself names them."""
+    flags = tile_state_attributes()
+    names = dict(zip(flags["flag_meanings"].split(), flags["flag_values"], strict=True))
+    told = re.findall(r"^\| `(\w+)` \((\d+)\) \|", (REFERENCE / "cube.md").read_text(), re.MULTILINE)
+    assert {name: int(number) for name, number in told} == names
