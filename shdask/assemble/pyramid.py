@@ -244,7 +244,9 @@ def tiles_made_of(place: Place) -> NDArray[np.int64]:
         return np.asarray(zarr.open_array(store, path=f"{OVERVIEWS}/{MADE_OF}", mode="r")[...])
 
 
-def touched_objects(layout: Layout, level: Level, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> list[Any]:
+def touched_objects(
+    layout: Layout, level: Level, rows: NDArray[np.intp], columns: NDArray[np.intp]
+) -> list[tuple[int, int]]:
     """(row, column) of each object of an array of ``level`` that holds pixels of a tile at these places. Pure."""
     side, whole = layout.object_px, layout.tile_px
     found: set[tuple[int, int]] = set()

@@ -6,7 +6,7 @@ Refuses to know how they stand on disk.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -148,30 +148,22 @@ def _make(
     place: Place, attributes: dict[str, Any], codes: Collection[str], now: NDArray[np.int64], stale: NDArray[np.bool_]
 ) -> int:
     """Make what ``stale`` tiles (as ``tile_state``) have outdated; returns how many objects of an array."""
-    layout, levels = CubeTiles.of(place, attributes).layout, find_levels(attributes)
-    with place.errors():
-        root = zarr.open_group(place.zarr_store(), mode="r+")
-        made_of = root[f"{OVERVIEWS}/{MADE_OF}"]
-        if not isinstance(made_of, zarr.Array):
-            raise TypeError(f"{MADE_OF} is no array")
-    steps = [()] if stale.ndim == 2 else [(step,) for step in np.flatnonzero(stale.any(axis=(1, 2))).tolist()]  # noqa: PLR2004  # (y, x)
+    halvings = _halvings(place, attributes, codes)
+    has_time = stale.ndim > 2  # noqa: PLR2004  # (y, x)
+    steps = [(step,) for step in np.flatnonzero(stale.any(axis=(1, 2))).tolist()] if has_time else [()]
     count = 0
+    with place.errors():
+        made_of = zarr.open_array(place.zarr_store(), path=f"{OVERVIEWS}/{MADE_OF}", mode="r+")
     with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1), thread_name_prefix="shdask-overviews") as pool:
         for start in range(0, len(steps), _STEPS_AT_ONCE):
             some = steps[start : start + _STEPS_AT_ONCE]
             keys: list[str] = []
-            source = ""
-            for level in levels:
-                halving = _Halving(
-                    root=root, layout=layout, bands=tuple(attributes["bands"]), codes=frozenset(codes),
-                    source=source, level=level,
-                )  # fmt: skip  # one line a kind
-                todo = [(step, at) for step in some for at in _objects(layout, level, stale[step])]
+            for halving in halvings:  # each is made of the one before
+                todo = [(step, at) for step in some for at in halving.objects(stale[step])]
                 with place.errors():
-                    list(pool.map(lambda job, halve=halving: halve(*job), todo))
+                    list(pool.map(halving, *zip(*todo, strict=True)) if todo else ())
                 keys += [key for step, at in todo for key in halving.keys(step, at)]
                 count += len(todo)
-                source = level.path
             place.settle([key for key in keys if place.exists(key)])
             with place.errors():
                 for step in some:
@@ -179,22 +171,35 @@ def _make(
     return count
 
 
-def _objects(layout: Layout, level: Level, stale: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    rows, columns = np.nonzero(stale)
-    yield from touched_objects(layout, level, rows, columns)
+def _halvings(place: Place, attributes: dict[str, Any], codes: Collection[str]) -> list[_Halving]:
+    """What makes each overview, the finest first."""
+    layout, names = CubeTiles.of(place, attributes).layout, (*attributes["bands"], DATA_MASK)
+    found: list[_Halving] = []
+    with place.errors():
+        root = zarr.open_group(place.zarr_store(), mode="r+")
+        below = _arrays(root, "", names)
+        for level in find_levels(attributes):
+            here = _arrays(root, f"{level.path}/", names)
+            found.append(_Halving(layout=layout, level=level, codes=frozenset(codes), below=below, here=here))
+            below = here
+    return found
+
+
+def _arrays(root: zarr.Group, path: str, names: Sequence[str]) -> dict[str, zarr.Array[Any]]:
+    found = {name: root[path + name] for name in names}
+    return {name: array for name, array in found.items() if isinstance(array, zarr.Array)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Halving:
     """Makes objects of one overview of the one before."""
 
-    root: zarr.Group
     layout: Layout
-    bands: tuple[str, ...]
-    codes: frozenset[str]
-    source: str
-    """Path of the one before; empty for the cube itself."""
     level: Level
+    codes: frozenset[str]
+    below: Mapping[str, zarr.Array[Any]]
+    """Bands and mask of the one before, or of the cube itself."""
+    here: Mapping[str, zarr.Array[Any]]
 
     def __call__(self, step: tuple[int, ...], at: tuple[int, int]) -> None:
         side, (height, width) = self.layout.object_px, self.level.shape
@@ -202,19 +207,19 @@ class _Halving:
         window = Window(y0=y, y1=min(y + side, height), x0=x, x1=min(x + side, width))
         below: _Index = (*step, slice(2 * window.y0, 2 * window.y1), slice(2 * window.x0, 2 * window.x1))
         here: _Index = (*step, *window.slices)
-        valid = np.asarray(self._array(self.source, DATA_MASK)[below]) == 1
-        for band in self.bands:
-            array = self._array(self.level.path, band)
-            halve = halve_classes if band in self.codes else halve_measurements
-            array[here] = halve(np.asarray(self._array(self.source, band)[below]), valid, array.fill_value)
-        self._array(self.level.path, DATA_MASK)[here] = halve_mask(valid).astype(np.uint8)
+        valid = np.asarray(self.below[DATA_MASK][below]) == 1
+        for name, array in self.here.items():
+            if name == DATA_MASK:
+                array[here] = halve_mask(valid).astype(np.uint8)
+                continue
+            halve = halve_classes if name in self.codes else halve_measurements
+            array[here] = halve(np.asarray(self.below[name][below]), valid, array.fill_value)
+
+    def objects(self, stale: NDArray[np.bool_]) -> list[tuple[int, int]]:
+        """Those that hold pixels of ``stale`` tiles, (tile_y, tile_x) of one date."""
+        rows, columns = np.nonzero(stale)
+        return touched_objects(self.layout, self.level, rows, columns)
 
     def keys(self, step: tuple[int, ...], at: tuple[int, int]) -> list[str]:
         """Of the object of each array."""
-        return [object_key(f"{self.level.path}/{name}", (*step, *at)) for name in (*self.bands, DATA_MASK)]
-
-    def _array(self, path: str, name: str) -> zarr.Array[Any]:
-        array = self.root[f"{path}/{name}" if path else name]
-        if not isinstance(array, zarr.Array):
-            raise TypeError(f"{path}/{name} is no array")
-        return array
+        return [object_key(f"{self.level.path}/{name}", (*step, *at)) for name in self.here]
