@@ -37,10 +37,12 @@ def pixels_of(plan: GroupPlan, index: int, seed: int) -> TileData:
 
 def write_tiles(cube: CubeStore, indices: Iterable[int], *, seed: int = 1) -> None:
     """As a build does: pixels, then a row each."""
+    events = []
+    for index in indices:
+        stored = cube.write_tile(cube.plan.tile(index), pixels_of(cube.plan, index, seed))
+        events.append(TileEvent(tile=index, state=stored.state, checksum=stored.checksum))
     with Ledger.open(cube.place) as ledger:
-        for index in indices:
-            stored = cube.write_tile(cube.plan.tile(index), pixels_of(cube.plan, index, seed))
-            ledger.append([TileEvent(tile=index, state=stored.state, checksum=stored.checksum)])
+        ledger.append(events)
 
 
 def make_cube(path: Path, plan: GroupPlan | None = None, indices: Iterable[int] | None = None) -> CubeStore:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from shdask.assemble.place import open_place
+from shdask.assemble.store import create_or_open
 from shdask.assemble.tree import child, create_tree
 from shdask.errors import WrongStore
 from shdask.patches.groups import find_group, find_groups
-from tests.unit.serve.timed import fill, flat_plan, timed_plan
+from tests.unit.serve.timed import flat_plan, timed_plan
 
 
 @pytest.fixture(scope="module")
@@ -19,9 +20,9 @@ def half_built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("groups") / "tree"
     root = open_place(path)
     create_tree(root, ("32632/s2", "32632/flat", "32633/s2", "32633/flat", "scout/32632/s2"))
-    fill(timed_plan(), child(root, "32632/s2").name)
-    fill(flat_plan(), child(root, "32633/flat").name)
-    fill(timed_plan(), child(root, "scout/32632/s2").name)
+    create_or_open(timed_plan(), child(root, "32632/s2"))
+    create_or_open(flat_plan(), child(root, "32633/flat"))
+    create_or_open(flat_plan(), child(root, "scout/32632/s2"))
     return path
 
 
@@ -33,7 +34,7 @@ def test_groups_are_those_begun_without_coarse_looks(half_built: Path) -> None:
 
 def test_a_cube_of_one_grid_has_no_zone(tmp_path: Path) -> None:
     """Its root is the group."""
-    place = fill(flat_plan(), tmp_path / "cube").place
+    place = create_or_open(flat_plan(), tmp_path / "cube").place
     assert find_group(place, "", "flat").path == ""
 
 

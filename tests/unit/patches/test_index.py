@@ -58,7 +58,7 @@ def test_blocks_hold_what_numpy_counts(cube) -> None:
 @pytest.mark.parametrize("sharded", [True, False])
 def test_shares_of_patches_on_blocks_are_exact(tmp_path, sharded) -> None:
     """As the mean of the masks under each patch, one row a patch, one column a date."""
-    cube = make_cube(tmp_path / "cube", dated_plan(sharded=sharded))
+    cube = make_cube(tmp_path / "cube", dated_plan(sharded=sharded), (*FIRST, 9, 10, 12, 13))
     y0, x0 = np.array([0, 16, 32]), np.array([0, 32, 16])
     valid, clear = open_index(cube.place).shares("", "s2", y0, x0, 32)
     masks = [stored(cube, step) for step in range(2)]
@@ -90,7 +90,7 @@ def test_where_nothing_is_valid_nothing_is_clear(cube) -> None:
 
 def test_without_a_band_of_clouds_all_that_is_valid_is_clear(tmp_path) -> None:
     """Nothing tells otherwise."""
-    cube = make_cube(tmp_path / "cube", dated_plan(bands=("B04",)))
+    cube = make_cube(tmp_path / "cube", dated_plan(bands=("B04",)), (0, 9))
     valid, clear = open_index(cube.place).shares("", "s2", [0], [0], 32)
     assert (valid > 0).all()
     assert (clear == 1).all()
@@ -124,7 +124,7 @@ def test_a_cube_that_has_not_changed_is_not_read(cube, reads) -> None:
 
 def test_a_tile_that_is_bought_again_is_counted_again(tmp_path, reads) -> None:
     """With other pixels; the others are not read."""
-    cube = make_cube(tmp_path / "cube")
+    cube = make_cube(tmp_path / "cube", indices=FIRST)
     open_index(cube.place).dates("", "s2")
     reads.reset_mock()
     forget(cube.place, [4])
@@ -135,7 +135,7 @@ def test_a_tile_that_is_bought_again_is_counted_again(tmp_path, reads) -> None:
 
 def test_a_tile_that_is_taken_away_is_forgotten(tmp_path) -> None:
     """Until it is bought again its pixels are not claimed."""
-    cube = make_cube(tmp_path / "cube")
+    cube = make_cube(tmp_path / "cube", indices=(0, 9))
     open_index(cube.place).dates("", "s2")
     forget(cube.place, [0])
     valid, _ = open_index(cube.place).shares("", "s2", [0], [0], 32)
@@ -154,7 +154,7 @@ def test_a_tile_that_is_taken_away_while_it_is_read_is_not_claimed(tmp_path, mon
 
 def test_a_tile_that_lacks_pixels_of_a_grown_area_is_not_claimed(tmp_path) -> None:
     """It may be written to just now."""
-    cube = make_cube(tmp_path / "cube")
+    cube = make_cube(tmp_path / "cube", indices=FIRST)
     open_index(cube.place).dates("", "s2")
     with Ledger.open(cube.place) as ledger:
         ledger.reopen({0: 1})
@@ -163,7 +163,7 @@ def test_a_tile_that_lacks_pixels_of_a_grown_area_is_not_claimed(tmp_path) -> No
 
 def test_dates_that_are_appended_are_counted(tmp_path, reads) -> None:
     """And those before them are not read again."""
-    cube = make_cube(tmp_path / "cube", timed_plan(*DAYS[:2]))
+    cube = make_cube(tmp_path / "cube", timed_plan(*DAYS[:2]), FIRST)
     open_index(cube.place).dates("", "s2")
     reads.reset_mock()
     longer, _ = continue_timeline(create_or_open(timed_plan(), cube.place))
@@ -216,7 +216,7 @@ def test_a_layer_that_is_not_there_is_named_beside_those_that_are(cube) -> None:
 
 def test_where_the_store_takes_nothing_counts_stay_in_memory(tmp_path, monkeypatch) -> None:
     """The same counts, and nothing is written."""
-    cube = make_cube(tmp_path / "cube")
+    cube = make_cube(tmp_path / "cube", indices=FIRST)
     monkeypatch.setattr(DiskPlace, "write", Mock(side_effect=StoreError("read-only")))
     assert_counted(cube)
     assert not (tmp_path / "cube" / KEPT).exists()
@@ -225,7 +225,7 @@ def test_where_the_store_takes_nothing_counts_stay_in_memory(tmp_path, monkeypat
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"nonsense"])
 def test_broken_counts_are_made_anew(tmp_path, content) -> None:
     """Nothing else depends on them."""
-    cube = make_cube(tmp_path / "cube")
+    cube = make_cube(tmp_path / "cube", indices=FIRST)
     open_index(cube.place).dates("", "s2")
     cube.place.write(f"{KEPT}/000000.npz", content)
     assert_counted(cube)
@@ -233,7 +233,7 @@ def test_broken_counts_are_made_anew(tmp_path, content) -> None:
 
 def test_counts_by_another_meaning_of_clear_are_made_anew(tmp_path, monkeypatch) -> None:
     """Such as those of an older release."""
-    cube = make_cube(tmp_path / "cube")
+    cube = make_cube(tmp_path / "cube", indices=FIRST)
     with monkeypatch.context() as older:
         older.setattr("shdask.patches.index.find_clear_band", lambda _bands: None)
         open_index(cube.place).dates("", "s2")
@@ -242,7 +242,7 @@ def test_counts_by_another_meaning_of_clear_are_made_anew(tmp_path, monkeypatch)
 
 def test_a_broken_tile_is_told_with_its_cure(tmp_path) -> None:
     """Its place is named."""
-    cube = make_cube(tmp_path / "cube")
+    cube = make_cube(tmp_path / "cube", indices=FIRST)
     cube.place.write("SCL/c/0/0/0", b"nonsense")
     with pytest.raises(StoreError, match=r"SCL of .* at step 0, rows 0 to 32, columns 0 to 32 .*verify .* --repair"):
         open_index(cube.place).dates("", "s2")
@@ -250,7 +250,7 @@ def test_a_broken_tile_is_told_with_its_cure(tmp_path) -> None:
 
 def test_the_index_disturbs_nobody(tmp_path) -> None:
     """Readers of Zarr, verify, status and the next build find the cube as it was."""
-    cube = make_cube(tmp_path / "cube")
+    cube = make_cube(tmp_path / "cube", indices=FIRST)
     before = read_status(cube.place).as_dict()
     metadata = cube.place.read("zarr.json")
     open_index(cube.place).dates("", "s2")
@@ -259,7 +259,7 @@ def test_the_index_disturbs_nobody(tmp_path) -> None:
     assert verify_cube(cube.place).whole
     after = read_status(cube.place).as_dict()
     assert {**after, "last_row_s": 0} == {**before, "last_row_s": 0}
-    assert create_or_open(dated_plan(), cube.place).durable_tiles().sum() == 16
+    assert create_or_open(dated_plan(), cube.place).durable_tiles().sum() == 4
 
 
 def test_progress_is_told_tile_by_tile(tmp_path) -> None:

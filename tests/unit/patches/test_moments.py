@@ -6,7 +6,7 @@ from functools import reduce
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shdask.patches.moments import Buckets, Moments
@@ -47,6 +47,7 @@ def test_percentiles_of_short_integers_are_exact(dtype, percent) -> None:
     assert in_parts(values, [10, 500]).percentile(percent) == pytest.approx(np.percentile(values, percent), abs=1e-9)
 
 
+@settings(max_examples=50)
 @given(
     values=st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=40),
     percent=st.floats(0, 100),
@@ -61,6 +62,7 @@ def test_percentiles_of_floats_are_within_a_bucket(values, percent, cut) -> None
     assert low - slack <= found <= high + slack
 
 
+@settings(max_examples=50)
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=2, max_size=30))
 def test_buckets_ascend_with_their_numbers(values) -> None:
     """And each number lies between its bucket's edges."""

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shdask.assemble.layout import object_key
 from shdask.assemble.store import CubeStore
 from shdask.errors import PlanError
 from shdask.patches import patch_pixels
 from shdask.patches.statistics import Statistics, measure_statistics
 from shdask.patches.table import Patches
-from tests.unit.serve.timed import DAYS, disordered_plan, fill, fill_tree, flat_plan, timed_plan
+from tests.unit.serve.timed import DAYS, disordered_plan, fill, fill_tree, timed_plan
 
 from .indexed import dated_plan, make_cube, stored
 from .rows import make_patches
@@ -110,13 +111,13 @@ def test_the_same_call_gives_the_same_bits(cube) -> None:
 
 def test_zones_are_put_together(tmp_path) -> None:
     """A layer's pixels in both; every step of the fillers holds its number."""
-    tree = fill_tree(tmp_path / "tree", **{"32632/s2": timed_plan(), "32633/s2": timed_plan(), "32633/f": flat_plan()})
+    tree = fill_tree(tmp_path / "tree", **{"32632/s2": timed_plan(DAYS[0]), "32633/s2": timed_plan(*DAYS[:2])})
     grid = timed_plan().grid
     west, east = (make_patches(grid, [(0, 0)], size_px=16, zone=zone) for zone in ("32632", "32633"))
     names = ("key", "zone", "y0", "x0", "split", "block", "label", "parcel", "date", "valid_share", "clear_share")
     both = {name: np.concatenate((getattr(west, name), getattr(east, name))) for name in (*names, "bounds", "epsg")}
     red = measure_statistics(tree, replace(west, **both), "s2").of("B04")
-    assert (red.count, red.mean, red.min, red.max) == (2 * 3 * 256, pytest.approx(2.0), 1.0, 3.0)
+    assert (red.count, red.mean, red.min, red.max) == (3 * 256, pytest.approx(4 / 3), 1.0, 2.0)
 
 
 def test_a_date_that_was_bought_again_counts_as_bought_last(tmp_path) -> None:
@@ -126,6 +127,22 @@ def test_a_date_that_was_bought_again_counts_as_bought_last(tmp_path) -> None:
     assert measure_statistics(place, patches, "s2").of("B04").mean == pytest.approx((2 + 3 + 4) / 3)
     dated = make_patches(disordered_plan().grid, [(0, 0)], size_px=16, dates=(DAYS[1],))
     assert measure_statistics(place, dated, "s2").of("B04").mean == 4.0
+
+
+def test_tiles_that_are_not_whole_do_not_count(tmp_path) -> None:
+    """A mask of several objects may stand in part while its tile is written."""
+    cube = make_cube(tmp_path / "cube", dated_plan(sharded=False), [0])
+    cube.place.remove(object_key("data_mask", cube.layout.mark(cube.plan.tile(0))))
+    patches = make_patches(cube.plan.grid, [(0, 0)], size_px=32, dates=DATES[:1])
+    assert measure_statistics(cube.place, patches, "s2").of("B04").count == 0
+
+
+def test_pixels_beyond_the_array_do_not_count(cube) -> None:
+    """Of patches over its upper left and its lower right corner."""
+    patches = make_patches(cube.plan.grid, [(-16, -16), (60, 70)], size_px=24, dates=DATES[1:])
+    masks = stored(cube, 1)[0]
+    expected = int(masks[:8, :8].sum() + masks[60:, 70:].sum())
+    assert measure_statistics(cube.place, patches, "s2").of("B04").count == expected
 
 
 def test_bands_are_those_asked_for_in_their_order(cube) -> None:
@@ -139,7 +156,7 @@ def test_bands_are_those_asked_for_in_their_order(cube) -> None:
 
 def test_values_that_are_no_numbers_do_not_count(tmp_path) -> None:
     """A valid pixel may still hold NaN, as of a script that divides by zero."""
-    cube = make_cube(tmp_path / "cube", dated_plan(units="REFLECTANCE"))
+    cube = make_cube(tmp_path / "cube", dated_plan(units="REFLECTANCE"), (0, 3, 4, 6))
     expected = values_under(cube, CORNERS[:3], 0)
     cube.arrays["B04"][0, 3, 3:5] = [np.nan, np.inf]
     left = np.asarray(cube.arrays["B04"][0])[stored(cube, 0)[0] & under(CORNERS[:3])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shdask.patches.summed_area import BlocksUnder
@@ -20,6 +20,7 @@ def spread(blocks: np.ndarray, block_px: int, shape: tuple[int, int]) -> np.ndar
     return each[: shape[0], : shape[1]]
 
 
+@settings(max_examples=50)
 @given(
     block_px=st.sampled_from([1, 5, 16, 32, 100]),
     corners=st.lists(st.tuples(st.integers(-40, 90), st.integers(-40, 90)), min_size=1, max_size=6),
