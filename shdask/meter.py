@@ -35,13 +35,14 @@ class RunMeter:
         self._answers_s += event.answers_s
         if event.skipped or event.resumed or event.state is TileState.FAILED:
             return
-        windows = self._plan.tile(event.tile).windows
+        tile = self._plan.tile(event.tile)
+        windows = tile.windows
         pixels = sum(window.pixel_count for window in windows)
         if not event.pu_spent:
             self.nbytes_delivered += 0 if event.requests else pixels * self._plan.layer.sent_nbytes_per_px
             return
         self._pu_spent += event.pu_spent
-        self._pu_projected += sum(map(self._price, windows))
+        self._pu_projected += sum(self._price(window, tile.step) for window in windows)
         self._nbytes += event.nbytes
         self._nbytes_projected += pixels * self._plan.layer.sent_nbytes_per_px
 
@@ -50,8 +51,10 @@ class RunMeter:
         """What was spent as a multiple of the projection of the same tiles; 1 without any."""
         return self._pu_spent / self._pu_projected if self._pu_projected else 1.0
 
-    def _price(self, window: Window) -> float:
+    def _price(self, window: Window, step: int | None) -> float:
         shape = window.shape
+        if self._plan.layer.is_composite:  # its dates differ from window to window
+            return self._plan.window_pu(window, step)
         if shape not in self._pu_by_shape:
             self._pu_by_shape[shape] = self._plan.window_pu(window)
         return self._pu_by_shape[shape]

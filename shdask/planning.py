@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from shdask.errors import PlanError
 from shdask.inputs import read_area, read_reference_grid
 from shdask.learned import Learned
+from shdask.plan.all_dates import weigh_composites
 from shdask.plan.cube import CubePlan, make_cube_plan
 from shdask.plan.dates import check_dates
 from shdask.plan.layer import LayerPlan
@@ -53,7 +54,8 @@ def make_plan(spec: Plannable, *, open_account: OpenAccount | None = None) -> Cu
         spec = CubeSpec.from_file(spec)
     spec = spec.with_scripts()
     placed = _place_in_time(plan_before_search(spec), open_account or _open_here)
-    planned = make_cube_plan(add_scouts(placed.groups, spec), max_pu=placed.max_pu, notes=placed.notes)
+    groups = weigh_composites(placed.groups, spec)
+    planned = make_cube_plan(add_scouts(groups, spec), max_pu=placed.max_pu, notes=placed.notes)
     known = Learned.of_this_user().read()
     return route_groups(learn_from(planned, known), spec, known)
 

@@ -185,7 +185,7 @@ def _fetch_window(
             partial(_decode, body, part=part, dates=len(tiles), shape=window.shape, bounds=bounds, epsg=plan.grid.epsg)
         )
 
-    price = plan.layer.part_price(part, window.shape, dates=len(tiles))
+    price = plan.part_pu(part, window, [tile.step for tile in tiles])
     try:
         body = window_body(plan, part, window, tiles)
         picture = client.process(

@@ -115,7 +115,7 @@ def _paid_lot(plan: GroupPlan, paid: PaidWindow, keys: _Keys) -> Lot:
     """What is paid for, and the parts that lack."""
     orders, rest_pu = list[Order](), 0.0
     for named in make_jobs(plan, paid.tiles[:1]):
-        job = replace(named, tiles=paid.tiles, window=paid.window, pu=_price(plan, named.part, paid.window))
+        job = replace(named, tiles=paid.tiles, window=paid.window, pu=_price(plan, named.part, paid))
         record = paid.records.get(named.part)
         if record is not None:
             key, attempt = record.intent.key, record.next_attempt
@@ -129,14 +129,15 @@ def _paid_lot(plan: GroupPlan, paid: PaidWindow, keys: _Keys) -> Lot:
     return Lot(tiles=paid.tiles, window=paid.window, orders=tuple(orders), rest_pu=rest_pu)
 
 
-def _price(plan: GroupPlan, part: int, window: Window) -> float:
+def _price(plan: GroupPlan, part: int, paid: PaidWindow) -> float:
     layer = plan.layer
-    return price_async(layer.part_price(layer.parts[part], window.shape), prices=layer.prices)
+    step = plan.tile(paid.tiles[0]).step
+    return price_async(plan.part_pu(layer.parts[part], paid.window, [step]), prices=layer.prices)
 
 
 def _price_by_process(plan: GroupPlan, part: int, tiles: Sequence[int]) -> float:
-    windows = [window for tile in tiles for window in plan.tile(tile).windows]
-    return sum(plan.layer.part_price(plan.layer.parts[part], window.shape) for window in windows)
+    places = [(window, tile.step) for tile in map(plan.tile, tiles) for window in tile.windows]
+    return sum(plan.part_pu(plan.layer.parts[part], window, [step]) for window, step in places)
 
 
 def project_pu(plan: GroupPlan, tiles: NDArray[np.intp], records: Mapping[str, JobRecord]) -> float:

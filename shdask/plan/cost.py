@@ -80,13 +80,15 @@ def price_request(
     return float(price_pixels(pixels, bands, factor=factor, prices=prices)[0])
 
 
-def price_pixels(pixels: Floats, bands: float, *, factor: float = 1.0, prices: Prices = PUBLISHED_PRICES) -> Floats:
+def price_pixels(
+    pixels: Floats, bands: float | Floats, *, factor: float = 1.0, prices: Prices = PUBLISHED_PRICES
+) -> Floats:
     """Processing units of requests for so many pixels, one entry each. Pure.
 
     ``bands`` counts input bands without the data mask, each times the samples of a pixel and what its collection's
-    processing costs more; ``factor`` multiplies the whole: ``Prices.float_factor`` for a TIFF of 32 bit floats, the
-    number of collections where several are fused. How the bands of several collections are counted is not documented;
-    here they are added up.
+    processing costs more, one number or an entry each; ``factor`` multiplies the whole: ``Prices.float_factor`` for a
+    TIFF of 32 bit floats, the number of collections where several are fused. How the bands of several collections are
+    counted is not documented; here they are added up.
     """
     area = np.maximum(pixels / prices.px_per_pu, prices.min_area)
     return np.maximum(area * bands * factor / prices.bands_per_pu, prices.min_request_pu)

@@ -179,15 +179,15 @@ def explain_tile(plan: GroupPlan, index: int, *, group: str = "") -> TileExplana
         bounds=plan.grid.bounds(tile.extent),
         left_out=left_out,
         windows=tuple(
-            ExplainedWindow(window=window, bounds=plan.grid.bounds(window), pu=plan.window_pu(window))
+            ExplainedWindow(window=window, bounds=plan.grid.bounds(window), pu=plan.window_pu(window, tile.step))
             for window in windows
         ),
-        parts=_parts(plan, windows),
+        parts=_parts(plan, windows, tile.step),
         requests=len(jobs) or len(windows) * len(plan.layer.parts),
         pu=0.0 if left_out else _share_of(plan, tile, steps),
         area_px=int(np.count_nonzero(plan.area_mask(tile.extent))),
         area_pu=_price(plan, int(np.count_nonzero(plan.area_mask(tile.extent)))),
-        whole_pu=plan.window_pu(tile.extent),
+        whole_pu=plan.window_pu(tile.extent, tile.step),
         worth_pu=plan.windows.worth_pu,
         why=_why_worth(plan),
         dates=tuple(plan.timeline.steps[step].time for step in steps) if plan.timeline and len(steps) > 1 else (),
@@ -232,14 +232,14 @@ def _share_of(plan: GroupPlan, tile: Tile, steps: list[int] | tuple[()]) -> floa
     return float(plan.prices(together)[together == tile.index][0])
 
 
-def _parts(plan: GroupPlan, windows: tuple[Window, ...]) -> tuple[ExplainedPart, ...]:
+def _parts(plan: GroupPlan, windows: tuple[Window, ...], step: int | None) -> tuple[ExplainedPart, ...]:
     layer = plan.layer
     return tuple(
         ExplainedPart(
             bands=tuple(layer.bands[position].name for position in part.bands),
             sample_type=part.sample_type,
             resampling=part.resampling,
-            pu=math.fsum(layer.part_price(part, window.shape) for window in windows),
+            pu=math.fsum(plan.part_pu(part, window, [step]) for window in windows),
         )
         for part in layer.parts
     )

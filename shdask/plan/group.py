@@ -5,7 +5,7 @@ Refuses to know how anything is fetched or stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,15 +22,18 @@ from shdask.plan.ground import Ground
 from shdask.plan.grown_area import Reopened
 from shdask.plan.jobs import cost_by_jobs, count_jobs, price_by_jobs
 from shdask.plan.layer import LayerPlan
+from shdask.plan.samples import box_of, count_samples, price_composites
 from shdask.plan.spec import Prefer, StoreOptions
 from shdask.plan.tile_set import TileSet
 from shdask.plan.windows import TileWindows, choose_windows
+from shdask.plan.wording import weigh
 from shdask.settings import Deployment
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shdask.plan.delivery_spec import DeliveryOptions
+    from shdask.plan.part import Part
     from shdask.plan.route import Routing
     from shdask.plan.timeline import Timeline
 
@@ -64,6 +67,8 @@ class GroupPlan:
     """Where jobs deliver to: a place, without keys."""
     routing: Routing | None = None
     """Whether tiles are bought by Process or by jobs, and why; None, where nothing was compared, by Process."""
+    all_dates: Cost | None = None
+    """Of a composite, what it would cost to buy all that it is made of, to be composited here; None: not asked."""
     max_pu: float | None = None
     notes: tuple[str, ...] = ()
     """What was mended or left out on the way, for the user to read."""
@@ -129,6 +134,8 @@ class GroupPlan:
         return price_by_jobs(self, tiles) if self.is_by_jobs else self._prices_by_requests(tiles)
 
     def _prices_by_requests(self, tiles: NDArray[np.intp]) -> NDArray[np.float64]:
+        if self.layer.is_composite and self.has_time:
+            return price_composites(self, tiles)
         found: NDArray[np.float64] = np.empty(tiles.size)
         dates = self._dates(tiles)
         for count in np.unique(dates).tolist():
@@ -252,9 +259,23 @@ class GroupPlan:
         inside, standing = self.area_mask(tile.extent), self.reopened.standing(tile.index, tile.extent)
         return inside if standing is None else inside & ~standing
 
-    def window_pu(self, window: Window) -> float:
-        """Projected processing units of all bands of ``window``, at one time. Pure."""
-        return self.layer.price(window.shape)
+    def window_pu(self, window: Window, step: int | None = None) -> float:
+        """Projected processing units of all bands of ``window``, at one time: ``step``, where dates differ. Pure."""
+        return sum(self.part_pu(part, window, [step]) for part in self.layer.parts)
+
+    def part_pu(self, part: Part, window: Window, steps: Sequence[int | None]) -> float:
+        """Projected processing units of the request for ``window`` of ``part``, at ``steps``. Pure.
+
+        Of a composite at no step it is the mean over the layer's tiles.
+        """
+        if not self.layer.is_composite or self.timeline is None or steps[0] is None:
+            return self.layer.part_price(part, window.shape, dates=len(steps))
+        (samples,) = self.samples(np.array(steps, np.intp), np.array([box_of(window)])).tolist()
+        return self.layer.part_price(part, window.shape, samples=samples)
+
+    def samples(self, steps: NDArray[np.intp], boxes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(window,): `count_samples` of windows at steps of the time axis, without which there is none. Pure."""
+        return count_samples(() if self.timeline is None else self.timeline.steps, steps, boxes, self.grid)
 
     def tile_pu(self, index: int) -> float:
         """Projected processing units of the tile at ``index``, bought alone, by Process. Pure."""
@@ -320,6 +341,7 @@ class GroupPlan:
             f"{self.tile_count} tiles of {self.store.tile_px} px",
             f"{at_most}{cost.requests} requests, {cost.pu:.2f} PU, {duration} at {pace}{only}",
             *(self.routing.lines() if self.routing is not None and self.routing.by_jobs is not None else ()),
+            *([] if self.all_dates is None else [weigh(cost, self.all_dates, dates=self.layer.leading.samples)]),
             f"{cost.nbytes_stored / 1e6:,.1f} MB stored before compression",
             *self.notes,
         ]

@@ -123,7 +123,9 @@ def bought_boxes(plan: GroupPlan, tiles: NDArray[np.intp]) -> Ints:
 def price_blocks(plan: GroupPlan, blocks: Blocks) -> Floats:
     """(part, block): projected processing units of each job. Pure."""
     layer = plan.layer
-    return np.stack([price_jobs(layer.part_prices(part, blocks.pixels), prices=layer.prices) for part in layer.parts])
+    samples = plan.samples(blocks.places[:, 0], blocks.boxes) if layer.is_composite and plan.has_time else None
+    worth = (layer.part_prices(part, blocks.pixels, samples=samples) for part in layer.parts)
+    return np.stack([price_jobs(each, prices=layer.prices) for each in worth])
 
 
 def make_jobs(plan: GroupPlan, tiles: Iterable[int]) -> list[Job]:

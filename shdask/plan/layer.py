@@ -16,12 +16,14 @@ import numpy as np
 from shdask.errors import PlanError
 from shdask.model import Band, TimeInterval
 from shdask.plan.cadence import ACQUISITION, find_spans
+from shdask.plan.composite import compose
 from shdask.plan.cost import price_pixels
 from shdask.plan.layer_spec import MOSAIC, is_script, unit_of
 from shdask.plan.part import LayerInput, Output, Part, Resampling, interval_json
 from shdask.plan.source_spec import interval_of
 from shdask.request.body import data_json
 from shdask.request.collections import BandInfo, Encoding, find_collection
+from shdask.request.composite import make_composite_script
 from shdask.request.declared import NamedOutput
 from shdask.request.evalscript import DATA_MASK, SAMPLE_DTYPES, RequestedBand, make_evalscript
 from shdask.settings import PUBLISHED_PRICES, Prices
@@ -78,7 +80,7 @@ class LayerPlan:
     cadence: str
     """``mosaic`` for one picture of the interval without a time axis."""
     mosaicking: str = "SIMPLE"
-    """What a user's script declares."""
+    """What a user's script declares, or a composite's."""
     prices: Prices = PUBLISHED_PRICES
     """The deployment's; no part of the layer's identity."""
 
@@ -93,26 +95,36 @@ class LayerPlan:
         is_written_here = not any(part.script for part in self.parts)
         return self.cadence in {ACQUISITION, "day"} and is_written_here and find_collection(self.collection).orbit_dates
 
+    @property
+    def is_composite(self) -> bool:
+        """Whether each of its pictures is made by the service of all dates of its step."""
+        return any(part.composite is not None for part in self.parts)
+
     def price(self, shape: tuple[int, int]) -> float:
         """Processing units for (rows, columns) pixels of every band, at one time. Pure."""
         return sum(self.part_price(part, shape) for part in self.parts)
 
-    def price_pixels(self, pixels: Floats, *, dates: int = 1) -> Floats:
+    def price_pixels(self, pixels: Floats, *, dates: int = 1, samples: Floats | None = None) -> Floats:
         """Processing units of windows of so many pixels of every band, one entry each, at ``dates`` times. Pure."""
-        first, *others = (self.part_prices(part, pixels, dates=dates) for part in self.parts)
+        first, *others = (self.part_prices(part, pixels, dates=dates, samples=samples) for part in self.parts)
         return sum(others, first)
 
-    def part_price(self, part: Part, shape: tuple[int, int], *, dates: int = 1) -> float:
+    def part_price(self, part: Part, shape: tuple[int, int], *, dates: int = 1, samples: float | None = None) -> float:
         """Processing units of the request for (rows, columns) pixels of ``part``, at ``dates`` times. Pure.
 
-        An estimate where a script reads every scene (ORBIT, TILE): how many there are is not known.
+        ``samples`` are the dates that a composite reads of each pixel; without them, and where a user's script reads
+        every scene (ORBIT, TILE), it is an estimate.
         """
-        return float(self.part_prices(part, np.array([shape[0] * shape[1]], np.float64), dates=dates)[0])
+        pixels, known = np.array([shape[0] * shape[1]], np.float64), None if samples is None else np.array([samples])
+        return float(self.part_prices(part, pixels, dates=dates, samples=known)[0])
 
-    def part_prices(self, part: Part, pixels: Floats, *, dates: int = 1) -> Floats:
+    def part_prices(self, part: Part, pixels: Floats, *, dates: int = 1, samples: Floats | None = None) -> Floats:
         """`part_price` of requests for so many pixels, one entry each. Pure."""
-        if part.script is None:
-            bands = len(part.bands) * self.leading.price_factor * dates
+        bands: float | Floats
+        if part.composite is not None:
+            bands = part.read_count * self.leading.price_factor * (self.leading.samples if samples is None else samples)
+        elif part.script is None:
+            bands = part.read_count * self.leading.price_factor * dates
         else:
             bands = sum(each.priced_bands for each in self.inputs)
         # all collections are taken to be served by the deployment that is asked: each counts once
@@ -139,13 +151,16 @@ class LayerPlan:
     def evalscript(self, part: Part, days: Sequence[date]) -> str:
         """The script of a request for ``part``: bands and mask, of each of ``days`` or of the whole interval. Pure.
 
-        Raises PlanError for days of a user's script, which returns one picture.
+        Raises PlanError for days of a user's script or of a composite, which return one picture.
         """
-        if part.script is None:
+        if part.script is None and part.composite is None:
             return make_evalscript(part.requested, part.sample_type, dates=days)
         if days:
-            raise PlanError(f"layers.{self.name}: a script of your own returns one date, not {len(days)}")
-        return part.script
+            what = "a composite" if part.script is None else "a script of your own"
+            raise PlanError(f"layers.{self.name}: {what} returns one date, not {len(days)}")
+        if part.composite is not None:
+            return make_composite_script(part.requested, part.sample_type, part.composite)
+        return part.script or ""
 
     def named_inputs(self) -> tuple[str, ...] | dict[str, tuple[str, ...]]:
         """Bands of the one input, or of several by their ids, as ``check_declared`` takes them. Pure."""
@@ -196,7 +211,8 @@ def make_layer(
 ) -> LayerPlan:
     """The requests of a job's layer, whose script has been read. Pure.
 
-    Raises PlanError for a band that the collection does not have, and for a script that is still a path.
+    Raises PlanError for a band that the collection does not have, for a script that is still a path, and for a
+    composite whose bands no single request can bring.
     """
     bands, parts = _of_script(layer) if layer.evalscript is not None else _of_bands(layer)
     return LayerPlan(
@@ -207,7 +223,7 @@ def make_layer(
         inputs=tuple(_make_input(layer, *each, interval) for each in layer.inputs()),
         interval=interval,
         cadence=layer.cadence,
-        mosaicking=layer.mosaicking,
+        mosaicking=layer.mosaicking if layer.composite is None else "ORBIT",
         prices=prices,
     )
 
@@ -234,7 +250,8 @@ def _make_input(
 
 
 def _guess_samples(layer: Layer, interval: TimeInterval | None, *, is_own: bool) -> int:
-    if layer.mosaicking == "SIMPLE" or interval is None or (layer.cadence == ACQUISITION and not is_own):
+    reads_one = layer.mosaicking == "SIMPLE" and layer.composite is None
+    if reads_one or interval is None or (layer.cadence == ACQUISITION and not is_own):
         return 1
     if layer.cadence not in {MOSAIC, ACQUISITION} and not is_own:
         interval = find_spans(layer.cadence, interval)(interval.start)
@@ -280,7 +297,14 @@ def _of_bands(layer: Layer) -> tuple[tuple[Band, ...], tuple[Part, ...]]:
         )
         for (resampling, sample_type), positions in _join_bytes(groups, asked).items()
     )
-    return tuple(band for band, _, _ in asked), parts
+    bands = tuple(band for band, _, _ in asked)
+    if layer.composite is None:
+        return bands, parts
+    of_ndvi = {
+        name: _ask(layer, collection.band(name), layer.encode_of(name))[1:]
+        for name in layer.composite.red_nir(collection) or ()
+    }
+    return compose(layer.composite, collection, bands, parts, of_ndvi)
 
 
 def _join_bytes(

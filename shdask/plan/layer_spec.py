@@ -16,9 +16,10 @@ from pydantic import model_validator as check_model
 from shdask.errors import PlanError
 from shdask.plan.cadence import ACQUISITION, CALENDAR, check_cadence
 from shdask.plan.complaints import EXAMPLES, Table
+from shdask.plan.composite_spec import Composite, by_method, check_composite
 from shdask.plan.encode_spec import EVERY_BAND, Encode, by_band
 from shdask.plan.source_spec import FusedSource, SourceTable, check_inputs, check_share, collection_of, is_timeless
-from shdask.request.collections import BandInfo, Collection
+from shdask.request.collections import BandInfo, Collection, find_collection
 from shdask.request.evalscript import DATA_MASK
 
 LayerRoute = Literal["auto", "process", "async"]
@@ -96,6 +97,8 @@ class Layer(SourceTable):
     encode: dict[str, Encode] = Field(default={})
     """By band; under ``*`` of every band."""
     clear: Clear | None = None
+    composite: Composite | None = None
+    """One picture of all dates of a step, made by the service; a word is its method."""
 
     @check_model(mode="before")
     @classmethod
@@ -231,6 +234,19 @@ class Layer(SourceTable):
             raise ValueError("chooses between dates, and a mosaic has none; give a cadence, such as acquisition")
         return clear
 
+    @field_validator("composite", mode="before")
+    @classmethod
+    def _by_method(cls, composite: Any) -> Any:
+        return by_method(composite)
+
+    @field_validator("composite")
+    @classmethod
+    def _can_be_made(cls, composite: Composite | None, info: ValidationInfo) -> Composite | None:
+        collection = collection_of(info)
+        if composite and collection:
+            check_composite(composite, collection, info.data)
+        return composite
+
     @check_model(mode="after")
     def _goes_together(self) -> Self:
         for _, source, bands in self.inputs():
@@ -255,7 +271,10 @@ class Layer(SourceTable):
         if self.sources:
             yield from ((name, source, source.bands) for name, source in self.sources.items())
         else:
-            yield None, self, self.input_bands or self.bands
+            yield None, self, self.input_bands or tuple(dict.fromkeys((*self.bands, *self._also_read())))
+
+    def _also_read(self) -> tuple[str, ...]:
+        return self.composite.also_read(find_collection(self.collection)) if self.composite else ()
 
     def encode_of(self, band: str) -> Encode | None:
         """How ``band`` is sent, where the job says so. Pure."""

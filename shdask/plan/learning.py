@@ -46,7 +46,8 @@ def kind_of(layer: LayerPlan, deployment: Deployment) -> str:
     """
     collections = "+".join(sorted({each.collection for each in layer.inputs}))
     scripts = "\0".join(part.script for part in layer.parts if part.script is not None)
-    written = f"script {hashlib.sha256(scripts.encode()).hexdigest()[:_DIGEST_CHARS]}" if scripts else "bands"
+    ours = next((f"composite {part.composite.method}" for part in layer.parts if part.composite), "bands")
+    written = f"script {hashlib.sha256(scripts.encode()).hexdigest()[:_DIGEST_CHARS]}" if scripts else ours
     return f"{_place(deployment)} {collections} {written}"
 
 

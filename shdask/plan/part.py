@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from shdask.model import TimeInterval
+from shdask.request.composite import CompositeRule
 from shdask.request.evalscript import SAMPLE_DTYPES, RequestedBand
 
 Resampling = Literal["nearest", "bilinear", "bicubic"]
@@ -40,8 +41,8 @@ class LayerInput:
     processing: Mapping[str, Any]
     """Further options, as the service's JSON has them."""
     price_factor: float = 1.0
-    samples: int = 1
-    """Estimated scenes that a script reads of each pixel."""
+    samples: float = 1.0
+    """Estimated scenes that a script reads of each pixel; of a composite placed in time, their mean over its tiles."""
     learned_ratio: float = 1.0
     """What such an estimate turned out to be worth in earlier runs; 1 where there were none."""
 
@@ -89,6 +90,13 @@ class Part:
     """A user's evalscript."""
     outputs: tuple[Output, ...] = ()
     """What it returns; together they hold ``bands``."""
+    composite: CompositeRule | None = None
+    """How its dates become one picture, whose last bands say how many those were, and which; None takes one date."""
+
+    @property
+    def read_count(self) -> int:
+        """Bands that are read of every date, which the price goes by; not of a user's script."""
+        return len(self.bands) if self.composite is None else len(self.composite.read(self.requested))
 
     @property
     def pictures(self) -> tuple[Output, ...]:
@@ -111,7 +119,8 @@ class Part:
         written = {"bands": [asdict(band) for band in self.requested], "sample_type": self.sample_type}
         pictures = [{**asdict(output), "bands": list(output.bands)} for output in self.outputs]
         run = {"script": self.script, "outputs": pictures}
-        return {**(run if self.script else written), "resampling": self.resampling}
+        made_of = {} if self.composite is None else {"composite": asdict(self.composite)}
+        return {**(run if self.script else written), "resampling": self.resampling, **made_of}
 
 
 def interval_json(interval: TimeInterval | None) -> list[str] | None:

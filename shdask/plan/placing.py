@@ -19,6 +19,7 @@ from shdask.plan.group import GroupPlan
 from shdask.plan.layer import make_layer
 from shdask.plan.layer_spec import MOSAIC
 from shdask.plan.reach import find_reach
+from shdask.plan.samples import with_mean_samples
 from shdask.plan.spec import UTM_ZONES, CubeSpec, StoreOptions
 from shdask.plan.tile_set import TileSet
 from shdask.plan.tiles import find_tiles
@@ -131,7 +132,8 @@ def _place(plan: GroupPlan, timeline: Timeline, apart: AbstractSet[date]) -> Gro
     whole_tile = (plan.store.tile_px, plan.store.tile_px)
     bundles = choose_bundles(timeline, reach, plan.layer, whole_tile, plan.deployment, apart=apart)
     tiles = TileSet(runs=runs, reach=reach, bundles=bundles)
-    return replace(plan, timeline=timeline, tile_set=tiles, windows=TileWindows())
+    placed = replace(plan, timeline=timeline, tile_set=tiles, windows=TileWindows())
+    return with_mean_samples(placed) if plan.layer.is_composite else placed
 
 
 def _is_met(plan: GroupPlan, step: int) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from shdask.plan.cost import add_costs
 from shdask.plan.months import QuotaMonths, cost_by_month, spread_over_months
 from shdask.plan.naive import WholeBoxes, add_boxes, price_whole_boxes
-from shdask.plan.wording import duration, size
+from shdask.plan.wording import duration, size, weigh
 
 if TYPE_CHECKING:
     from shdask.plan.cost import Cost
@@ -66,6 +66,7 @@ class GroupSummary:
             **({} if self.plan.routing is None else {"routing": self.plan.routing.as_dict()}),
             "whole_boxes": boxes_json(self.boxes, self.cost),
             **({"by_month": months} if months else {}),
+            **({} if self.plan.all_dates is None else {"all_dates": cost_json(self.plan.all_dates)}),
             **learned,
         }
 
@@ -90,6 +91,8 @@ class GroupSummary:
             ],
             SHOWN_MONTHS,
         )
+        if plan.all_dates is not None:
+            yield "composite", weigh(self.cost, plan.all_dates, dates=plan.layer.leading.samples)
         yield from (("note", note) for note in plan.notes)
 
     @property

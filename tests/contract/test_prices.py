@@ -168,10 +168,11 @@ def buy(recorded: tuple[EmulatorProcess, Path], tmp_path: Path, monkeypatch: pyt
         {**S2, **ACQUIRED, "bands": ["B04", "SCL"]},
         {**S1, **ACQUIRED, "bands": ["VV"], "encode": {"scale": 0.01, "db": True}},
         {**S2, "cadence": "dekad", "bands": ["B04", "B08"]},
+        {**S2, "cadence": "month", "bands": ["B04", "B11"], "composite": "median"},
     ],
     ids=[
         "one-band", "twelve-bands", "reflectance", "floats", "parts", "bytes", "outputs", "fusion", "terrain", "ortho",
-        "heights", "landsat", "dates", "radar-dates", "dekads",
+        "heights", "landsat", "dates", "radar-dates", "dekads", "medians",
     ],
 )  # fmt: skip  # one case a line
 def test_every_request_costs_what_was_projected(buy: Buy, layer: dict[str, Any]) -> None:

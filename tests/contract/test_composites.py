@@ -1,0 +1,137 @@
+"""Composites by the service and composites of all dates made here: the same pixels, and the price that was foretold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import shdask
+from shdask.emulator.launch import EmulatorProcess, start_emulator
+from shdask.plan.cube import CubePlan
+from shdask.report import BuildReport
+from shdask.serve.composite import make_composite
+
+S2: dict[str, Any] = {"collection": "sentinel-2-l2a", "bands": ["B02", "B04", "B08"]}
+L8: dict[str, Any] = {"collection": "landsat-ot-l2", "bands": ["B04", "B05"]}
+S1: dict[str, Any] = {"collection": "sentinel-1-grd", "bands": ["VV"], "encode": {"scale": 0.01, "db": True}}
+DEKADS: dict[str, Any] = {"cadence": "P15D"}
+LAYERS: dict[str, dict[str, Any]] = {
+    "median": {**S2, **DEKADS, "composite": "median"},
+    "medoid": {**S2, **DEKADS, "composite": {"method": "medoid", "origin": True}},
+    "greenest": {**S2, **DEKADS, "bands": ["B02", "B04"], "composite": {"method": "max-ndvi", "origin": True}},
+    "unmasked": {**S2, **DEKADS, "bands": ["B02"], "composite": {"method": "median", "mask": "none"}},
+    "landsat": {**L8, **DEKADS, "composite": "median"},
+    "radar": {**S1, **DEKADS, "composite": "median"},
+    "s2-days": {**S2, "bands": [*S2["bands"], "SCL"], "cadence": "day"},
+    "landsat-days": {**L8, "bands": [*L8["bands"], "BQA"], "cadence": "day"},
+    "radar-days": {**S1, "cadence": "day"},
+}  # fmt: skip  # a layer a line
+EDGE = [442_000, 5_100_000, 455_000, 5_113_000]
+"""Where a swath of Sentinel-2 ends."""
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[EmulatorProcess]:
+    """An emulator in the environment."""
+    with start_emulator() as process, pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SH_PROFILE", raising=False)
+        for name, value in process.environment().items():
+            patch.setenv(name, value)
+        yield process
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A cube, and what it was to cost and has cost."""
+
+    plan: CubePlan
+    report: BuildReport
+    place: Path
+
+    def open(self, layer: str) -> xr.Dataset:
+        """In memory, for it is small."""
+        return shdask.open_cube(self.place, layer=layer).load()
+
+
+def build(place: Path, layers: dict[str, Any], **fields: Any) -> Built:
+    job = {
+        "aoi": [500_000, 5_100_000, 500_800, 5_100_960],
+        "aoi_crs": "EPSG:32633",
+        "crs": "EPSG:32633",
+        "resolution": 20,
+        "time": ["2024-06-01", "2024-06-30"],
+        "store": {"chunk_px": 48, "tile_px": 48},
+        "service": {"requests_per_minute": 1e6, "pu_per_minute": 1e5},
+    }
+    plan = shdask.make_plan(shdask.CubeSpec(layers=layers, **{**job, **fields}))
+    report = shdask.build_cube(plan, place, executor=shdask.SerialExecutor())
+    assert report.complete, report.failures
+    return Built(plan=plan, report=report, place=place)
+
+
+@pytest.fixture(scope="module")
+def built(service: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Half months of June both ways, on one grid of 48 x 40 px."""
+    return build(tmp_path_factory.mktemp("both") / "cube", LAYERS)
+
+
+@pytest.mark.parametrize(
+    ("layer", "days", "words"),
+    [
+        ("median", "s2-days", {"method": "median"}),
+        ("medoid", "s2-days", {"method": "medoid", "origin": True}),
+        ("greenest", "s2-days", {"method": "max-ndvi", "origin": True, "bands": ["B02", "B04"]}),
+        ("unmasked", "s2-days", {"method": "median", "mask": "none", "bands": ["B02"]}),
+    ],
+)
+def test_both_ways_give_the_same_pixels(built: Built, layer: str, days: str, words: dict[str, Any]) -> None:
+    """Bit for bit of integers: values, counts of clear dates, days of origin and masks."""
+    theirs = built.open(layer)
+    ours = make_composite(built.open(days), freq="P15D", **words)
+    xr.testing.assert_equal(ours.reset_coords(drop=True), theirs.reset_coords(drop=True))
+    assert float(theirs["data_mask"].mean()) > 0
+    assert int(theirs["clear_count"].max()) > 1
+
+
+@pytest.mark.parametrize(("layer", "band", "step"), [("landsat", "B04", 0.0000275), ("radar", "VV", 0.01)])
+def test_both_ways_agree_within_rounding(built: Built, layer: str, band: str, step: float) -> None:
+    """Half a step, where values are sent in steps; by Landsat's bits, and of radar without a mask."""
+    theirs = built.open(layer)
+    ours = make_composite(built.open(f"{layer}-days"), "median", freq="P15D")
+    np.testing.assert_array_equal(ours["clear_count"], theirs["clear_count"])
+    np.testing.assert_allclose(ours[band], theirs[band], atol=step * 0.501, rtol=1e-6)
+    assert int((theirs["data_mask"] == 1).sum()) > 100
+
+
+def test_a_composite_costs_what_was_projected(built: Built) -> None:
+    """Every date that is read, whether it was clear or not."""
+    assert built.report.pu_spent == pytest.approx(built.plan.cost.pu, rel=1e-6)
+    assert built.plan.groups["median"].layer.leading.samples > 2
+
+
+def test_where_fewer_scenes_reach_a_window_it_costs_less(service: EmulatorProcess, tmp_path: Path) -> None:
+    """At a swath's edge: each window for its own dates."""
+    layer = {**S2, "bands": ["B04"], "cadence": "month", "composite": "median"}
+    edge = build(tmp_path / "cube", {"edge": layer}, aoi=EDGE, resolution=130, store={"chunk_px": 25, "tile_px": 25})
+    group = edge.plan.only
+    samples = {
+        group.window_pu(window, tile.step) / window.pixel_count for tile in group.tiles() for window in tile.windows
+    }
+    assert edge.report.pu_spent == pytest.approx(group.cost.pu, rel=1e-6)
+    assert len(samples) > 1
+
+
+def test_the_plan_says_what_all_dates_would_cost(built: Built) -> None:
+    """As many PU but for the least price of a request; more requests and bytes, which the build of all days has."""
+    median, days = built.plan.groups["median"], built.plan.groups["s2-days"]
+    assert median.all_dates is not None
+    assert median.all_dates.pu == pytest.approx(days.cost.pu)
+    assert median.all_dates.nbytes_down > 3 * median.cost.nbytes_down
+    assert "all dates, to composite here" in repr(built.plan)
+    assert days.all_dates is None
