@@ -86,7 +86,10 @@ def _draw_group(root: Place, path: str, place: Place) -> str:
 
 
 def draw_dataset(cube: xr.Dataset) -> str:
-    """HTML of what `open_cube` gave, or a part of it: its facts and a picture. Raises what computing raises."""
+    """HTML of what `open_cube` gave of a store, or a part of it: its facts and a picture.
+
+    Of a job that is not built only facts: to look at a notebook must not buy anything. Raises what computing raises.
+    """
     bands = [str(name) for name in cube.data_vars if name != DATA_MASK]
     rows = [
         ("layer", f"{cube.attrs.get('layer', '')}: {', '.join(bands)} of {cube.attrs.get('source', '')}"),
@@ -96,6 +99,8 @@ def draw_dataset(cube: xr.Dataset) -> str:
         times = cube[TIME].to_numpy()
         days = " to ".join(str(np.datetime_as_string(time, "D")) for time in (times.min(), times.max()))
         rows.append(("steps", f"{times.size}, {days}"))
+    if "identity" not in cube.attrs:
+        return f"{_table(rows)}<p>no picture: it would be bought for it; ds.shdask.preview() does that</p>"
     try:
         drawn = _image(preview(cube, size_px=CARD_PX))
     except ShdaskError as error:

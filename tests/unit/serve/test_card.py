@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import shdask
 from shdask.assemble.store import create_or_open
 from shdask.model import TileState
 from shdask.serve.card import draw_store
@@ -93,6 +94,19 @@ def test_a_dataset_brings_its_card(series: Path):
     """Of what it still has."""
     card = Tags(open_cube(series).isel(time=[0, 2]).shdask._repr_html_())
     assert ("2, 2024-06-02 to 2024-06-09" in card.texts, card.tags.count("img")) == (True, 1)
+
+
+def test_a_job_that_is_not_built_is_not_bought_to_be_shown():
+    """Its card is made without a request; nobody answers here."""
+    spec = shdask.CubeSpec(
+        aoi=(15.0, 46.0, 15.02, 46.01),
+        crs="EPSG:32633",
+        resolution=20,
+        time=("2024-06-01", "2024-06-30"),
+        layers={"s2": {"collection": "sentinel-2-l2a", "bands": ["B04"]}},
+    )
+    card = Tags(open_cube(spec).shdask._repr_html_())
+    assert ("s2: B04 of sentinel-2-l2a" in card.texts, card.tags.count("img")) == (True, False)
 
 
 def test_a_dataset_cannot_smuggle_html(series: Path):

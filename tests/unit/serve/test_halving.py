@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -21,6 +21,7 @@ def fours(values: np.ndarray, fill: object) -> np.ndarray:
     return parts.transpose(0, 2, 1, 3).reshape(*parts.shape[::2], 4)
 
 
+@settings(max_examples=30)
 @given(st.data())
 def test_measurements_are_the_mean_of_valid_pixels(data: st.DataObject):
     """Whatever the shape; what is not valid has no part in it."""
@@ -31,6 +32,7 @@ def test_measurements_are_the_mean_of_valid_pixels(data: st.DataObject):
     np.testing.assert_allclose(halve_measurements(values, valid, np.nan), expected, rtol=1e-5, atol=1e-3)
 
 
+@settings(max_examples=30)
 @given(st.data())
 def test_a_class_is_one_that_most_valid_pixels_have(data: st.DataObject):
     """No other of the four has more votes, and it is one of theirs."""
