@@ -14,6 +14,7 @@ NAMES = (
     "lazy_open",
     "slovenia",
     "windows",
+    "patch_buying",
     "engine_overhead",
     "rate_limit",
     "dates_per_request",

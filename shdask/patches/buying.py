@@ -44,11 +44,12 @@ def plan_patches(plan: Plannable, patches: Patches, *, days_around: int = 0) -> 
     The array is the whole cube's, and so are its pixels, to the bit: ``patches`` lie in it where they were, and what
     no patch holds is fill. A patch with a date is bought at the steps that its UTC day meets, or one of ``days_around``
     days before and after it; a tile is bought at the dates of all its patches, so that tiles not much larger than
-    patches waste the least. How windows are cut follows the job's ``prefer``: "pu" buys hardly a pixel beside them. A
-    layer without a time axis is bought as it is. Where no patch has a date, further
-    patches may be bought into the same store later, as an area that grows; with dates, a store is for these patches
-    and dates alone. What both plans cost is in the notes. ``plan`` is read and searched for as by `make_plan`, unless
-    it is a plan.
+    patches waste the least. A layer without a time axis is bought as it is. Where the job leaves ``prefer`` to us it is
+    "pu": windows are cut to hold hardly a pixel beside the patches, though that takes more requests.
+
+    Where no patch has a date, further patches may be bought into the same store later, as an area that grows; with
+    dates, a store is for these patches and dates alone. What both plans cost is in the notes. ``plan`` is read and
+    searched for as by `make_plan`, unless it is a plan.
 
     Raises PlanError for patches of another cube, and where nothing of them can be bought; else as `make_plan`.
     """
@@ -104,6 +105,7 @@ def _narrow(group: GroupPlan, patches: Patches, days_around: int) -> GroupPlan |
         area_digest=_digest(group, windows, chosen),
         has_fixed_array=chosen is None,
         chosen=chosen,
+        prefer="pu" if group.prefer == "auto" else group.prefer,
         tile_set=TileSet(runs=tiles),
         windows=TileWindows(),
     )
@@ -170,6 +172,7 @@ def _narrow_look(look: GroupPlan, narrow: GroupPlan) -> GroupPlan:
         area=area,
         area_digest=narrow.area_digest,
         has_fixed_array=narrow.has_fixed_array,
+        prefer=narrow.prefer,
         tile_set=tiles,
         windows=TileWindows(),
     )

@@ -75,6 +75,13 @@ def test_what_it_costs_is_told_beside_the_whole(whole, patches) -> None:
     assert f"{whole.cost.pu:.2f} PU" in repr(narrow)
 
 
+def test_processing_units_are_saved_unless_the_job_says_otherwise(whole, patches) -> None:
+    """A word of the job's own stays."""
+    hasty = replace(whole, groups={path: replace(group, prefer="requests") for path, group in whole.groups.items()})
+    asked = [plan_patches(plan, patches).groups["s2"].prefer for plan in (whole, hasty)]
+    assert asked == ["pu", "requests"]
+
+
 def test_the_order_of_patches_and_their_repetition_change_nothing(whole, patches) -> None:
     """The area is known by its pixels."""
     again = patches.take(np.array([2, 0, 3, 1, 1]))
