@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 WGS84 = "EPSG:4326"
-EDGE_POINTS = 8
-"""Along each side of an outline: sides of UTM's squares are a little bent in degrees."""
+STRAIGHT_M = 1000.0
+"""A side of UTM's squares that is no longer is as good as straight in degrees: it is bent by 2 cm at 45 degrees."""
+MOST_POINTS = 16
+"""Along a side."""
 
 
 def find_centres(patches: Patches) -> tuple[Floats, Floats]:
@@ -36,7 +38,9 @@ def find_centres(patches: Patches) -> tuple[Floats, Floats]:
 def find_outlines(patches: Patches) -> NDArray[np.object_]:
     """(patch,) polygons in degrees (longitude, latitude), counter-clockwise; cut at 180 where one crosses it. Pure."""
     left, bottom, right, top = patches.bounds.T[:, :, np.newaxis]
-    along = np.arange(EDGE_POINTS) / EDGE_POINTS
+    longest = float((right - left).max(initial=0.0))  # in degrees, which need none, less than one
+    points = int(np.clip(np.ceil(longest / STRAIGHT_M), 1, MOST_POINTS))
+    along = np.arange(points) / points
     east, north = left + (right - left) * along, bottom + (top - bottom) * along
     west, south = right - (right - left) * along, top - (top - bottom) * along
     still = np.ones_like(along)
@@ -48,8 +52,8 @@ def find_outlines(patches: Patches) -> NDArray[np.object_]:
     outlines = np.asarray(shapely.polygons(np.stack((longitude, latitude), axis=2)), object)
     crosses = np.flatnonzero((longitude.max(axis=1) > 180.0) | (longitude.min(axis=1) < -180.0))  # noqa: PLR2004  # degrees
     for row in crosses.tolist():
-        outlines[row] = split_at_antimeridian(outlines[row], WGS84)
-    return np.asarray(shapely.orient_polygons(outlines), object)
+        outlines[row] = shapely.orient_polygons(split_at_antimeridian(outlines[row], WGS84))
+    return outlines
 
 
 def squares_of(patches: Patches) -> Squares:
