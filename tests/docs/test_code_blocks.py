@@ -26,6 +26,7 @@ NOT_RUN = {
     "docs/detached.md": ["needs a cluster and a bucket", "leaves a process behind", "needs a cluster and a bucket"],
     "docs/metrics.md": ["needs a build on a cluster"],
     "docs/migration-xcube.md": ["xcube-sh, before"],
+    "docs/training.md": ["needs torch; tests/torch runs the same"],
     "docs/security.md": ["starts a cluster of its own", "needs certificates and several machines"],
 }
 """Why blocks are not run, page by page."""
