@@ -16,7 +16,7 @@ from shdask.plan.clear_bands import CLEAR_BANDS, find_clear_band
         ("CLP", np.array([0, 102, 103, 255], np.uint8), [1, 1, 0, 0]),
         # of USGS's table of QA_PIXEL values: fill, clear, water, cloud of high confidence, shadow, cirrus, snow
         ("BQA", np.array([1, 21824, 21952, 22280, 23888, 54596, 30048], np.uint16), [0, 1, 1, 0, 0, 0, 1]),
-        ("QA_PIXEL", np.array([21824, 22280], np.float32), [1, 0]),
+        ("QA_PIXEL", np.array([21824, 22280, 23888], np.float32), [1, 0, 0]),
         ("SCL", np.array([4, np.nan], np.float32), [1, 0]),
         ("BQA", np.array([np.nan], np.float32), [0]),
     ],
