@@ -22,8 +22,7 @@ from shdask.assemble.place import Place, open_place
 from shdask.assemble.store import read_cube_attributes
 from shdask.assemble.time_axis import frozen_timeline
 from shdask.assemble.tree import begun_groups
-from shdask.patches.neighbours import Squares
-from shdask.patches.splits import measure_leakage
+from shdask.patches.summary import count_leakage
 from shdask.patches.table import NO_LABEL, SPLITS
 from shdask.plan.scout import is_scout
 
@@ -216,28 +215,8 @@ def _class_name(label: int, classes: Sequence[str]) -> str:
 
 
 def _count_overlapping(patches: Patches) -> int:
-    some = patches.take(patches.split != SPLITS.index("left out"))
-    if not len(some):
-        return 0
-    codes, grid = np.unique(some.epsg, return_inverse=True)
-    centres = _centres_in_degrees(some)
-    squares = Squares(
-        size_px=some.size_px,
-        grid=grid,
-        epsg=tuple(codes.tolist()),
-        y0=some.y0,
-        x0=some.x0,
-        bounds=some.bounds,
-        longitude=centres[:, 0],
-        latitude=centres[:, 1],
-    )
-    return measure_leakage(squares, some.split, 0.0).overlapping
-
-
-def _centres_in_degrees(patches: Patches) -> NDArray[np.float64]:
-    """(patch, 2): longitude and latitude."""
-    left, bottom, right, top = patches.bounds.T
-    return _to_degrees(patches, (left + right) / 2, (bottom + top) / 2)
+    in_sets = patches.split != SPLITS.index("left out")
+    return count_leakage(patches, 0.0).overlapping if in_sets.any() else 0
 
 
 def _bounds_in_degrees(patches: Patches) -> tuple[float, float, float, float]:
