@@ -238,12 +238,13 @@ def test_tiles_that_are_not_written_are_not_valid(tmp_path: Path):
 
 
 def test_bands_without_their_mask_are_not_read(tmp_path: Path):
-    """A tile that is being written has pixels and no mark; none of them may be taken."""
+    """A tile that is being written has pixels and no mark; none of them may be taken, beside those of another tile."""
     cube = make_cube(tmp_path / "cube.zarr")
-    (tmp_path / "cube.zarr" / "data_mask" / "c" / "0" / "0" / "0").unlink()
-    sample = open_reader(tmp_path / "cube.zarr").read(patches_of(cube)[0])
-    assert not sample["image"][0].any()
-    assert sample["image"][1].any()
+    (tmp_path / "cube.zarr" / "data_mask" / "c" / "0" / "1" / "0").unlink()
+    sample = open_reader(tmp_path / "cube.zarr").read(patches_of(cube, [(16, 0)])[0])
+    assert sample["image"][0, 0, :16].any()
+    assert not sample["image"][0, 0, 16:].any()
+    assert sample["image"][1, 0, 16:].any()
 
 
 def test_what_is_not_finite_is_0(tmp_path: Path):
