@@ -91,6 +91,13 @@ def test_a_label_has_its_nearest_good_date(dates: str):
     assert rejected == Rejected(dates=2)
 
 
+def test_the_nearest_date_need_not_be_the_clearest():
+    """Where it is good enough."""
+    made = draft("2024-06-02", "NaT", "2024-06-09")
+    found, _ = rated(made, replace(S2, within_days=9))
+    assert found == [(0, "2024-06-01", 1.0, 0.2), (2, "2024-06-11", 0.5, 0.4)]
+
+
 def test_a_nearer_date_that_is_not_good_is_passed_over():
     """For the next one within the days."""
     made = draft("2024-06-04", "NaT", "2024-06-10")

@@ -125,6 +125,15 @@ def test_a_straight_border_costs_one_row_of_train():
     np.testing.assert_array_equal(np.flatnonzero(is_out), np.arange(20, 30))
 
 
+def test_what_nobody_is_near_any_more_comes_back():
+    """The middle one goes first, near three; then those three, each near two more; then it is near nobody."""
+    middle, near = [(100, 100)], [(100, 112), (100, 88), (112, 100)]
+    far = [(92, 124), (108, 124), (92, 76), (108, 76), (124, 92), (124, 108)]
+    y0, x0 = (list(column) for column in zip(*middle, *near, *far, strict=True))
+    sets = np.array([0, 1, 1, 1, 0, 0, 0, 0, 0, 0], np.uint8)
+    assert np.flatnonzero(leave_out(make_squares(y0, x0, size_px=SIZE), sets, 0.0)).tolist() == [1, 2, 3]
+
+
 def test_patches_side_by_side_are_not_too_near():
     """Without a guard they may touch."""
     squares = make_squares([0, 0], [0, SIZE], size_px=SIZE)
