@@ -99,7 +99,9 @@ def as_page(notebook: Path) -> str:
 
 
 def cells(notebook: Path) -> Iterator[str]:
-    """Text as it stands, code in fences."""
+    """Text as it stands, code in fences, pictures that code has drawn."""
     for cell in json.loads(notebook.read_text("utf-8"))["cells"]:
         source = "".join(cell["source"])
         yield f"```python\n{source}\n```" if cell["cell_type"] == "code" else source
+        for output in cell.get("outputs", ()):
+            yield f"![What it draws](data:image/png;base64,{output['data']['image/png']})"

@@ -84,8 +84,8 @@ def test_every_command_is_told(name: str, site: Path) -> None:
 
 @pytest.mark.parametrize("name", ["ndvi-of-a-valley", "radar-optical-heights"])
 def test_notebooks_are_pages(name: str, site: Path) -> None:
-    """Beside the files themselves."""
-    assert "shdask" in (site / "notebooks" / f"{name}.html").read_text()
+    """With what they draw, beside the files themselves."""
+    assert 'src="data:image/png' in (site / "notebooks" / f"{name}.html").read_text("utf-8")
     assert (site / "notebooks" / f"{name}.ipynb").is_file()
 
 
