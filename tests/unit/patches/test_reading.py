@@ -20,6 +20,7 @@ from shdask.patches.index import open_index
 from shdask.patches.masks import BandMask
 from shdask.patches.pool import Readers
 from shdask.patches.reading import open_reader
+from shdask.patches.statistics import measure_statistics
 from shdask.patches.table import Patch
 from shdask.patches.views import LayerView, Scaling
 from shdask.serve.open import open_cube
@@ -178,6 +179,16 @@ def test_values_and_scaling_are_as_the_view_says(flat: Path):
     stored = zarr.open_group(flat, mode="r")["B04"][20:52, 8:40]
     expected = np.where(np.isnan(stored), 0, (stored * 10000 - 5000) / 250)
     np.testing.assert_allclose(sample["image"][0, 0], expected, atol=1e-3)
+
+
+def test_statistics_of_the_cube_scale_to_mean_0_and_std_1(dated: CubeStore):
+    """Over the valid pixels of the patches that they are of."""
+    patches = patches_of(dated, [(0, 0), (32, 0), (32, 32)])
+    figures = measure_statistics(dated.place.name, patches, "s2", bands=["B04"])
+    reader = open_reader(dated.place.name, LayerView(bands=("red",), scaling=figures))
+    samples = [reader.read(patch) for patch in patches]
+    scaled = np.concatenate([sample["image"][:, 0][sample["valid"]] for sample in samples])
+    assert (scaled.mean(), scaled.std()) == pytest.approx((0, 1), abs=1e-4)
 
 
 def test_bands_go_by_common_names(dated: CubeStore):
