@@ -14,7 +14,7 @@ import numpy as np
 from shdask.errors import PlanError
 from shdask.plan.chosen import ChosenDates, cells_of, choose_pixels
 from shdask.plan.cube import CubePlan, make_cube_plan
-from shdask.plan.grown_area import coarsen_area
+from shdask.plan.grown_area import coarsen_area, count_pixels
 from shdask.plan.placing import place_in_time
 from shdask.plan.route import choose_route
 from shdask.plan.scout import is_scout, scout_path
@@ -105,6 +105,7 @@ def _narrow(group: GroupPlan, patches: Patches, days_around: int) -> GroupPlan |
         area_digest=_digest(group, windows, chosen),
         has_fixed_array=chosen is None,
         chosen=chosen,
+        px_per_tile=float(count_pixels(area, group.store.tile_px).sum() / tiles.count),
         prefer="pu" if group.prefer == "auto" else group.prefer,
         tile_set=TileSet(runs=tiles),
         windows=TileWindows(),

@@ -38,6 +38,7 @@ def choose_bundles(
     deployment: Deployment,
     *,
     apart: AbstractSet[date] = frozenset(),
+    bought_px: float | None = None,
 ) -> tuple[int, ...]:
     """For each step the number of its bundle, that of its first step; empty where every tile is bought alone. Pure.
 
@@ -45,13 +46,15 @@ def choose_bundles(
     request, which tells scenes apart by UTC days only. So a step is alone where it crosses midnight, where it shares
     its day with another that reaches a common cell, on the days ``apart``, and where it buys something again.
     Bundles follow the time, and no cell has more dates in one than `most_dates`, nor many more than are needed for
-    requests to take no longer than processing units, at the deployment's rates.
+    requests to take no longer than processing units, at the deployment's rates; these count ``bought_px`` pixels of a
+    tile, None: all.
     """
     most = most_dates(layer, shape, deployment)
     if most == 1 or not layer.can_share_requests:
         return ()
     tiles = sum(int(np.count_nonzero(reach.mask(index))) for index in range(reach.step_count))
-    by_pu = tiles * layer.price(shape) / deployment.pu_per_minute
+    pixels = np.array([shape[0] * shape[1] if bought_px is None else bought_px], np.float64)
+    by_pu = tiles * float(layer.price_pixels(pixels)[0]) / deployment.pu_per_minute
     are_alone = _find_alone(timeline.steps, reach, apart)
     dates = 1
     numbers, bundles = list(range(reach.step_count)), tiles

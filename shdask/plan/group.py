@@ -56,6 +56,8 @@ class GroupPlan:
     """What is bought only where a coarse look finds it clear; the look is a group of its own."""
     chosen: ChosenDates | None = None
     """At which steps tiles are bought, where somebody has chosen; None buys them at every one."""
+    px_per_tile: float | None = None
+    """Pixels that are bought of a tile, on average, where they are far fewer than it has; None: about all."""
     windows: TileWindows = field(default_factory=TileWindows)
     """What the tiles are asked for in."""
     prefer: Prefer = "auto"

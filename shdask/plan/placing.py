@@ -130,7 +130,9 @@ def _place(plan: GroupPlan, timeline: Timeline, apart: AbstractSet[date]) -> Gro
     if plan.chosen is not None:
         reach = plan.chosen.limit(reach, timeline)
     whole_tile = (plan.store.tile_px, plan.store.tile_px)
-    bundles = choose_bundles(timeline, reach, plan.layer, whole_tile, plan.deployment, apart=apart)
+    bundles = choose_bundles(
+        timeline, reach, plan.layer, whole_tile, plan.deployment, apart=apart, bought_px=plan.px_per_tile
+    )
     tiles = TileSet(runs=runs, reach=reach, bundles=bundles)
     placed = replace(plan, timeline=timeline, tile_set=tiles, windows=TileWindows())
     return with_mean_samples(placed) if plan.layer.is_composite else placed

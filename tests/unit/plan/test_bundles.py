@@ -226,3 +226,14 @@ def test_an_axis_without_a_reached_cell_has_no_bundles() -> None:
     """Nothing is bought at all."""
     reach = Table(np.zeros((3, 2, 2), np.bool_))
     assert choose_bundles(a_timeline(*every_fifth_day(3)), reach, a_layer(), SMALL, rates()) == ()
+
+
+def test_more_dates_share_a_request_where_little_of_a_tile_is_bought() -> None:
+    """Windows of a sixteenth of it are a sixteenth of the price, and requests would bind."""
+    timeline, reach = a_timeline(*every_fifth_day(48)), everywhere(48)
+    whole, little = (
+        per_cell(choose_bundles(timeline, reach, a_layer(), (512, 512), rates(), bought_px=bought), reach)
+        for bought in (None, 512 * 512 / 16)
+    )
+    assert max(whole.values()) <= 2
+    assert max(little.values()) >= 8
