@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 from PIL import Image
 
+import shdask.serve.preview as drawing
 from shdask.assemble.store import create_or_open
 from shdask.errors import PlanError, StoreUnavailable, WrongStore
 from shdask.model import TileData
@@ -151,6 +152,15 @@ def test_the_scale_bar_is_as_long_as_it_says(store: Path):
     image = np.asarray(preview(store, size_px=80).image.convert("L"))
     dark = np.flatnonzero(image[105, :38] < 128)
     assert dark.size == np.ptp(dark) + 1 == pytest.approx(21, abs=1)
+
+
+def test_the_caption_says_layer_look_date_and_scale(store: Path, series: Path, monkeypatch: pytest.MonkeyPatch):
+    """The longest of 1, 2 and 5 times a power of ten that is a quarter of the picture's width."""
+    heard: list[str] = []
+    monkeypatch.setattr(drawing, "_write", lambda _draw, at, text: heard.append(text) or at[0])
+    preview(store, size_px=80)
+    preview(series, size_px=80)
+    assert heard == ["s2  true-colour", "200 m", "s2  B04  2024-06-02 10:11:12 UTC", "200 m"]
 
 
 # dates and layers
