@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from shdask.model import Tile, TimeInterval, Window
+from shdask.plan.affordable import cut_dear_windows
 from shdask.plan.area import Area
 from shdask.plan.chosen import ChosenDates
 from shdask.plan.clear import ClearRule
@@ -240,7 +241,10 @@ class GroupPlan:
 
     def with_windows(self) -> Self:
         """The same plan, its tiles trimmed to the area and cut as is cheapest. Pure."""
-        return replace(self, windows=choose_windows(self.ground, self.layer, self.deployment, self.prefer))
+        windows = choose_windows(self.ground, self.layer, self.deployment, self.prefer)
+        if self.layer.is_composite:
+            windows = cut_dear_windows(windows, self.ground, self.layer, self.deployment)
+        return replace(self, windows=windows)
 
     def tiles(self) -> Iterator[Tile]:
         """Every tile, ascending by index, made one at a time. Pure."""

@@ -101,7 +101,7 @@ class GroupSummary:
 
     def _left_out(self) -> str:
         plan = self.plan
-        trimmed = plan.windows.by_cell.keys.size
+        trimmed = 0 if plan.layer.is_composite else plan.windows.by_cell.keys.size  # which cuts whole tiles as well
         unreached = plan.tile_set.unreached().size if plan.has_time else 0
         return (f"; {trimmed} places at the border are trimmed to the area" if trimmed else "") + (
             f"; {unreached} more that no scene reaches are not bought" if unreached else ""

@@ -1,0 +1,74 @@
+"""Windows of composites, whose many dates could make one dearer than the account's minute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+
+from shdask.plan.group import GroupPlan
+from shdask.plan.placing import place_in_time
+from shdask.plan.timeline import make_timeline
+from tests.unit.plan.scenes import scene, span
+
+PlanOf = Callable[..., GroupPlan]
+JUNE = span("2024-06-01", "2024-07-01")
+EVERYWHERE = shapely.box(10, 40, 20, 50)
+S2: dict[str, Any] = {"collection": "sentinel-2-l2a", "bands": ["B02", "B04"], "cadence": "month"}
+CUT_OFF = [(500_000, 5_100_000), (530_000, 5_100_000), (530_000, 5_120_000), (515_000, 5_130_000), (500_000, 5_130_000)]
+"""3000 x 3000 px of 10 m without a corner."""
+
+
+def plan(plan_of: PlanOf, days: int, composite: str | None = "median") -> GroupPlan:
+    """In tiles of 2048 px, for an account of 300 units a minute: a date of three bands and a whole tile costs 16."""
+    layers = {"s2": {**S2, "composite": composite}}
+    made = plan_of(shapely.Polygon(CUT_OFF), layers=layers, service={"prefer": "requests"})
+    times = [f"2024-06-{day + 1:02}T10:00:00" for day in range(days)]
+    scenes = [scene(time, time, footprint=EVERYWHERE) for time in times]
+    return place_in_time(made, make_timeline(scenes, "month", JUNE))
+
+
+@pytest.fixture(scope="module")
+def dear(plan_of: PlanOf) -> GroupPlan:
+    """A whole tile of 12 dates would cost 192 units."""
+    return plan(plan_of, 12)
+
+
+def test_no_window_costs_more_than_a_quarter_of_a_minute(dear: GroupPlan) -> None:
+    """And there are no more of them than that takes, but for the shape of a grid."""
+    prices = [[dear.window_pu(window, 0) for window in tile.windows] for tile in dear.tiles()]
+    assert dear.deployment.pu_per_minute == 300
+    assert max(map(max, prices)) <= 75
+    assert [len(tile) for tile in prices] == [4, 2, 2, 1]
+
+
+def times_covered(plan: GroupPlan) -> np.ndarray:
+    count = np.zeros(plan.grid.shape, np.uint8)
+    for tile in plan.tiles():
+        for window in tile.windows:
+            count[window.slices] += 1
+    return count
+
+
+def test_they_hold_every_pixel_of_the_area_once(dear: GroupPlan) -> None:
+    """As they did before."""
+    count = times_covered(dear)
+    assert (count[dear.area_mask(dear.grid.window)] == 1).all()
+    assert count.max() == 1
+
+
+def test_the_price_is_the_same(dear: GroupPlan) -> None:
+    """As that of as many pixels in windows of any size."""
+    pixels = sum(window.pixel_count for tile in dear.tiles() for window in tile.windows)
+    assert dear.cost.pu == pytest.approx(12 * pixels / 512**2)
+    assert dear.cost.requests == 9
+
+
+def test_cheap_windows_stay_as_they_are(plan_of: PlanOf) -> None:
+    """Of two dates, and of a layer that is no composite."""
+    cheap, plain = plan(plan_of, 2), plan(plan_of, 12, composite=None)
+    assert cheap.tile(0).windows == (cheap.tile(0).extent,)
+    assert plain.tile(0).windows == (plain.tile(0).extent,)
