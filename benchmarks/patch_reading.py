@@ -1,0 +1,270 @@
+"""How fast are samples read, beside xbatcher and beside zarr alone; and how should cubes for it be cut?
+
+Cubes of four bands and three dates on this machine's disk, in the page cache. All read the same patches in one process,
+in turn. Needs torch and xbatcher: run it as `make torch` says.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec
+
+import shdask
+from shdask.assemble.store import create_or_open
+from shdask.model import TileData
+from shdask.patches.order import ReadingOrder
+from shdask.patches.reading import open_reader
+from shdask.patches.table import Patches
+from shdask.plan.group import GroupPlan
+from tests.unit.patches.rows import make_patches
+from tests.unit.timed import along_days, everywhere
+
+BANDS = ("B02", "B03", "B04", "B08")
+ARRAYS = (*BANDS, "data_mask")
+DATES = 3
+SIDE_PX = 2048
+TILE_PX = 1024
+PATCH_PX = 256
+COUNT = 24
+"""Patches that are timed at once; of cubes with other chunks a third."""
+CACHE_NBYTES = 32 * 2**20
+"""Less than a turn reads, so that nothing is held from the turn before."""
+REPEATS = 3
+CHUNKS_PX = (128, 256, 512, 1024)
+SERIES_DATES = 24
+SERIES_PX = 1024
+SERIES_PATCH_PX = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast a way is, and how dear."""
+
+    samples_per_s: float
+    cpu_ms: float
+    """Of all threads, a sample: what a busy machine does not change."""
+
+
+def run() -> dict[str, Any]:
+    """Three kinds of patches, then chunks of other sizes, then chunks that hold several dates."""
+    lacking = [name for name in ("torch", "xbatcher") if importlib.util.find_spec(name) is None]
+    if lacking:
+        sys.exit(f"patch_reading needs {' and '.join(lacking)}: run it where they are installed, see `make torch`")
+    with tempfile.TemporaryDirectory() as folder:
+        stores = {chunk_px: make_cube(Path(folder) / f"{chunk_px}.zarr", chunk_px) for chunk_px in CHUNKS_PX}
+        plan, store = stores[PATCH_PX]
+        half = PATCH_PX // 2
+        kinds = {
+            "aligned_256_px": choose(plan, PATCH_PX, step_px=PATCH_PX),
+            "quarters_of_a_chunk_128_px": choose(plan, half, step_px=half),
+            "anywhere_256_px": choose(plan, PATCH_PX, step_px=1),
+        }
+        return {
+            "beside_others": {kind: compare(store, patches) for kind, patches in kinds.items()},
+            "aligned_256_px_by_chunk_px": {
+                chunk_px: compare_chunks(other, choose(made, PATCH_PX, step_px=PATCH_PX))
+                for chunk_px, (made, other) in stores.items()
+            },
+            "anywhere_256_px_by_chunk_px": {
+                chunk_px: compare_chunks(other, choose(made, PATCH_PX, step_px=1))
+                for chunk_px, (made, other) in stores.items()
+            },
+            "series_of_24_dates_32_px_by_dates_in_a_chunk": compare_dates(Path(folder)),
+        }
+
+
+def make_cube(store: Path, chunk_px: int) -> tuple[GroupPlan, Path]:
+    """A square of whole tiles, all of it valid, its pixels a smooth field and noise."""
+    side = SIDE_PX * 20
+    spec = shdask.CubeSpec(
+        aoi=[400_000, 5_000_000, 400_000 + side, 5_000_000 + side],
+        aoi_crs="EPSG:32633",
+        crs="EPSG:32633",
+        resolution=20,
+        time=["2024-06-01", "2024-06-30"],
+        layers={"s2": {"collection": "sentinel-2-l2a", "bands": list(BANDS)}},
+        store={"chunk_px": chunk_px, "tile_px": TILE_PX},
+    )
+    plan = shdask.make_plan(spec).only
+    plan = along_days(plan, everywhere(plan, DATES))
+    cube = create_or_open(plan, store)
+    pictures = [make_pixels(seed) for seed in range(DATES)]
+    for tile in plan.tiles():
+        rows, columns = tile.extent.shape
+        data_mask = np.ones((rows, columns), np.bool_)
+        cube.write_tile(tile, TileData(values=pictures[tile.step or 0][:, :rows, :columns], data_mask=data_mask))
+    cube.mark_complete(pu_spent=0.0)
+    return plan, store
+
+
+@cache
+def make_pixels(seed: int) -> NDArray[np.uint16]:
+    """(band, y, x) of a tile."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:TILE_PX, :TILE_PX] / 150
+    field = 1500 + 700 * np.sin(x + seed) * np.cos(y) + 300 * np.sin(5 * x * y / 100)
+    return np.stack([field * (1 + band / 4) + rng.normal(0, 40, field.shape) for band in range(len(BANDS))]).astype(
+        np.uint16
+    )
+
+
+def choose(plan: GroupPlan, size_px: int, *, step_px: int) -> Patches:
+    """So many different patches at random, their corners multiples of ``step_px``, in reading order."""
+    rng = np.random.default_rng(7)
+    across = (SIDE_PX - size_px) // step_px + 1
+    if step_px == PATCH_PX // 2:  # all four of some chunks
+        squares = rng.choice((across // 2) ** 2, COUNT // 4, replace=False)
+        corners = [
+            ((square // (across // 2) * 2 + down) * step_px, (square % (across // 2) * 2 + right) * step_px)
+            for square in squares.tolist()
+            for down in (0, 1)
+            for right in (0, 1)
+        ]
+    else:
+        places = rng.choice(across**2, COUNT, replace=False).tolist()
+        corners = [(place // across * step_px, place % across * step_px) for place in places]
+    patches = make_patches(plan.grid, corners, size_px=size_px)
+    order = ReadingOrder.of(patches, shard_px=TILE_PX, chunk_px=PATCH_PX)
+    return patches.take(order.rows(0))
+
+
+def compare(store: Path, patches: Patches) -> dict[str, Any]:
+    """The pace of each way, and ours beside the others."""
+    reader = open_reader(store, cache_nbytes=CACHE_NBYTES)
+    with open_torch(store, patches) as torch_ways:
+        ways = {
+            "zarr_alone": lambda: read_by_zarr(store, patches),
+            "shdask_numpy": lambda: [reader.read(patch) for patch in patches],
+            **torch_ways,
+        }
+        rates = race(ways, len(patches))
+    ours, zarrs = rates["shdask_dataloader"], rates["zarr_alone"]
+    xbatchers = [rate for name, rate in rates.items() if name.startswith("xbatcher")]
+    return {
+        **{name: asdict(rate) for name, rate in rates.items()},
+        "ours_over_zarr_alone": round(ours.samples_per_s / zarrs.samples_per_s, 2),
+        "ours_over_the_faster_xbatcher": round(ours.samples_per_s / max(each.samples_per_s for each in xbatchers), 2),
+        "cpu_of_zarr_alone_over_ours": round(zarrs.cpu_ms / ours.cpu_ms, 2),
+        "cpu_of_the_cheaper_xbatcher_over_ours": round(min(each.cpu_ms for each in xbatchers) / ours.cpu_ms, 2),
+    }
+
+
+def compare_chunks(store: Path, patches: Patches) -> dict[str, Any]:
+    """The pace of ours, as numpy, and of zarr."""
+    patches = patches.take(np.arange(COUNT // 3))
+    reader = open_reader(store, cache_nbytes=CACHE_NBYTES)
+    ways: dict[str, Callable[[], object]] = {
+        "shdask": lambda: [reader.read(patch) for patch in patches],
+        "zarr_alone": lambda: read_by_zarr(store, patches),
+    }
+    return {name: asdict(pace) for name, pace in race(ways, len(patches)).items()}
+
+
+def race(ways: dict[str, Callable[[], object]], count: int) -> dict[str, Pace]:
+    """Let them run in turn, after one that warms; of each the medians of its turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    cpu_s: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(REPEATS + 1):
+        for name, read in ways.items():
+            started, used = time.perf_counter(), time.process_time()
+            read()
+            if turn:
+                seconds[name].append(time.perf_counter() - started)
+                cpu_s[name].append(time.process_time() - used)
+    print({name: [round(each, 2) for each in turns] for name, turns in seconds.items()}, flush=True)
+    return {
+        name: Pace(
+            samples_per_s=round(count / statistics.median(seconds[name]), 1),
+            cpu_ms=round(statistics.median(cpu_s[name]) / count * 1000, 3),
+        )
+        for name in ways
+    }
+
+
+def read_by_zarr(store: Path, patches: Patches) -> None:
+    """Every band and the mask, all dates in one call each, into nothing: what zarr itself needs."""
+    root = zarr.open_group(store, mode="r")
+    arrays = [root[name] for name in ARRAYS]
+    for patch in patches:
+        rows, columns = patch.window.slices
+        for array in arrays:
+            array[:, rows, columns]  # type: ignore[index]  # arrays all
+
+
+@contextmanager
+def open_torch(store: Path, patches: Patches) -> Iterator[dict[str, Callable[[], None]]]:
+    """Ways that end in torch's DataLoader, in batches of 16, in this process.
+
+    xbatcher has patches of a grid only: of those anywhere it is given the nearest of its own.
+    """
+    import torch
+    import xarray as xr
+    from torch.utils.data import DataLoader
+    from xbatcher import BatchGenerator
+    from xbatcher.loaders.torch import MapDataset
+
+    from shdask.patches.torch_datasets import PatchDataset, to_tensors
+
+    torch.set_num_threads(1)  # as a DataLoader's worker has; more only wait for each other
+    reader = open_reader(store, cache_nbytes=CACHE_NBYTES)
+
+    def ours() -> None:
+        for _ in DataLoader(PatchDataset(reader, patches), batch_size=16):
+            pass
+
+    def xbatcher_way(chunks: Any) -> Callable[[], None]:
+        cube = xr.open_zarr(store, chunks=chunks)[list(ARRAYS)]
+        size = patches.size_px
+        generator = BatchGenerator(cube, {"time": DATES, "y": size, "x": size}, preload_batch=False)
+        across = SIDE_PX // size
+        numbers = (patches.y0 // size * across + patches.x0 // size).tolist()
+
+        def stack(batch: xr.Dataset) -> Any:
+            return to_tensors({"image": batch[list(BANDS)].to_array().to_numpy().astype(np.float32)})["image"]
+
+        def read() -> None:
+            for _ in DataLoader(MapDataset(generator, transform=stack), batch_size=16, sampler=numbers):
+                pass
+
+        return read
+
+    yield {"shdask_dataloader": ours, "xbatcher": xbatcher_way(None), "xbatcher_on_dask": xbatcher_way({})}
+
+
+def compare_dates(folder: Path) -> dict[int, Any]:
+    """The pace of zarr with long series of small patches, and with single dates of large ones."""
+    found: dict[int, Any] = {}
+    rng = np.random.default_rng(3)
+    values = np.stack([make_pixels(seed)[0, :SERIES_PX, :SERIES_PX] for seed in range(SERIES_DATES)])
+    series = rng.integers(0, SERIES_PX - SERIES_PATCH_PX, (COUNT, 2)).tolist()
+    maps = rng.integers(0, SERIES_PX // PATCH_PX, (COUNT, 2)) * PATCH_PX
+    for dates in (1, 4, 12, 24):
+        array = zarr.create_array(
+            folder / f"series-{dates}",
+            shape=values.shape,
+            dtype=values.dtype,
+            chunks=(dates, PATCH_PX, PATCH_PX),
+            shards=(dates, SERIES_PX, SERIES_PX),
+            compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
+        )
+        array[...] = values
+        ways: dict[str, Callable[[], object]] = {
+            "series": lambda a=array: [a[:, y : y + SERIES_PATCH_PX, x : x + SERIES_PATCH_PX] for y, x in series],
+            "one_date": lambda a=array: [a[7, y : y + PATCH_PX, x : x + PATCH_PX] for y, x in maps.tolist()],
+        }
+        found[dates] = {name: asdict(pace) for name, pace in race(ways, COUNT).items()}
+    return found
