@@ -133,10 +133,15 @@ def count_classes(pixels: ClassPixels, draft: Draft, rows: Rows, size_px: int) -
 
 
 def _window_sums(marked: NDArray[np.bool_], y0: Ints, x0: Ints, size_px: int) -> Ints:
-    sums = np.zeros((marked.shape[0] + 1, marked.shape[1] + 1), np.int64)
-    np.cumsum(np.cumsum(marked, axis=0, dtype=np.int64), axis=1, out=sums[1:, 1:])
-    y1, x1 = y0 + size_px, x0 + size_px
-    return np.asarray(sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0])
+    along = np.zeros((marked.shape[0], marked.shape[1] + 1), np.int32)
+    np.cumsum(marked, axis=1, dtype=np.int32, out=along[:, 1:])
+    # on a lattice few columns are edges of windows: only those are added up
+    edges, place = np.unique(np.concatenate((x0, x0 + size_px)), return_inverse=True)
+    left, right = place[: x0.size], place[x0.size :]
+    sums = np.zeros((marked.shape[0] + 1, edges.size), np.int64)
+    np.cumsum(along[:, edges], axis=0, out=sums[1:])
+    y1 = y0 + size_px
+    return np.asarray(sums[y1, right] - sums[y0, right] - sums[y1, left] + sums[y0, left])
 
 
 def _join(parts: Sequence[Counts]) -> Counts:

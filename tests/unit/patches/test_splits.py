@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pyproj import Geod
 
 from shdask.errors import PlanError
+from shdask.patches.neighbours import Squares, find_close
 from shdask.patches.splits import check_shares, find_blocks, leave_out, measure_leakage, split_blocks
 
 from .grounds import make_squares
@@ -123,6 +124,29 @@ def test_a_straight_border_costs_one_row_of_train():
     squares = make_squares(rows.tolist(), columns.tolist(), size_px=SIZE)
     is_out = leave_out(squares, sets, 100.0)
     np.testing.assert_array_equal(np.flatnonzero(is_out), np.arange(20, 30))
+
+
+def heap(number: int) -> tuple[Squares, np.ndarray]:
+    """Ten squares that overlap as they like, and their sets."""
+    rng = np.random.default_rng(number)
+    y0, x0 = rng.integers(0, 50, (2, 10)).tolist()
+    return make_squares(y0, x0, size_px=SIZE), rng.integers(0, 3, 10).astype(np.uint8)
+
+
+def fewest(squares: Squares, sets: np.ndarray) -> int:
+    """How many must go at least: by trying all choices."""
+    first, second = find_close(squares, sets, 0.0)
+    choice = np.arange(1 << sets.size)
+    taken = (choice >> first[:, np.newaxis]) | (choice >> second[:, np.newaxis])
+    return int(np.bitwise_count(choice)[((taken & 1) == 1).all(axis=0)].min())
+
+
+def test_few_are_lost():
+    """Of forty heaps no more than a twentieth more than must be."""
+    heaps = [heap(number) for number in range(40)]
+    lost = sum(int(leave_out(squares, sets, 0.0).sum()) for squares, sets in heaps)
+    least = sum(fewest(squares, sets) for squares, sets in heaps)
+    assert 0 < least <= lost <= 1.05 * least
 
 
 def test_what_nobody_is_near_any_more_comes_back():
