@@ -65,8 +65,3 @@ def find_bands(names: Iterable[str], *, stored: Iterable[str], collection: str) 
             f"{', '.join(known)}{hint}"
         )
     return tuple(known[name] for name in names)
-
-
-def common_name(band: str, *, collection: str) -> str:
-    """The common name of ``band``, or its own where it has none. Pure."""
-    return next((name for name, own in COMMON_NAMES.get(collection, {}).items() if own == band), band)

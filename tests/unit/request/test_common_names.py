@@ -7,7 +7,7 @@ from pystac.extensions.eo import Band
 
 from shdask.errors import PlanError
 from shdask.request.collections import find_collection
-from shdask.request.common_names import COMMON_NAMES, common_name, find_bands
+from shdask.request.common_names import COMMON_NAMES, find_bands
 
 EVERY = [(collection, name) for collection, names in COMMON_NAMES.items() for name in names]
 LATER = {"rededge071", "rededge075", "rededge078"}
@@ -51,9 +51,3 @@ def test_a_name_that_is_not_stored_is_refused_with_those_there_are():
         find_bands(["swir16"], stored=["B04"], collection="sentinel-2-l2a")
     with pytest.raises(PlanError, match="did you mean green"):
         find_bands(["gren"], stored=["B03"], collection="sentinel-2-l2a")
-
-
-def test_a_band_without_a_common_name_keeps_its_own():
-    """Radar has none."""
-    assert common_name("B11", collection="sentinel-2-l2a") == "swir16"
-    assert common_name("VV", collection="sentinel-1-grd") == "VV"
