@@ -41,7 +41,7 @@ def continue_timeline(cube: CubeStore, *, update: bool = False) -> tuple[CubeSto
     if len(whole.steps) > len(frozen.steps):
         _append(cube.place, plan, whole, len(frozen.steps))
     grown = replace(cube, plan=plan, arrays=ArrayHandles(cube.place))
-    return grown, (*growth.notes, *_price_notes(cube.plan, growth, update=update))
+    return grown, (*growth.notes, *_price_notes(cube.plan, frozen, growth, update=update))
 
 
 def as_it_stands(cube: CubeStore) -> CubeStore:
@@ -86,12 +86,14 @@ def _frozen(place: Place) -> Timeline:
     return frozen
 
 
-def _price_notes(plan: GroupPlan, growth: Growth, *, update: bool) -> tuple[str, ...]:
-    """What the late and reprocessed scenes cost, of whole tiles that they reach. Pure."""
-    if not growth.revisions or plan.timeline is None:
+def _price_notes(plan: GroupPlan, frozen: Timeline, growth: Growth, *, update: bool) -> tuple[str, ...]:
+    """What the late and reprocessed scenes cost, of whole tiles that they reach, as an update would buy them. Pure."""
+    if not growth.revisions:
         return ()
-    revised = place_in_time(plan, replace(plan.timeline, steps=growth.revisions))
+    revised = _placed(plan, append_steps(frozen, growth, update=True), growth)
+    first, cells = len(frozen.steps), revised.tile_set.cell_count
     tiles = revised.tile_set.indices()
+    tiles = tiles[(tiles >= first * cells) & (tiles < (first + len(growth.revisions)) * cells)]
     what = f"{tiles.size} tiles of late and reprocessed scenes, {revised.prices(tiles).sum():.2f} PU"
     return (f"{what}: bought as revisions" if update else f"{what}: not bought; an update buys them (--update)",)
 

@@ -202,18 +202,18 @@ def extend_levels(place: Place, attributes: dict[str, Any]) -> None:
     with place.errors():
         root = zarr.open_group(place.zarr_store(), mode="r+", use_consolidated=False)
         mask = _array(root, DATA_MASK)
-        if mask.shape[:-2] == _array(root, f"{find_levels(attributes)[0].path}/{DATA_MASK}").shape[:-2]:
+        if len(mask.shape[:-2]) == 0 or OVERVIEWS not in root:  # they may have been deleted by hand
             return
-        steps = mask.shape[0]
-        made_of = _array(root, f"{OVERVIEWS}/{MADE_OF}")
-        made_of.resize((steps, *made_of.shape[1:]))
+        names = [
+            f"{level.path}/{name}" for level in find_levels(attributes) for name in (*attributes["bands"], DATA_MASK)
+        ]
+        for path in (f"{OVERVIEWS}/{MADE_OF}", *names):
+            array = _array(root, path)
+            array.resize((mask.shape[0], *array.shape[1:]))
         for level in find_levels(attributes):
-            for name in (*attributes["bands"], DATA_MASK):
-                array = _array(root, f"{level.path}/{name}")
-                array.resize((steps, *array.shape[1:]))
             for name in (TIME, *COORDINATES):
                 array = _array(root, f"{level.path}/{name}")
-                array.resize((steps,))
+                array.resize(mask.shape[:1])
                 array[...] = np.asarray(_array(root, name)[...])
     gather_metadata(place)
 

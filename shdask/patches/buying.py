@@ -15,6 +15,7 @@ from shdask.errors import PlanError
 from shdask.plan.chosen import ChosenDates, cells_of, choose_pixels
 from shdask.plan.cube import CubePlan, make_cube_plan
 from shdask.plan.grown_area import coarsen_area, count_pixels
+from shdask.plan.learning import notes_of
 from shdask.plan.placing import place_in_time
 from shdask.plan.route import choose_route
 from shdask.plan.scout import is_scout, scout_path
@@ -69,12 +70,12 @@ def plan_patches(plan: Plannable, patches: Patches, *, days_around: int = 0) -> 
             looks[look] = _narrow_look(whole.groups[look], narrow)
     if not groups:
         raise PlanError("no pixel of any patch lies in the area of this cube; choose patches in it")
-    bought = make_cube_plan(
-        {**looks, **groups},
-        max_pu=whole.max_pu,
-        measured={path: each for path, each in whole.measured.items() if path in groups or path in looks},
-    )
-    return replace(bought, notes=(*whole.notes, _compare(whole, bought, len(patches))))
+    narrowed = {**looks, **groups}
+    measured = {path: each for path, each in whole.measured.items() if path in narrowed}
+    bought = make_cube_plan(narrowed, max_pu=whole.max_pu, measured=measured)
+    of_whole = notes_of(whole.groups, whole.measured)
+    notes = [note for note in whole.notes if note not in of_whole]
+    return replace(bought, notes=(*notes, *notes_of(narrowed, measured), _compare(whole, bought, len(patches))))
 
 
 def _check_zones(whole: CubePlan, patches: Patches) -> None:
@@ -109,6 +110,7 @@ def _narrow(group: GroupPlan, patches: Patches, days_around: int) -> GroupPlan |
         prefer="pu" if group.prefer == "auto" else group.prefer,
         tile_set=TileSet(runs=tiles),
         windows=TileWindows(),
+        all_dates=None,
     )
     if group.timeline is None:
         return _route(narrow.with_windows())

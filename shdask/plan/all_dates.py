@@ -5,10 +5,12 @@ Pure. Refuses to know how dates are composited here.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from shdask.errors import PlanError
 from shdask.plan.layer import make_layer
 from shdask.plan.placing import place_in_time
 from shdask.plan.tile_set import TileSet
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from shdask.plan.layer_spec import Layer
     from shdask.plan.spec import CubeSpec
 
+logger = logging.getLogger(__name__)
+
 
 def weigh_composites(groups: Mapping[str, GroupPlan], spec: CubeSpec) -> dict[str, GroupPlan]:
     """The same groups; those of composites that are placed in time know what buying all dates would cost. Pure."""
@@ -33,11 +37,12 @@ def weigh_composites(groups: Mapping[str, GroupPlan], spec: CubeSpec) -> dict[st
     }
 
 
-def cost_of_all_dates(group: GroupPlan, layer: Layer) -> Cost:
+def cost_of_all_dates(group: GroupPlan, layer: Layer) -> Cost | None:
     """The price, by Process, of every date that the composites of ``group`` are made of. Pure.
 
     ``layer`` is what the job says of it. Bands of another type or resampling, such as codes, may come with requests of
-    their own; several dates come with one where that is what the plan of a layer of days does.
+    their own; several dates come with one where that is what the plan of a layer of days does. None where a cube of
+    all dates would be larger than any.
     """
     if group.timeline is None:
         raise ValueError("the composites have not been placed in time")
@@ -52,7 +57,11 @@ def cost_of_all_dates(group: GroupPlan, layer: Layer) -> Cost:
         windows=TileWindows(),
         routing=None,
     )
-    return place_in_time(alone, make_timeline(scenes, daily.cadence, interval), trim=True).cost
+    try:
+        return place_in_time(alone, make_timeline(scenes, daily.cadence, interval), trim=True).cost
+    except PlanError as error:
+        logger.info("composites of %s are not compared with all dates: %s", group.layer.name, error)
+        return None
 
 
 def days_of(layer: Layer) -> Layer:

@@ -31,12 +31,17 @@ def learn_from(plan: CubePlan, known: Mapping[str, Measured]) -> CubePlan:
     groups = {
         path: with_learned(group, measured[path]) if path in measured else group for path, group in plan.groups.items()
     }
-    notes = [
+    notes = (*plan.notes, *notes_of(groups, measured))
+    return make_cube_plan(groups, max_pu=plan.max_pu, notes=notes, measured=measured)
+
+
+def notes_of(groups: Mapping[str, GroupPlan], measured: Mapping[str, Measured]) -> tuple[str, ...]:
+    """What is told of all ``groups`` of which something is known. Pure."""
+    return tuple(
         f"{path}: {note}" if path else note
         for path, each in measured.items()
         for note in learned_notes(groups[path], each)
-    ]
-    return make_cube_plan(groups, max_pu=plan.max_pu, notes=(*plan.notes, *notes), measured=measured)
+    )
 
 
 def kind_of(layer: LayerPlan, deployment: Deployment) -> str:

@@ -18,8 +18,8 @@ import numpy as np
 from shdask.assemble.conventions import GRID_MAPPING
 from shdask.assemble.template import DATA_MASK
 from shdask.assemble.time_axis import TIME
-from shdask.errors import PlanError, StoreError, StoreUnavailable
-from shdask.serve.open import open_cube
+from shdask.errors import PlanError, StoreError, StoreUnavailable, WrongStore
+from shdask.serve.open import is_job, open_cube
 from shdask.serve.overviews import find_classes
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ def export_cog(
     ``on_progress`` hears how many blocks of how many are read. Raises StoreError and warns as `open_cube`; PlanError
     for bands, ``nodata`` or ``compress`` that cannot be; StoreUnavailable where ``path`` cannot be written.
     """
+    if is_job(store):
+        raise WrongStore(f"{store} is a job, which has no pixels yet; build it, and export the store")
     cube = open_cube(store, layer=layer, zone=zone, bbox=bbox, time=time)
     names = tuple(str(name) for name in cube.data_vars if name != DATA_MASK) if bands is None else tuple(bands)
     unknown = [name for name in names if name not in cube.data_vars]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import shapely
 
+from shdask.assemble.grow import continue_timeline
+from shdask.assemble.store import create_or_open
+from shdask.plan import placing
 from shdask.plan.acquisition import Acquisition
 from shdask.plan.all_dates import weigh_composites
 from shdask.plan.cube import make_cube_plan
@@ -29,6 +33,7 @@ EVERYWHERE = shapely.box(10, 40, 20, 50)
 EAST = shapely.box(15.0 + 0.0135, 40, 20, 50)
 """From some 1040 m east of the array's left edge."""
 JUNE = span("2024-06-01", "2024-07-01")
+SPEC_WORDS = {"aoi": [15, 46, 15.1, 46.1], "crs": "EPSG:32633", "resolution": 10, "time": ("2024-06-01", "2024-06-30")}
 S2 = {"collection": "sentinel-2-l2a", "bands": ["B02", "B04"], "cadence": "month", "composite": "median"}
 
 
@@ -129,10 +134,7 @@ def test_a_jobs_price_has_its_own_dates(placed: GroupPlan) -> None:
 
 def test_composites_are_weighed_against_all_dates(placed: GroupPlan) -> None:
     """By day, the same bands and codes at the dates that reach a tile: a few more, for that is told with a margin."""
-    spec = CubeSpec(
-        aoi=[15, 46, 15.1, 46.1], crs="EPSG:32633", resolution=10, time=("2024-06-01", "2024-06-30"), layers={"s2": S2}
-    )
-    weighed = weigh_composites({"": placed}, spec)[""]
+    weighed = weigh_composites({"": placed}, CubeSpec(**SPEC_WORDS, layers={"s2": S2}))[""]
     assert weighed.all_dates is not None
     assert placed.cost.pu < weighed.all_dates.pu < 1.3 * placed.cost.pu
     assert weighed.all_dates.nbytes_down > 2 * placed.cost.nbytes_down
@@ -140,3 +142,26 @@ def test_composites_are_weighed_against_all_dates(placed: GroupPlan) -> None:
     assert "cheaper, in as many requests" in repr(plan)
     assert plan.summary().as_dict()["all_dates"]["requests"] == weighed.all_dates.requests
     assert ("composite", repr(plan).split("\n")[-2].strip()) in list(plan.summary().rows())
+
+
+def test_a_cube_of_all_dates_that_cannot_be_is_not_compared(placed: GroupPlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell for each tile and day is more than a cube may have, where one for each month is not."""
+    monkeypatch.setattr(placing, "MAX_TILE_CELLS", 50)
+    weighed = weigh_composites({"": placed}, CubeSpec(**SPEC_WORDS, layers={"s2": S2}))[""]
+    assert weighed.all_dates is None
+    assert weighed.cost.pu == placed.cost.pu
+
+
+def test_a_composite_that_is_bought_again_is_told_at_its_price(placed: GroupPlan, tmp_path: Path) -> None:
+    """With all dates of its step, though a single late scene is the reason."""
+    assert placed.timeline is not None
+    late = scene("late", "2024-06-20T10:00:00", footprint=EVERYWHERE)
+    scenes = [*placed.timeline.steps[0].acquisitions, late]
+    cube = create_or_open(placed, tmp_path / "cube")
+    cube = replace(cube, plan=place_in_time(placed, make_timeline(scenes, "month", JUNE)))
+    _, notes = continue_timeline(cube)
+    updated, _ = continue_timeline(cube, update=True)
+    tiles = updated.plan.tile_set.indices()
+    revised = tiles[tiles >= updated.plan.tile_set.cell_count]
+    assert f"{updated.plan.prices(revised).sum():.2f} PU" in notes[-1]
+    assert updated.plan.prices(revised).sum() > 3 * 0.01 * revised.size

@@ -22,6 +22,7 @@ from shdask.serve import cog
 from shdask.serve.cog import export_cog
 from shdask.serve.open import open_cube
 from shdask.settings import DEPLOYMENTS
+from tests.cluster.specs import earth_spec
 from tests.unit.assemble.conftest import L_SHAPE, Pixels, small_plan
 
 from .timed import disordered_plan, fill, timed_plan
@@ -232,3 +233,9 @@ def test_a_day_without_data_is_refused(series: Path, tmp_path: Path):
     """As `open_cube` does."""
     with pytest.raises(WrongStore, match="no date of the cube lies in time"):
         export_cog(series, tmp_path / "out.tif", time=("2024-06-03", "2024-06-04"))
+
+
+def test_a_job_is_not_bought_to_be_exported(tmp_path: Path):
+    """Pixels that are not there yet cost money, which no export asks for."""
+    with pytest.raises(WrongStore, match="is a job"):
+        export_cog(earth_spec(), tmp_path / "out.tif")  # type: ignore[arg-type]  # what a user may give
