@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-async test long check bench soak fuzz slurm hosts emulator alerts deploy-check browser picture clean
+.PHONY: demo demo-async test long check bench soak fuzz slurm hosts emulator alerts deploy-check browser picture docs torch clean
 
 demo: .venv/ready
 	$(BIN)/shdask demo
@@ -12,7 +12,7 @@ demo-async: .venv/ready
 
 # two files at a time: many tests wait for clusters more than they compute
 test: .venv/ready
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/browser -m "not long"
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/browser --ignore tests/torch -m "not long"
 
 # what `test` leaves out for time: further kill points, signals and waits
 long: .venv/ready
@@ -61,6 +61,19 @@ deploy-check: .venv/ready .venv/prometheus
 	cd $@.part && apt-get download prometheus && dpkg --extract prometheus_*.deb .
 	mv $@.part $@
 
+# the documentation as a site, in site/
+docs: .venv/ready
+	$(BIN)/mkdocs build --quiet
+
+# torch is larger than all else together, and has an environment of its own
+torch: .venv-torch/ready
+	.venv-torch/bin/python -m pytest -q tests/torch
+
+.venv-torch/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-torch
+	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,ml]"
+	touch $@
+
 emulator: .venv/ready
 	$(BIN)/shdask emulator
 
@@ -71,4 +84,4 @@ emulator: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv demo demo-async
+	rm -rf .venv .venv-torch demo demo-async

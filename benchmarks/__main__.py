@@ -15,6 +15,7 @@ NAMES = (
     "slovenia",
     "windows",
     "patch_buying",
+    "composites",
     "engine_overhead",
     "rate_limit",
     "dates_per_request",
