@@ -165,7 +165,7 @@ class BBox(_Place):
         size_x: float | None = None,
         size_y: float | None = None,
     ) -> list[list[BBox]]:
-        """Boxes of one size, as [column from the left][row from the bottom]. Pure.
+        """Boxes of one size, as ``[column from the left][row from the bottom]``. Pure.
 
         Either ``num_x`` by ``num_y`` of them that fill this box, or as many of ``size_x`` by ``size_y`` CRS units as
         cover it, the last ones reaching beyond. Raises ValueError for any other choice.

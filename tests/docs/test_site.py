@@ -45,7 +45,7 @@ def loaded_by(page: Path) -> list[str]:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built by the command of `make docs`; strict, so that a warning fails it."""
     folder = tmp_path_factory.mktemp("site")
-    words = [sys.executable, "-m", "mkdocs", "--quiet", "build", "--strict", "--site-dir", str(folder)]
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     done = subprocess.run(words, cwd=ROOT, env={**os.environ, **QUIET}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder
