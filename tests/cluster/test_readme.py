@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import shdask
+from shdask.cli.app import app
 from tests.cluster.specs import L_SHAPE
 
 README = Path(__file__).parents[2] / "README.md"
@@ -52,6 +53,7 @@ def test_layers_can_be_planned(earth, point_at, folder) -> None:
 
 def test_commands_are_those_that_exist(folder) -> None:
     """Every command of the README is one of the command line's."""
-    named = set(re.findall(r"\bshdask ([a-z]+)\b", block("sh")))
-    assert named == {"plan", "build", "status", "verify"}
+    named = set(re.findall(r"^shdask ([a-z]+)\b", block("sh") + block("sh", 1), re.MULTILINE))
+    assert named == {"plan", "build", "status", "verify", "preview", "overviews", "export", "patches"}
+    assert named <= {command.callback.__name__ for command in app.registered_commands if command.callback}
     assert shdask.make_plan(folder / "job.toml").only.max_pu == 500

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import dask
 import pytest
 
 import shdask
@@ -48,7 +49,9 @@ def prepared(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture
-def page(prepared: Path, emulator: EmulatorProcess, work: Path, run, monkeypatch: pytest.MonkeyPatch) -> Runner:
+def page(
+    prepared: Path, emulator: EmulatorProcess, work: Path, run, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Runner]:
     """Runs blocks in a folder of their own: builds in this process, `shdask emulator` without serving."""
     shutil.copytree(prepared, work, dirs_exist_ok=True)
     for name, value in emulator.environment().items():
@@ -57,4 +60,5 @@ def page(prepared: Path, emulator: EmulatorProcess, work: Path, run, monkeypatch
     monkeypatch.delenv("XDG_CONFIG_HOME")
     monkeypatch.setattr("shdask.display.OnDemandExecutor", lambda *_: shdask.SerialExecutor())
     monkeypatch.setattr("shdask.emulator.server.run_server", lambda *_, **__: None)
-    return Runner(command=run, job=tomllib.loads((work / "job.toml").read_text()))
+    with dask.config.set(scheduler="threads"):  # not on the cluster of other tests of this process
+        yield Runner(command=run, job=tomllib.loads((work / "job.toml").read_text()))

@@ -82,6 +82,13 @@ def test_shares_are_those_of_the_pixels(folder: Path, pixels: xr.Dataset, dates:
     assert chosen.notes[0].startswith("2 places are without a valid pixel")
 
 
+def test_drawn_places_are_as_many_as_asked_with_all_their_dates(folder: Path) -> None:
+    """Five places at two dates each."""
+    chosen = sample_patches(folder / "dates", size_px=8, scheme="random", count=5, dates="each", min_valid=0.0)
+    _, dates = np.unique(np.stack((chosen.y0, chosen.x0), axis=1), axis=0, return_counts=True)
+    assert dates.tolist() == [2] * 5
+
+
 def test_patches_that_are_not_good_enough_are_dropped(folder: Path, pixels: xr.Dataset) -> None:
     """By the index alone; those of the grid that are kept are all that are good."""
     every = sample_patches(folder / "dates", size_px=32, dates="each", min_valid=0.0)

@@ -21,15 +21,15 @@ from .grounds import make_ground
 
 
 class MadeUpPixels:
-    """Classes in memory; notes what is read."""
+    """Classes in memory; notes how many pixels were read at once."""
 
     def __init__(self, classes: np.ndarray, known: np.ndarray) -> None:
         self.classes, self.known = classes, known
-        self.read_px = 0
+        self.most_px = 0
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """(y, x) each."""
-        self.read_px += window.pixel_count
+        self.most_px = max(self.most_px, window.pixel_count)
         return self.classes[window.slices], self.known[window.slices]
 
 
@@ -53,7 +53,7 @@ def test_pixels_are_counted_as_numpy_counts_them(seed: int, size_px: int, block_
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("shdask.patches.class_raster.BLOCK_PX", block_px)
         made = draft(y0.tolist(), x0.tolist())
-        found = count_classes(MadeUpPixels(classes, known), made, np.arange(12), size_px)
+        found = count_classes(MadeUpPixels(classes, known), made, np.arange(12), size_px, name="made")
     windows = [(slice(y, y + size_px), slice(x, x + size_px)) for y, x in zip(y0, x0, strict=True)]
     expected = {
         (patch, label): int((classes[window][known[window]] == label).sum())
@@ -61,6 +61,48 @@ def test_pixels_are_counted_as_numpy_counts_them(seed: int, size_px: int, block_
         for label in range(5)
     }
     assert table(found) == {key: count for key, count in expected.items() if count}
+
+
+def test_no_more_than_a_block_is_read_at_once(monkeypatch: pytest.MonkeyPatch):
+    """However large patches are, and however many lie together."""
+    monkeypatch.setattr("shdask.patches.class_raster.BLOCK_PX", 16)
+    pixels = MadeUpPixels(np.ones((100, 100), np.int64), np.ones((100, 100), np.bool_))
+    found = count_classes(pixels, draft([0, 5, 9], [0, 30, 9]), np.arange(3), 70, name="made")
+    assert table(found) == {(0, 1): 4900, (1, 1): 4900, (2, 1): 4900}
+    assert pixels.most_px == 256
+
+
+def test_what_holds_too_many_classes_is_refused(monkeypatch: pytest.MonkeyPatch):
+    """Such as heights: 256 of them are counted, wherever they lie, and no more."""
+    monkeypatch.setattr("shdask.patches.class_raster.BLOCK_PX", 16)
+    heights = np.arange(40 * 40).reshape(40, 40)
+    known = np.ones((40, 40), np.bool_)
+    some = count_classes(MadeUpPixels(heights % 256, known), draft([0], [0]), np.arange(1), 40, name="heights.tif")
+    assert np.unique(some.label).size == 256
+    with pytest.raises(PlanError, match=r"labels: heights.tif holds 257 classes or more, .* at most 256; .*group"):
+        count_classes(MadeUpPixels(heights % 257, known), draft([0], [0]), np.arange(1), 40, name="heights.tif")
+
+
+def test_a_raster_of_too_many_classes_is_named(tmp_path: Path):
+    """By its path."""
+    with rasterio.open(
+        tmp_path / "heights.tif", "w", driver="GTiff", width=20, height=20, count=1, dtype="int16",
+        crs="EPSG:32633", transform=Affine(10, 0, 500_000, 0, -10, 5_200_000),
+    ) as raster:  # fmt: skip  # one call
+        raster.write(np.arange(400, dtype=np.int16).reshape(20, 20), 1)
+    with pytest.raises(PlanError, match=r"heights.tif holds 400 classes or more"):
+        count_in_raster(tmp_path / "heights.tif", draft([0], [0]), [make_ground()], 20)
+
+
+def test_transparent_pixels_of_a_raster_count_not(tmp_path: Path):
+    """Of its own alpha; nor does what lies beyond it."""
+    with rasterio.open(
+        tmp_path / "classes.tif", "w", driver="GTiff", width=2, height=2, count=2, dtype="uint8", alpha="yes",
+        crs="EPSG:32633", transform=Affine(10, 0, 500_000, 0, -10, 5_200_000),
+    ) as raster:  # fmt: skip  # one call
+        raster.write(np.array([[[0, 0], [7, 7]], [[255, 0], [255, 255]]], np.uint8))
+    found = count_in_raster(tmp_path / "classes.tif", draft([0], [0]), [make_ground()], 4)
+    assert table(found) == {(0, 0): 1, (0, 7): 2}
 
 
 def counts(*rows: tuple[int, int, int]) -> Counts:

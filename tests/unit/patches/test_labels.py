@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from shdask.errors import PlanError
 from shdask.patches.labels import NO_SPLIT, LabelColumns, place_features, read_features
@@ -141,8 +144,29 @@ def test_patches_at_the_edge_are_moved_inside(tmp_path: Path):
 
 
 def test_corners_can_be_aligned(tmp_path: Path):
-    """The point lies in the patch, not in its middle."""
-    assert place([shapely.Point(px(100.5, 200.5))], tmp_path, align_px=16) == [(176, 80, 0)]
+    """To the nearest multiple: the point lies in the patch, not in its middle."""
+    assert place([shapely.Point(px(100.5, 202.5))], tmp_path, align_px=16) == [(192, 80, 0)]
+
+
+def test_a_point_far_from_an_aligned_corner_lies_in_its_patch(tmp_path: Path):
+    """In row 95 of patches at rows 0, 64, 128."""
+    assert place([shapely.Point(px(96.5, 95.5))], tmp_path, size_px=64, align_px=64) == [(64, 64, 0)]
+
+
+@given(row=st.integers(0, 99), column=st.integers(0, 129), size_px=st.integers(1, 40), align_px=st.integers(1, 40))
+def test_an_aligned_patch_holds_its_point(row: int, column: int, size_px: int, align_px: int):
+    """In the array, at a multiple; only what no such patch holds has none."""
+    assume(align_px <= size_px)
+    features = read_features(collection([shapely.Point(15, 46)]), LabelColumns())
+    made = replace(features, geometry=np.array([shapely.Point(px(column + 0.5, row + 0.5))], object), crs="EPSG:32633")
+    ground = make_ground(shape=(100, 130))
+    places, rows = place_features(made, [ground], size_px=size_px, stride_px=None, align_px=align_px)
+    ends = np.array([(length - size_px) // align_px * align_px + size_px for length in (100, 130)])
+    there = np.stack((places.y0, places.x0), axis=1)
+    offset = np.array([row, column]) - there
+    assert rows.size == int((np.array([row, column]) < ends).all())
+    assert ((offset >= 0) & (offset < size_px) & (there >= 0) & (there + size_px <= ends)).all()
+    assert (there % align_px == 0).all()
 
 
 def test_a_small_polygon_has_one_patch_in_its_middle(tmp_path: Path):

@@ -75,6 +75,29 @@ def test_what_a_raster_does_not_tell_is_ignored(raster: Path):
     assert (found[6:, :8] > 0).all()
 
 
+def test_beyond_a_raster_without_nodata_is_ignored(tmp_path: Path):
+    """Though 0 is a class of it: the west half of the patch lies on the raster."""
+    path = tmp_path / "classes.tif"
+    place = {"crs": "EPSG:32633", "transform": from_origin(500000, 5000000, 10, 10)}
+    with rasterio.open(path, "w", driver="GTiff", width=40, height=40, count=1, dtype="uint8", **place) as file:
+        file.write(np.zeros((40, 40), np.uint8), 1)
+    found = RasterMask(path=path)(patch_at(12, 32))
+    np.testing.assert_array_equal(found, np.repeat([[0] * 8 + [IGNORE] * 8], 16, axis=0))
+
+
+def test_a_raster_with_an_alpha_of_its_own_keeps_it(tmp_path: Path):
+    """Transparent pixels, here of odd rows, and those beyond the raster are ignored."""
+    path = tmp_path / "classes.tif"
+    place = {"crs": "EPSG:32633", "transform": from_origin(500000, 5000000, 10, 10), "alpha": "yes"}
+    alpha = np.repeat([[255], [0]] * 20, 40, axis=1).astype(np.uint8)
+    with rasterio.open(path, "w", driver="GTiff", width=40, height=40, count=2, dtype="uint8", **place) as file:
+        file.write(np.stack((np.zeros((40, 40), np.uint8), alpha)))
+    found = RasterMask(path=path)(patch_at(12, 32))
+    expected = np.full((16, 16), IGNORE)
+    expected[::2, :8] = 0
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_classes_are_renamed_and_others_ignored(raster: Path):
     """Code 3 is not named."""
     plain, named = (RasterMask(path=raster, classes=classes)(patch_at(12, 20)) for classes in (None, {1: 0, 2: 5}))

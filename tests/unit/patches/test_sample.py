@@ -13,9 +13,11 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyproj import Transformer
 
 import shdask
 from shdask.errors import PlanError
+from shdask.patches.places import random_places
 from shdask.patches.sample import sample_patches
 from shdask.patches.summary import count_leakage
 from shdask.patches.table import SPLITS, Patches
@@ -136,6 +138,28 @@ def test_a_cube_with_too_little_room_says_so():
     assert "41 of 50 patches found no place" in chosen.notes
 
 
+def test_no_draws_are_made_when_all_places_are_known(monkeypatch: pytest.MonkeyPatch):
+    """However many more are asked for."""
+    drawn: list[int] = []
+    monkeypatch.setattr(
+        "shdask.patches.sample.random_places", lambda *args, **words: drawn.append(1) or random_places(*args, **words)
+    )
+    area = shapely.box(500_000, 5_000_000, 500_640, 5_000_640)
+    chosen = sample_patches(plain_spec(aoi=area), size_px=30, scheme="random", count=5000)
+    assert len(chosen) == 9
+    assert len(drawn) < 12
+
+
+def test_labels_that_no_aligned_patch_holds_are_told():
+    """Of 400 rows the last sixteen lie beyond six patches of 64 px; one more label lies elsewhere."""
+    shift = Transformer.from_crs("EPSG:32633", "EPSG:4326", always_xy=True)
+    eastings, northings = [501_000, 501_000, 501_000], [5_107_000, 5_100_100, 5_090_000]
+    points = [shapely.Point(*place) for place in zip(*shift.transform(eastings, northings), strict=True)]
+    chosen = sample_patches(one_grid(), size_px=64, align_px=64, scheme="labels", labels=collection(points))
+    assert len(chosen) == 1
+    assert "2 of 3 labels lie outside the area, or where no patch aligned to 64 px holds them" in chosen.notes
+
+
 def test_shares_of_a_job_are_not_known():
     """There is no pixel yet: they are NaN, and dates are all of them."""
     chosen = sample_patches(one_grid(), size_px=32)
@@ -229,6 +253,7 @@ def test_the_table_is_promised():
         ({"size_px": 8, "scheme": "random"}, 'count: scheme = "random" needs it'),
         ({"size_px": 8, "count": 5}, "no other takes it"),
         ({"size_px": 8, "scheme": "labels"}, "labels missing"),
+        ({"size_px": 8, "scheme": "labels", "labels": "SCL", "align_px": 9}, "align_px = 9: .* at most size_px = 8"),
         ({"size_px": 8, "labels": {"type": "FeatureCollection", "features": []}}, 'take scheme = "labels"'),
         ({"size_px": 8, "labels": "SCL", "class_column": "a"}, "a raster has no columns"),
         ({"size_px": 8, "labels": "SCL"}, "has no pixels yet; give its store"),
