@@ -63,7 +63,7 @@ deploy-check: .venv/ready .venv/prometheus
 
 # the documentation as a site, in site/
 docs: .venv/ready
-	$(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # torch is larger than all else together, and has an environment of its own
 torch: .venv-torch/ready
