@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -38,6 +39,9 @@ pixels have, the one that the fewest patches hold."""
 PRESENT = 0.05
 """The share of pixels that is a presence unless told otherwise."""
 BLOCK_PX = 2048
+"""Side of the squares of the grid that are read at once."""
+MOST_CLASSES = 256
+"""Each is counted by itself, so that heights or reflectances, taken for classes, would take days."""
 SUFFIXES = (".tif", ".tiff", ".vrt")
 
 
@@ -60,14 +64,14 @@ class Counts:
 def count_in_raster(path: Path, draft: Draft, grounds: Sequence[Ground], size_px: int) -> Counts:
     """Pixels of a raster file's first band under each patch, the nearest to each of the cube's. Its nodata counts not.
 
-    Raises PlanError where it cannot be read, or holds no whole numbers.
+    Raises PlanError where it cannot be read, or holds no whole numbers, or too many.
     """
     parts = []
     for number, ground in enumerate(grounds):
         rows = np.flatnonzero(draft.ground == number)
         if rows.size:
             with _open_raster(path, ground) as pixels:
-                parts.append(count_classes(pixels, draft, rows, size_px))
+                parts.append(count_classes(pixels, draft, rows, size_px, name=str(path)))
     return _join(parts)
 
 
@@ -76,7 +80,7 @@ def count_in_band(
 ) -> Counts:
     """Valid pixels of a class band of the cube under each patch: at its date, or at all dates together.
 
-    Raises PlanError where none of ``layers`` has such a band, or it holds no whole numbers; StoreError.
+    Raises PlanError where none of ``layers`` has such a band, or it holds no whole numbers, or too many; StoreError.
     """
     parts = []
     groups = {(group.zone, group.layer): group for group in find_groups(store)}
@@ -89,7 +93,7 @@ def count_in_band(
         rows = np.flatnonzero(draft.ground == number)
         bands = _open_band(fitting[0].place, band)
         for step, some in _by_step(bands, draft.date[rows]):
-            parts.append(count_classes(_BandPixels(bands=bands, step=step), draft, rows[some], size_px))
+            parts.append(count_classes(_BandPixels(bands=bands, step=step), draft, rows[some], size_px, name=band))
     return _sum(_join(parts))
 
 
@@ -112,35 +116,64 @@ def choose_classes(counts: Counts, patches: int, size_px: int, rule: ClassRule, 
     return chosen
 
 
-def count_classes(pixels: ClassPixels, draft: Draft, rows: Rows, size_px: int) -> Counts:
-    """Pixels by class under the windows of ``rows``, in blocks of some 2048 pixels, each read once."""
-    y0, x0 = draft.y0[rows], draft.x0[rows]
-    order = np.lexsort((x0 // BLOCK_PX, y0 // BLOCK_PX))
-    block = np.stack((y0 // BLOCK_PX, x0 // BLOCK_PX), axis=1)[order]
-    ends = np.flatnonzero((block[1:] != block[:-1]).any(axis=1)) + 1
-    parts = [Counts(patch=rows[:0], label=np.empty(0, np.int64), count=np.empty(0, np.int64))]
-    for some in np.split(order, ends) if rows.size else ():
-        top, left = int(y0[some].min()), int(x0[some].min())
-        window = Window(y0=top, x0=left, y1=int(y0[some].max()) + size_px, x1=int(x0[some].max()) + size_px)
+def count_classes(pixels: ClassPixels, draft: Draft, rows: Rows, size_px: int, *, name: str) -> Counts:
+    """Pixels by class under the windows of ``rows``, in blocks of 2048 x 2048 pixels at most, each read once.
+
+    Raises PlanError where there are more than 256 classes; ``name`` is what holds them.
+    """
+    parts: list[Counts] = []
+    found: set[int] = set()
+    for some, y0, x0, y1, x1 in _by_block(draft.y0[rows], draft.x0[rows], size_px):
+        window = Window(y0=int(y0.min()), x0=int(x0.min()), y1=int(y1.max()), x1=int(x1.max()))
         values, known = pixels.read(window)
-        for label in np.unique(values[known]).tolist():
-            count = _window_sums(known & (values == label), y0[some] - top, x0[some] - left, size_px)
+        labels = np.unique(values[known]).tolist()
+        found.update(labels)
+        if len(found) > MOST_CLASSES:
+            raise PlanError(
+                f"labels: {name} holds {len(found)} classes or more, and patches can be of at most {MOST_CLASSES}; "
+                f"give a raster of classes, or group its values into fewer first"
+            )
+        edges = (y0 - window.y0, x0 - window.x0, y1 - window.y0, x1 - window.x0)
+        for label in labels:
+            count = _window_sums(known & (values == label), *edges)
             has = count > 0
             parts.append(
                 Counts(patch=rows[some[has]], label=np.full(int(has.sum()), label, np.int64), count=count[has])
             )
-    return _join(parts)
+    return _sum(_join(parts))
 
 
-def _window_sums(marked: NDArray[np.bool_], y0: Ints, x0: Ints, size_px: int) -> Ints:
+def _by_block(y0: Ints, x0: Ints, size_px: int) -> Iterator[tuple[Rows, Ints, Ints, Ints, Ints]]:
+    """By block of the grid the windows that reach into it, and y0, x0, y1, x1 of their parts in it."""
+    steps = range((size_px - 1) // BLOCK_PX + 2)
+    met = []
+    for down, right in product(steps, steps):
+        block_y, block_x = y0 // BLOCK_PX + down, x0 // BLOCK_PX + right
+        reached = np.flatnonzero((block_y * BLOCK_PX < y0 + size_px) & (block_x * BLOCK_PX < x0 + size_px))
+        met.append(np.stack((block_y[reached], block_x[reached], reached)))
+    block_y, block_x, window = np.concatenate(met, axis=1)
+    order = np.lexsort((window, block_x, block_y))
+    block_y, block_x, window = block_y[order], block_x[order], window[order]
+    ends = np.flatnonzero((block_y[1:] != block_y[:-1]) | (block_x[1:] != block_x[:-1])) + 1
+    for some in np.split(np.arange(window.size), ends) if window.size else ():
+        top, left, own = block_y[some[0]] * BLOCK_PX, block_x[some[0]] * BLOCK_PX, window[some]
+        yield (
+            own,
+            np.maximum(y0[own], top),
+            np.maximum(x0[own], left),
+            np.minimum(y0[own] + size_px, top + BLOCK_PX),
+            np.minimum(x0[own] + size_px, left + BLOCK_PX),
+        )
+
+
+def _window_sums(marked: NDArray[np.bool_], y0: Ints, x0: Ints, y1: Ints, x1: Ints) -> Ints:
     along = np.zeros((marked.shape[0], marked.shape[1] + 1), np.int32)
     np.cumsum(marked, axis=1, dtype=np.int32, out=along[:, 1:])
     # on a lattice few columns are edges of windows: only those are added up
-    edges, place = np.unique(np.concatenate((x0, x0 + size_px)), return_inverse=True)
+    edges, place = np.unique(np.concatenate((x0, x1)), return_inverse=True)
     left, right = place[: x0.size], place[x0.size :]
     sums = np.zeros((marked.shape[0] + 1, edges.size), np.int64)
     np.cumsum(along[:, edges], axis=0, out=sums[1:])
-    y1 = y0 + size_px
     return np.asarray(sums[y1, right] - sums[y0, right] - sums[y1, left] + sums[y0, left])
 
 
@@ -155,9 +188,12 @@ def _join(parts: Sequence[Counts]) -> Counts:
 
 def _sum(counts: Counts) -> Counts:
     """One entry for each patch and class."""
-    pairs, number = np.unique(np.stack((counts.patch, counts.label), axis=1), axis=0, return_inverse=True)
-    total = np.bincount(number.ravel(), weights=counts.count, minlength=len(pairs)).astype(np.int64)
-    return Counts(patch=pairs[:, 0].astype(np.intp), label=pairs[:, 1], count=total)
+    order = np.lexsort((counts.label, counts.patch))
+    patch, label, count = counts.patch[order], counts.label[order], counts.count[order]
+    first = np.append(True, (patch[1:] != patch[:-1]) | (label[1:] != label[:-1]))[: patch.size]
+    starts = np.flatnonzero(first)
+    total = np.add.reduceat(count, starts) if starts.size else count
+    return Counts(patch=patch[starts], label=label[starts], count=total)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -178,7 +214,7 @@ class _RasterPixels:
 def _open_raster(path: Path, ground: Ground) -> Iterator[_RasterPixels]:
     import rasterio
     from affine import Affine
-    from rasterio.enums import Resampling
+    from rasterio.enums import ColorInterp, Resampling
     from rasterio.errors import RasterioError
     from rasterio.vrt import WarpedVRT
 
@@ -199,7 +235,7 @@ def _open_raster(path: Path, ground: Ground) -> Iterator[_RasterPixels]:
             height=height,
             width=width,
             resampling=Resampling.nearest,
-            add_alpha=True,  # which tells nodata, and what lies beyond the raster
+            add_alpha=ColorInterp.alpha not in raster.colorinterp,  # it tells nodata, and what lies beyond the raster
         )
         yield _RasterPixels(raster=opened.enter_context(closing(warped)))
 

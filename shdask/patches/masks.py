@@ -48,6 +48,7 @@ class RasterMask:
     def __call__(self, patch: Patch) -> NDArray[np.int64]:
         """(y, x) classes. Reads the file; raises PlanError where it cannot."""
         import rasterio
+        from rasterio.enums import ColorInterp
         from rasterio.errors import RasterioIOError
         from rasterio.vrt import WarpedVRT
 
@@ -57,9 +58,16 @@ class RasterMask:
         try:
             with (
                 rasterio.open(self.path) as source,
-                WarpedVRT(source, crs=f"EPSG:{patch.epsg}", transform=grid, width=size, height=size) as there,
+                WarpedVRT(
+                    source,
+                    crs=f"EPSG:{patch.epsg}",
+                    transform=grid,
+                    width=size,
+                    height=size,
+                    add_alpha=ColorInterp.alpha not in source.colorinterp,  # tells nodata, and what lies beyond
+                ) as there,
             ):
-                codes, known = there.read(1), there.read_masks(1) != 0
+                codes, known = there.read(1), there.read(there.count) != 0
         except RasterioIOError as error:
             raise PlanError(f"mask: {os.fspath(self.path)} cannot be read ({error}); check the path") from error
         return map_classes(codes, known, self.classes, self.ignore_index)
