@@ -110,9 +110,10 @@ def place_features(
 ) -> tuple[Places, Rows]:
     """Windows for features, and the number of the feature that each is for. Pure.
 
-    A point, and a polygon that fits into a patch, has one: in its middle, moved into the array and to corners that are
-    multiples of ``align_px``. A larger polygon has those of the lattice of `grid_places` whose middle pixel lies in
-    it. Features are a zone's by a point of theirs; those outside the area have no window.
+    A point, and a polygon that fits into a patch, has one: in its middle, moved into the array and to the nearest
+    corner at multiples of ``align_px``, such that their middle stays in it. A larger polygon has those of the lattice
+    of `grid_places` whose middle pixel lies in it. Features are a zone's by a point of theirs; those outside the area,
+    and beyond the last aligned window of the array, have none. ``align_px`` is at most ``size_px``.
     """
     points = shapely.point_on_surface(features.geometry)
     longitude, latitude = _project(features.crs, WGS84, shapely.get_x(points), shapely.get_y(points))
@@ -130,8 +131,9 @@ def place_features(
         x = np.floor((left[rows] + right[rows]) / 2).astype(np.int64)
         inside = _is_in_area(ground, y, x)
         if size_px <= min(ground.grid.shape):
-            parts.append(_around(ground, number, y[inside], x[inside], size_px=size_px, align_px=align_px))
-            owners.append(rows[inside])
+            around, held = _around(ground, number, y[inside], x[inside], size_px=size_px, align_px=align_px)
+            parts.append(around)
+            owners.append(rows[inside][held])
     for number, (ground, shape) in enumerate(zip(grounds, shapes, strict=True)):
         found, owner = _on_lattice(ground, number, shape, np.flatnonzero(large), size_px=size_px, stride_px=stride_px)
         parts.append(found)
@@ -149,13 +151,18 @@ def _is_in_area(ground: Ground, y: NDArray[np.int64], x: NDArray[np.int64]) -> N
 
 def _around(
     ground: Ground, number: int, y: NDArray[np.int64], x: NDArray[np.int64], *, size_px: int, align_px: int
-) -> Places:
-    height, width = ground.grid.shape
-    y0, x0 = (
-        np.clip(middle - size_px // 2, 0, length - size_px) // align_px * align_px
-        for middle, length in ((y, height), (x, width))
-    )
-    return Places(ground=np.full(y0.size, number, np.intp), y0=y0, x0=x0)
+) -> tuple[Places, NDArray[np.bool_]]:
+    """Aligned windows that hold the pixels, and which of them have one."""
+    starts = []
+    held = np.ones(y.size, np.bool_)
+    for middle, length in zip((y, x), ground.grid.shape, strict=True):
+        last = (length - size_px) // align_px * align_px
+        # half way between two corners the later one: with align_px = size_px the earlier would just miss the pixel
+        nearest = (middle - size_px // 2 + align_px // 2) // align_px * align_px
+        starts.append(np.clip(nearest, 0, last))
+        held &= np.minimum(middle, length - 1) < last + size_px
+    places = Places(ground=np.full(y.size, number, np.intp), y0=starts[0], x0=starts[1])
+    return places.take(held), held
 
 
 def _on_lattice(

@@ -37,6 +37,8 @@ MOST_DRAWS = 200
 """For each patch that is to be drawn; then there is no room, or nothing good enough."""
 FEWEST_DRAWS = 4096
 """At once."""
+IDLE_ROUNDS = 8
+"""Of draws without a new place: then all are known, but for one that so many draws miss by chance."""
 LARGEST_PX = 32768
 MOST_PATCHES = 10**8
 DEFAULT_SHARES = (0.7, 0.15, 0.15)
@@ -83,10 +85,11 @@ def sample_patches(
 
     What they show: ``labels`` are points and polygons with "labels", anything that `read_features` reads, whose
     columns tell class, name (``parcel``), date, set and block: each point, and each polygon no larger than a patch,
-    has one patch with it in the middle, larger ones the patches of the grid whose middle they hold; dates are matched
-    to the cube's nearest good one ``within_days``. With the other schemes ``labels`` is a raster of classes (a
-    GeoTIFF, or the name of a class band of the cube such as "SCL"), and ``class_rule`` says which class a patch is of:
-    by "majority", or by "presence" of at least ``class_share`` of its pixels, the rarest that is.
+    has one patch with it in the middle, as near as a corner at multiples of ``align_px`` lets it; larger ones have
+    the patches of the grid whose middle they hold; dates are matched to the cube's nearest good one ``within_days``.
+    With the other schemes ``labels`` is a raster of at most 256 classes (a GeoTIFF, or the name of a class band of
+    the cube such as "SCL"), and ``class_rule`` says which class a patch is of: by "majority", or by "presence" of at
+    least ``class_share`` of its pixels, the rarest that is.
 
     Which are kept: those with at least ``min_valid`` of their pixels valid, and ``min_clear`` of these clear, by the
     cube's index, without reading pixels; without ``min_valid`` those with any valid pixel. ``layers`` (all) says of
@@ -104,6 +107,8 @@ def sample_patches(
     """
     sizes = {"size_px": size_px, "stride_px": stride_px, "align_px": align_px}
     _check_sizes(sizes, block_m=block_m, guard_m=guard_m, count=count, scheme=scheme)
+    if scheme == "labels" and align_px > size_px:
+        raise PlanError(f"align_px = {align_px}: labels would lie beside patches; make it at most size_px = {size_px}")
     asked, grounds = check_shares(shares), find_grounds(cube)
     wanted = Wanted(
         layers=_layers(grounds, layers),
@@ -227,11 +232,11 @@ def _of_grid(choice: _Choice) -> tuple[Draft, tuple[str, ...]]:
 
 
 def _of_chance(choice: _Choice, count: int) -> tuple[Draft, tuple[str, ...]]:
-    """``count`` good places in the order in which they are drawn, or as many as there are."""
+    """``count`` good places in the order in which they are drawn, or as many as there are, each with all its dates."""
     parts = [draft_places(join([]))]
     seen: NDArray[np.int64] = np.empty(0, np.int64)
-    first, bad, have = 0, 0, 0
-    while have < count and first < MOST_DRAWS * count + FEWEST_DRAWS:
+    first, bad, have, idle = 0, 0, 0, 0
+    while have < count and idle < IDLE_ROUNDS and first < MOST_DRAWS * count + FEWEST_DRAWS:
         turns = max(FEWEST_DRAWS, 2 * (count - have))
         places = random_places(
             choice.grounds.grounds,
@@ -246,13 +251,20 @@ def _of_chance(choice: _Choice, count: int) -> tuple[Draft, tuple[str, ...]]:
         _, fresh = np.unique(np.concatenate((seen, numbers)), return_index=True)
         fresh = np.sort(fresh[fresh >= seen.size]) - seen.size
         seen = np.concatenate((seen, numbers[fresh]))
+        idle = 0 if fresh.size else idle + 1
         draft, lost, _ = choice.rate(draft_places(places.take(fresh)))
         bad += lost
         parts.append(draft)
-        have += len(draft)
+        have += _count_places(draft)[-1] if len(draft) else 0
     found = join_drafts(parts)
-    short = () if have >= count else (f"{count - have} of {count} patches found no place",)
-    return found.take(np.arange(min(count, have))), (*_notes_on_shares(choice, bad), *short)
+    short = () if have >= count else (f"{count - have} of {count} places were not found",)
+    return found.take(_count_places(found) <= count), (*_notes_on_shares(choice, bad), *short)
+
+
+def _count_places(draft: Draft) -> NDArray[np.int64]:
+    """(patch,): how many places there are up to and with each patch; those of one place follow each other."""
+    numbers = number_places(draft.ground, draft.y0, draft.x0)
+    return np.cumsum(np.append(True, numbers[1:] != numbers[:-1])[: numbers.size], dtype=np.int64)
 
 
 def _of_features(
@@ -265,11 +277,12 @@ def _of_features(
         features, choice.grounds.grounds, size_px=choice.size_px, stride_px=choice.stride_px, align_px=choice.align_px
     )
     outside = features.geometry.size - np.unique(rows).size
+    unaligned = "" if choice.align_px == 1 else f", or where no patch aligned to {choice.align_px} px holds them"
     draft, bad, undated = choice.rate(draft_features(places, features, rows))
     ordered = draft.in_order()
     same = len(draft) - len(ordered)
     notes = (
-        *([f"{outside} of {features.geometry.size} labels lie outside the area"] if outside else []),
+        *([f"{outside} of {features.geometry.size} labels lie outside the area{unaligned}"] if outside else []),
         *([f"{undated} labels have no good date within {choice.wanted.within_days} days"] if undated else []),
         *_notes_on_shares(choice, bad),
         *([f"{same} labels have the same patch as another one"] if same else []),

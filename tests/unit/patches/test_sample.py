@@ -135,7 +135,7 @@ def test_a_cube_with_too_little_room_says_so():
     area = shapely.box(500_000, 5_000_000, 500_640, 5_000_640)
     chosen = sample_patches(plain_spec(aoi=area), size_px=30, scheme="random", count=50)
     assert len(chosen) == 9
-    assert "41 of 50 patches found no place" in chosen.notes
+    assert "41 of 50 places were not found" in chosen.notes
 
 
 def test_no_draws_are_made_when_all_places_are_known(monkeypatch: pytest.MonkeyPatch):
@@ -253,7 +253,10 @@ def test_the_table_is_promised():
         ({"size_px": 8, "scheme": "random"}, 'count: scheme = "random" needs it'),
         ({"size_px": 8, "count": 5}, "no other takes it"),
         ({"size_px": 8, "scheme": "labels"}, "labels missing"),
-        ({"size_px": 8, "scheme": "labels", "labels": "SCL", "align_px": 9}, "align_px = 9: .* at most size_px = 8"),
+        (
+            {"size_px": 8, "scheme": "labels", "align_px": 9, "labels": "no.gpkg"},
+            "align_px = 9: .* at most size_px = 8",
+        ),
         ({"size_px": 8, "labels": {"type": "FeatureCollection", "features": []}}, 'take scheme = "labels"'),
         ({"size_px": 8, "labels": "SCL", "class_column": "a"}, "a raster has no columns"),
         ({"size_px": 8, "labels": "SCL"}, "has no pixels yet; give its store"),
