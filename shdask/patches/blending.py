@@ -5,6 +5,7 @@ Refuses to know models: it calls what predicts a patch, and holds a band of rows
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -55,20 +56,20 @@ def blend_patches(
     patch have are in memory, of the columns that patches reach: 8 bytes a pixel and class, and 4 for those of a strip;
     1 GB for 10 classes, patches of 256 px and an array 10,980 px wide.
     Raises PlanError for predictions of another shape than the first's, and for patches beyond the array or of several
-    grids.
+    grids or dates.
     """
     _check_patches(patches, shape)
     order = np.lexsort((patches.x0, patches.y0))
     left = int(patches.x0.min())
     width = int((patches.x0 + patches.size_px).max()) - left
     band = _Band(height=strip_px + patches.size_px, width=width, size_px=patches.size_px)
-    waiting = order.tolist()
+    waiting = deque(order.tolist())
     y0 = int(patches.y0.min()) // strip_px * strip_px
     while waiting or band.is_used:
         if not band.is_used:  # nothing reaches down to here
             y0 = max(y0, int(patches.y0[waiting[0]]) // strip_px * strip_px)
         while waiting and patches.y0[waiting[0]] < y0 + strip_px:
-            patch = patches[waiting.pop(0)]
+            patch = patches[waiting.popleft()]
             band.add(patch, np.asarray(predict(patch)), row=patch.y0 - y0, column=patch.x0 - left)
         rows = min(strip_px, shape[0] - y0)
         yield band.take(y0, rows, left=left, columns=shape[1])
@@ -83,6 +84,8 @@ def _check_patches(patches: Patches, shape: tuple[int, int]) -> None:
         raise PlanError(
             "patches lie on several grids; blend those of each zone by itself: patches.take(patches.zone == ...)"
         )
+    if np.unique(patches.date).size > 1:
+        raise PlanError("patches are of several dates; blend each date by itself: patches.take(patches.date == ...)")
     beyond = (patches.y0 + patches.size_px > shape[0]) | (patches.x0 + patches.size_px > shape[1])
     wrong = np.flatnonzero(beyond | (patches.y0 < 0) | (patches.x0 < 0))
     if wrong.size:

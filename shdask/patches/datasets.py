@@ -104,11 +104,17 @@ class PatchStream:
         """Go on from a state of a stream of the same table, order and share.
 
         Or from what a loop knows that has several workers read ahead of it: ``{"epoch": 3, "batches": 120,
-        "batch_size": 32}``, the batches that it has been given in that epoch. Raises PlanError for any other state.
+        "batch_size": 32}``, the batches that it has been given in that epoch. Raises PlanError for any other state,
+        and for batches where ``arrived`` is set: patches that were left out count in no batch.
         """
         if state.keys() == {"epoch", "position"}:
             self._epoch, self._position, self._batches = state["epoch"], state["position"], None
         elif state.keys() == {"epoch", "batches", "batch_size"}:
+            if self.arrived is not None:
+                raise PlanError(
+                    f"state {dict(state)}: batches do not tell where a stream with arrived stands, which leaves "
+                    "patches out; give epoch and position, as state_dict of the stream tells them"
+                )
             self._epoch, self._position, self._batches = state["epoch"], 0, (state["batches"], state["batch_size"])
         else:
             raise PlanError(f"state {dict(state)}: give epoch and position, or epoch, batches and batch_size")

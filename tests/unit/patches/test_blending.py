@@ -110,3 +110,11 @@ def test_patches_beyond_the_array_are_refused(corner: tuple[int, int]) -> None:
     """They were chosen in another cube."""
     with pytest.raises(PlanError, match="reaches beyond the 70 x 50 px"):
         blend(make_patches(GRID, [corner], size_px=SIDE), noise)
+
+
+def test_patches_of_several_dates_are_refused() -> None:
+    """Their mean would be of no date; those of one date are blended."""
+    dated = make_patches(GRID, [(0, 0), (8, 0)], size_px=SIDE, dates=["2024-06-01", "2024-06-06"])
+    with pytest.raises(PlanError, match="blend each date by itself"):
+        blend(dated, noise)
+    assert np.isfinite(blend(dated.take([0]), noise)[:, 5, 5]).all()

@@ -146,3 +146,12 @@ def test_a_bag_has_a_partition_at_least():
     """None is refused."""
     with pytest.raises(PlanError, match="one at least"):
         make_bag(read, PATCHES, order(), partitions=0)
+
+
+def test_batches_do_not_tell_where_a_stream_of_what_has_arrived_stands():
+    """Patches that were left out count in no batch; the position does."""
+    samples = stream(arrived=lambda patches: np.ones(len(patches), np.bool_))
+    with pytest.raises(PlanError, match="give epoch and position"):
+        samples.load_state_dict({"epoch": 0, "batches": 2, "batch_size": 4})
+    samples.load_state_dict({"epoch": 0, "position": 60})
+    assert len(keys(samples)) == 4
