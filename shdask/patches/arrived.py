@@ -17,6 +17,7 @@ from shdask.assemble.tree import begun_groups, group_paths
 from shdask.assemble.verify import CubeTiles
 from shdask.errors import WrongStore
 from shdask.model import TileState
+from shdask.patches.fit import refuse_misfits
 from shdask.plan.chosen import cells_of
 from shdask.plan.scout import is_scout
 
@@ -50,6 +51,7 @@ def find_arrived(
         if layers is not None and attributes["layer"] not in layers:
             continue
         mine = patches.epsg == int(str(attributes["proj:code"]).removeprefix("EPSG:"))
+        refuse_misfits(place.name, attributes, patches.take(mine))
         there[mine] &= _find_here(begun[path], attributes, patches.take(mine))
         met |= mine
     if not met.all():

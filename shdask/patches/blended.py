@@ -27,6 +27,7 @@ from shdask.assemble.place import Place, open_place
 from shdask.assemble.template import DATA_MASK, expected_zarr_warnings
 from shdask.errors import PlanError, StoreError
 from shdask.patches.blending import Predict, Strip, blend_patches
+from shdask.patches.fit import refuse_misfits
 from shdask.patches.groups import find_groups
 from shdask.patches.whole import write_whole
 from shdask.plan.grid import Grid
@@ -83,6 +84,7 @@ def _find_grid(place: Place, patches: Patches) -> Grid:
         told: Mapping[str, Any] = group.attributes["identity"]["grid"]
         epsg = int(told["crs"].removeprefix("EPSG:"))
         if epsg in wanted:
+            refuse_misfits(place.name, group.attributes, patches.take(patches.epsg == epsg))
             (ox, oy), (rx, ry), (column, row), (rows, columns) = (
                 told[name] for name in ("origin", "resolution", "offset", "shape")
             )

@@ -20,6 +20,7 @@ from shdask.errors import PlanError
 from shdask.model import Window
 from shdask.patches.counting import READERS, stamps_now
 from shdask.patches.counts import UNCOUNTED
+from shdask.patches.fit import refuse_misfits
 from shdask.patches.groups import LayerGroup, find_group
 from shdask.patches.moments import Moments
 from shdask.patches.stored_arrays import StoredArrays
@@ -72,6 +73,7 @@ def measure_bands(place: Place, patches: Patches, what: PixelPass, *, all_dates:
     for zone in np.unique(patches.zone).tolist():
         group = find_group(place, zone, what.layer)
         some = patches.take(patches.zone == zone)
+        refuse_misfits(place.name, group.attributes, some)
         reader = _PieceReader.of(group, what)
         for found in reader.measure(_pieces(group, some, all_dates=all_dates)):
             total = {name: total[name].merge(found[name]) if total else found[name] for name in found}

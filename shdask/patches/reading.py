@@ -19,6 +19,7 @@ from shdask.assemble.place import Place, open_place
 from shdask.errors import PlanError
 from shdask.patches.alignment import Aligned, Alignment, AllDates, NearestDates
 from shdask.patches.chunks import CACHE_NBYTES, ChunkCache
+from shdask.patches.fit import refuse_misfits
 from shdask.patches.group_reader import GroupReader
 from shdask.patches.groups import find_group, find_groups
 from shdask.patches.masks import BandMask, MaskSource, map_classes
@@ -113,6 +114,7 @@ class PatchReader:
 
     def _read_layer(self, view: LayerView, patch: Patch, times: Mapping[str, NDArray[np.datetime64]]) -> LayerPixels:
         group = self._group(patch.zone, view.layer)
+        refuse_misfits(self.place.name, group.group.attributes, patch)
         bands = _image_bands(view, group)
         pixels = group.read(bands, self._align(view, group, patch, times), patch.window)
         if view.values == "stored" and view.scaling is None:
