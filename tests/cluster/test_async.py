@@ -92,6 +92,7 @@ def test_a_build_by_jobs_is_watched_as_one(bench: Bench, workers: Client, tmp_pa
     assert (dict(seen.jobs), seen.pu_spent) == ({"done": JOBS}, pytest.approx(report.pu_spent))
 
 
+@pytest.mark.long
 def test_jobs_of_a_killed_owner_are_taken_up(bench: Bench, right: Path, tmp_path: Path) -> None:
     """SIGKILL in the middle, with jobs that fail: the cube is right, and no job is ordered twice without need."""
     outcome = strike(bench, tmp_path / "cube", resolution=RESOLUTION, faults="slow=2,fail@2,vanish@5", kill_after=0.6)

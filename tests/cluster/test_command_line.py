@@ -179,9 +179,8 @@ def undisturbed(earth, tmp_path_factory) -> xr.Dataset:
     return shdask.open_cube(folder / "cube").load()
 
 
-@pytest.mark.parametrize(
-    ("how", "group"), [(signal.SIGINT, True), pytest.param(signal.SIGTERM, False, marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("how", "group"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_interrupted_build_drains_and_goes_on(slow_earth, undisturbed, tmp_path, how, group) -> None:
     """After Ctrl-C or SIGTERM the same command continues, pays no tile twice, and ends with the undisturbed cube."""
     code, err = interrupted_build(tmp_path, slow_earth, how, group=group)

@@ -134,6 +134,7 @@ def test_detached_build_goes_on_without_its_client(service, processes, job, undi
     assert sent(service) == told["tiles"]
 
 
+@pytest.mark.long
 def test_drivers_worker_killed_costs_what_it_had_in_flight(service, processes, job, undisturbed) -> None:
     """SIGKILL to the worker that owns the build: another one owns it within seconds, and goes on."""
     told = detach(job, processes, service)

@@ -126,6 +126,7 @@ def test_worker_under_a_nanny_drains_too(slow, point_at, processes, undisturbed,
     assert_bought_once(slow, report, tmp_path, undisturbed)
 
 
+@pytest.mark.long
 def test_frozen_worker_is_noticed_and_its_tiles_go_elsewhere(slow, point_at, processes, undisturbed, tmp_path) -> None:
     """SIGSTOP: the build goes on without it; when it wakes up it buys nothing more, changes nothing, and ends."""
     service = point_at(slow)

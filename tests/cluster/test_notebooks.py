@@ -24,7 +24,13 @@ def test_there_are_notebooks() -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+@pytest.mark.parametrize(
+    "notebook",
+    [
+        pytest.param(path, marks=[pytest.mark.long] if number else [], id=path.stem)
+        for number, path in enumerate(NOTEBOOKS[::-1])
+    ],
+)
 def test_a_notebook_runs(notebook: Path, tmp_path: Path) -> None:
     """From its first cell to its last, in a folder of its own, with warnings as errors of ours would be seen."""
     (tmp_path / "script.py").write_text(as_script(notebook))

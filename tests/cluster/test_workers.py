@@ -62,6 +62,7 @@ def test_secret_is_in_no_task_and_no_plugin(client, point_at, tmp_path) -> None:
     assert [found for found in seen + files if secret.encode() in found] == []
 
 
+@pytest.mark.long
 def test_secrets_are_in_no_debug_log(client, point_at, tmp_path) -> None:
     """With Dask logging every message, neither the OAuth secret nor a token that was refused is in the log."""
     log = io.StringIO()

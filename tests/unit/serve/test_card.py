@@ -9,6 +9,7 @@ from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
+import dask
 import numpy as np
 import pytest
 
@@ -105,7 +106,8 @@ def test_a_job_that_is_not_built_is_not_bought_to_be_shown():
         time=("2024-06-01", "2024-06-30"),
         layers={"s2": {"collection": "sentinel-2-l2a", "bands": ["B04"]}},
     )
-    card = Tags(open_cube(spec).shdask._repr_html_())
+    with dask.config.set(scheduler="threads"):  # not on the cluster of other tests of this process
+        card = Tags(open_cube(spec).shdask._repr_html_())
     assert ("s2: B04 of sentinel-2-l2a" in card.texts, card.tags.count("img")) == (True, False)
 
 
