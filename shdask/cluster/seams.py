@@ -115,15 +115,14 @@ class SchedulerGate:
         """
         started = time.monotonic()
         while True:
-            rejections = self._rejections
-            due = self._wait_for_permit(pu)
+            due, rejections = self._wait_for_permit(pu)
             self._sleep(max(0.0, due - time.monotonic()))
             if rejections == self._rejections and time.monotonic() - due < STALE_S:
                 return time.monotonic() - started
             with self._changed:
                 self._unused += 1
 
-    def _wait_for_permit(self, pu: float) -> float:
+    def _wait_for_permit(self, pu: float) -> tuple[float, int]:
         with self._changed:
             self._waiting.append(pu)
         try:
@@ -133,8 +132,8 @@ class SchedulerGate:
                 self._waiting.remove(pu)
             raise
 
-    def _take(self, pu: float) -> float:
-        """The due time of a permit; the first thread that finds none leases for the oldest that waits, and its like."""
+    def _take(self, pu: float) -> tuple[float, int]:
+        """A permit's due time, and the 429s until then; the first thread that finds none leases for the oldest."""
         while True:
             with self._changed:
                 now = time.monotonic()
@@ -143,11 +142,11 @@ class SchedulerGate:
                     if price == pu:
                         del self._permits[position]
                         self._waiting.remove(pu)
-                        return due
+                        return due, self._rejections
                 early_s = self._ask_at - now
                 asks = early_s <= 0 and not self._leasing
                 if asks:
-                    self._leasing = True
+                    self._leasing, rejections = True, self._rejections
                     count, pu_each = self._wanted()
                 else:
                     self._changed.wait(None if self._leasing else min(early_s, LOOK_S))
@@ -159,7 +158,11 @@ class SchedulerGate:
                 granted = self._lease(count, pu_each)
             finally:
                 with self._changed:
-                    self._permits.extend(granted)
+                    if rejections == self._rejections:
+                        self._permits.extend(granted)
+                    else:
+                        self._unused += len(granted)
+                        self._ask_at = float("-inf")
                     self._leasing = False
                     self._changed.notify_all()
 

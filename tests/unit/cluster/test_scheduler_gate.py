@@ -70,3 +70,22 @@ def test_a_request_that_gives_up_waits_no_longer(gate, monkeypatch: pytest.Monke
     with pytest.raises(TransportError):
         gate.acquire(0.5)
     assert gate._waiting == []
+
+
+@pytest.mark.parametrize(
+    ("first", "unused"), [(0.0, [0, 0]), ([0.0], [0, 1])], ids=["none was granted before", "one was granted before"]
+)
+def test_who_waits_over_a_429_uses_the_first_permit_after_it(
+    gate, first: float | list[float], unused: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that wait would else give theirs up, and the account lose seconds of its rate with every 429."""
+    told: list[int] = []
+
+    def grant(worker: Worker, handler: str, /, **words: Any) -> float | list[float]:
+        told.append(words["unused"])
+        gate._rejections += len(told) == 1  # another thread is answered 429 while the first lease is on its way
+        return first if len(told) == 1 else [0.0]
+
+    monkeypatch.setattr(seams, "ask_scheduler", grant)
+    gate.acquire(0.5)
+    assert (told, gate._unused) == (unused, 0)
