@@ -6,6 +6,7 @@ Refuses to know how patches were chosen, and to buy anything; the narrowed plan 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -35,18 +36,21 @@ if TYPE_CHECKING:
 
 FIRST, LAST = np.datetime64("0001-01-01", "us"), np.datetime64("9999-12-31", "us")
 """Of a patch that has all dates."""
+MOST_DAYS = 36_600
+"""A century before and after."""
 OFF_PX = 0.01
 """Further than this from where its pixels are, a patch was chosen on another grid."""
 
 
-def plan_patches(plan: Plannable, patches: Patches, *, days_around: int = 0) -> CubePlan:
+def plan_patches(plan: Plannable, patches: Patches, *, days_around: int | Mapping[str, int] = 0) -> CubePlan:
     """The plan that buys, of what ``plan`` buys, only the pixels of ``patches``, and of dated patches only their dates.
 
     The array is the whole cube's, and so are its pixels, to the bit: ``patches`` lie in it where they were, and what
     no patch holds is fill. A patch with a date is bought at the steps that its UTC day meets, or one of ``days_around``
-    days before and after it; a tile is bought at the dates of all its patches, so that tiles not much larger than
-    patches waste the least. A layer without a time axis is bought as it is. Where the job leaves ``prefer`` to us it is
-    "pu": windows are cut to hold hardly a pixel beside the patches, though that takes more requests.
+    days before and after it (one number, or one by layer, 0 for those not named); a tile is bought at the dates of all
+    its patches, so that tiles not much larger than patches waste the least. A layer without a time axis is bought as it
+    is. Where the job leaves ``prefer`` to us it is "pu": windows are cut to hold hardly a pixel beside the patches,
+    though that takes more requests.
 
     Where no patch has a date, further patches may be bought into the same store later, as an area that grows; with
     dates, a store is for these patches and dates alone. What both plans cost is in the notes. ``plan`` is read and
@@ -58,10 +62,11 @@ def plan_patches(plan: Plannable, patches: Patches, *, days_around: int = 0) -> 
     if not len(patches):
         raise PlanError("there are no patches to buy; choose some first")
     _check_zones(whole, patches)
+    days = _days_by_layer(whole, days_around)
     groups: dict[str, GroupPlan] = {}
     looks: dict[str, GroupPlan] = {}
     for path, group in whole.groups.items():
-        narrow = None if is_scout(path) else _narrow(group, patches, days_around)
+        narrow = None if is_scout(path) else _narrow(group, patches, days[group.layer.name])
         if narrow is None:
             continue
         groups[path] = narrow
@@ -76,6 +81,18 @@ def plan_patches(plan: Plannable, patches: Patches, *, days_around: int = 0) -> 
     of_whole = notes_of(whole.groups, whole.measured)
     notes = [note for note in whole.notes if note not in of_whole]
     return replace(bought, notes=(*notes, *notes_of(narrowed, measured), _compare(whole, bought, len(patches))))
+
+
+def _days_by_layer(whole: CubePlan, days_around: int | Mapping[str, int]) -> dict[str, int]:
+    layers = list(dict.fromkeys(group.layer.name for group in whole.groups.values()))
+    told = days_around if isinstance(days_around, Mapping) else dict.fromkeys(layers, days_around)
+    unknown = [layer for layer in told if layer not in layers]
+    if unknown:
+        raise PlanError(f"days_around: the cube has no layer {unknown[0]!r}; it has {', '.join(layers)}")
+    wrong = [days for days in told.values() if not 0 <= days <= MOST_DAYS]
+    if wrong:
+        raise PlanError(f"days_around = {wrong[0]}: it counts days before and after, from 0 to {MOST_DAYS}")
+    return {layer: told.get(layer, 0) for layer in layers}
 
 
 def _check_zones(whole: CubePlan, patches: Patches) -> None:

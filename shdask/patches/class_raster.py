@@ -80,7 +80,9 @@ def count_in_band(
 ) -> Counts:
     """Valid pixels of a class band of the cube under each patch: at its date, or at all dates together.
 
-    Raises PlanError where none of ``layers`` has such a band, or it holds no whole numbers, or too many; StoreError.
+    Of the first of ``layers`` that has it; the first of them all is the one whose dates patches have. Raises PlanError
+    where none has such a band, or one of other dates than the patches', or it holds no whole numbers, or too many;
+    StoreError.
     """
     parts = []
     groups = {(group.zone, group.layer): group for group in find_groups(store)}
@@ -92,8 +94,13 @@ def count_in_band(
             raise PlanError(f"labels: {band} is neither a file nor a band of {', '.join(layers)}")
         rows = np.flatnonzero(draft.ground == number)
         bands = _open_band(fitting[0].place, band)
-        for step, some in _by_step(bands, draft.date[rows]):
-            parts.append(count_classes(_BandPixels(bands=bands, step=step), draft, rows[some], size_px, name=band))
+        if fitting[0].layer != layers[0] and bands.times.size and not np.isnat(draft.date[rows]).all():
+            raise PlanError(
+                f"labels: {band} is a band of {fitting[0].layer}, and patches have the dates of {layers[0]}; give "
+                f"layers with {fitting[0].layer} first, or a class band of {layers[0]}"
+            )
+        for steps, some in _by_step(bands, draft.date[rows]):
+            parts.append(count_classes(_BandPixels(bands=bands, steps=steps), draft, rows[some], size_px, name=band))
     return _sum(_join(parts))
 
 
@@ -252,13 +259,19 @@ class _Bands:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _BandPixels:
     bands: _Bands
-    step: int | None
+    steps: tuple[int, ...]
+    """Of one date as it was bought, and bought again: the newest last; none without a time axis."""
 
     def read(self, window: Window) -> tuple[Ints, NDArray[np.bool_]]:
-        where = window.slices if self.step is None else (self.step, *window.slices)
-        with self.bands.place.errors():
-            values, mask = np.asarray(self.bands.values[where]), np.asarray(self.bands.mask[where])
-        return values.astype(np.int64), mask == 1
+        """What was bought last, and where that is not valid what was there before."""
+        classes, known = np.zeros(window.shape, np.int64), np.zeros(window.shape, np.bool_)
+        for step in self.steps or (None,):
+            where = window.slices if step is None else (step, *window.slices)
+            with self.bands.place.errors():
+                values, valid = np.asarray(self.bands.values[where]), np.asarray(self.bands.mask[where]) == 1
+            np.copyto(classes, values, where=valid, casting="unsafe")
+            known |= valid
+        return classes, known
 
 
 def _open_band(place: Place, band: str) -> _Bands:
@@ -273,13 +286,12 @@ def _open_band(place: Place, band: str) -> _Bands:
     return _Bands(values=values, mask=mask, times=times.astype("datetime64[ms]").astype("datetime64[s]"), place=place)
 
 
-def _by_step(bands: _Bands, dates: NDArray[np.datetime64]) -> Iterator[tuple[int | None, Rows]]:
-    """Each step, and the patches that it counts for."""
+def _by_step(bands: _Bands, dates: NDArray[np.datetime64]) -> Iterator[tuple[tuple[int, ...], Rows]]:
+    """The steps of each date, and the patches that they count for."""
     if not bands.times.size:
-        yield None, np.arange(dates.size)
+        yield (), np.arange(dates.size)
         return
-    newest = {time: step for step, time in enumerate(bands.times.tolist())}
-    for time, step in newest.items():
-        some = np.flatnonzero(np.isnat(dates) | (dates == np.datetime64(time, "s")))
+    for time in np.unique(bands.times):
+        some = np.flatnonzero(np.isnat(dates) | (dates == time))
         if some.size:
-            yield step, some
+            yield tuple(np.flatnonzero(bands.times == time).tolist()), some

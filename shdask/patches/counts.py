@@ -75,6 +75,17 @@ class StepCounts:
         """One that may be written to. Pure."""
         return StepCounts(valid=self.valid.copy(), clear=self.clear.copy(), stamps=self.stamps.copy())
 
+    def over(self, older: StepCounts, tile_blocks: int) -> StepCounts:
+        """These, and of tiles that are not counted here those of ``older``; ``tile_blocks`` lie along a tile. Pure."""
+        is_here = self.stamps != UNCOUNTED
+        rows, columns = self.valid.shape
+        in_blocks = is_here.repeat(tile_blocks, axis=0).repeat(tile_blocks, axis=1)[:rows, :columns]
+        return StepCounts(
+            valid=np.where(in_blocks, self.valid, older.valid),
+            clear=np.where(in_blocks, self.clear, older.clear),
+            stamps=np.where(is_here, self.stamps, older.stamps),
+        )
+
     def pack(self, rule: str) -> bytes:
         """As a compressed ``.npz``, with what clear means. Pure."""
         file = io.BytesIO()

@@ -41,6 +41,8 @@ class GroupIndex:
     steps: NDArray[np.intp]
     """Where each of them stands on the time axis of the store."""
     counts: KeptCounts
+    tile_blocks: int
+    """Blocks along a tile."""
 
     @classmethod
     def of(cls, group: LayerGroup, on_progress: Progress | None) -> GroupIndex:
@@ -56,7 +58,18 @@ class GroupIndex:
             dates=dates,
             steps=steps,
             counts=kept,
+            tile_blocks=tiles.layout.tile_px // find_block_px(tiles.layout.chunk_px),
         )
+
+    def read(self, column: int) -> StepCounts:
+        """The counts at a position in `dates`; not to be written to. Raises StoreError.
+
+        Of a date that was bought again each tile as it was bought last: scenes that came late reach few of them.
+        """
+        counts = self.counts.read(int(self.steps[column]))
+        if column and self.dates[column - 1] == self.dates[column]:
+            return counts.over(self.read(column - 1), self.tile_blocks)
+        return counts
 
     def columns(self, time: Any) -> NDArray[np.intp]:
         """Positions in `dates` that ``time`` names; see `CubeIndex.shares`. Raises PlanError."""
@@ -88,7 +101,8 @@ class CubeIndex:
     def dates(self, zone: str, layer: str) -> NDArray[np.datetime64]:
         """(t,) datetime64[s]: the dates of ``layer`` as `open_cube` orders them, UTC; one NaT where it has no dates.
 
-        A date that was bought again stands there twice, the newer one last. Raises StoreError.
+        A date that was bought again stands there twice, the newer one last: it has what the older one has where it
+        was not bought itself. Raises StoreError.
         """
         return self._group(zone, layer).dates
 
@@ -101,8 +115,7 @@ class CubeIndex:
 
         Not to be written to. Raises StoreError.
         """
-        group = self._group(zone, layer)
-        counts = group.counts.read(int(group.steps[column]))
+        counts = self._group(zone, layer).read(column)
         return counts.valid, counts.clear
 
     def shares(  # noqa: PLR0917  # in the order of a patch's own fields
@@ -123,8 +136,8 @@ class CubeIndex:
         under = BlocksUnder.of(group.shape, group.block_px, np.atleast_1d(y0), np.atleast_1d(x0), size_px)
         columns = group.columns(time)
         shares = np.empty((2, under.count, columns.size), np.float32)
-        for position, step in enumerate(group.steps[columns].tolist()):
-            shares[0, :, position], shares[1, :, position] = _shares_at(group.counts.read(step), under, size_px)
+        for position, column in enumerate(columns.tolist()):
+            shares[0, :, position], shares[1, :, position] = _shares_at(group.read(column), under, size_px)
         return shares[0], shares[1]
 
     def _group(self, zone: str, layer: str) -> GroupIndex:

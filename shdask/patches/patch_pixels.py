@@ -120,14 +120,16 @@ class _PieceReader:
 
 
 def _pieces(group: LayerGroup, patches: Patches, *, all_dates: bool) -> Iterator[_Piece]:
-    """By step, then by row and column; none of tiles that are not written."""
+    """By date, then by row and column; none of tiles that are not written, and each as it was bought last."""
     tiles = CubeTiles.of(group.place, dict(group.attributes))
     written = stamps_now(group.place, tiles) != UNCOUNTED
     layout, size_px = tiles.layout, patches.size_px
     side = _piece_px(layout.tile_px, layout.chunk_px)
-    for step, rows in _rows_by_step(group, patches, len(written), all_dates=all_dates):
+    for steps, rows in _rows_by_date(group, patches, len(written), all_dates=all_dates):
         for cell, y0, x0 in _by_cell(patches.y0[rows], patches.x0[rows], size_px, side, layout.shape):
-            if not written[step, cell[0] * side // layout.tile_px, cell[1] * side // layout.tile_px]:
+            here = written[:, cell[0] * side // layout.tile_px, cell[1] * side // layout.tile_px]
+            step = next((step for step in steps if here[step]), None)
+            if step is None:
                 continue
             window = Window(
                 y0=max(cell[0] * side, int(y0.min())),
@@ -144,18 +146,16 @@ def _piece_px(tile_px: int, chunk_px: int) -> int:
     return max(side for side in sides if side <= max(MAX_PIECE_PX, chunk_px))
 
 
-def _rows_by_step(
+def _rows_by_date(
     group: LayerGroup, patches: Patches, step_count: int, *, all_dates: bool
-) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """(step, positions of the patches that count at it); of a date that was bought again the newest step alone."""
+) -> Iterator[tuple[list[int], NDArray[np.intp]]]:
+    """(steps, positions of the patches that count at them) of each date: the newest first where it was bought again."""
     timeline = frozen_timeline(group.place)
     if timeline is None:
-        yield 0, np.arange(len(patches))
+        yield [0], np.arange(len(patches))
         return
     times = np.array([step.time.replace(tzinfo=None) for step in timeline.steps], "datetime64[s]")
-    newest = {
-        step.time: number for number, step in sorted(enumerate(timeline.steps), key=lambda each: each[1].revision)
-    }
+    revisions = np.array([step.revision for step in timeline.steps])
     dates = patches.date.astype("datetime64[s]")
     everywhere = np.isnat(dates) | all_dates
     missing = dates[~everywhere & ~np.isin(dates, times)]
@@ -163,9 +163,10 @@ def _rows_by_step(
         raise PlanError(
             f"{missing[0]} is no date of layer {group.layer!r}; take all dates of the layer (all_dates=True)"
         )
-    for step in sorted(newest.values()):
-        if step < step_count:
-            yield step, np.flatnonzero(everywhere | (dates == times[step]))
+    for time in np.unique(times):
+        steps = np.flatnonzero(times == time)
+        steps = steps[np.argsort(-revisions[steps], kind="stable")]
+        yield steps[steps < step_count].tolist(), np.flatnonzero(everywhere | (dates == time))
 
 
 def _by_cell(

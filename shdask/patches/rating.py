@@ -120,6 +120,12 @@ def match_dates(draft: Draft, grounds: Sequence[Ground], layers: Sequence[str], 
     return replace(draft, date=date).take(kept), int((~kept).sum())
 
 
+def find_dated_layer(ground: Ground, index: ShareIndex, layers: Sequence[str]) -> str:
+    """The layer whose dates patches have: the first of ``layers`` with dates, or the first where none has."""
+    dated = (layer for layer in layers if not np.isnat(index.dates(ground.zone, layer)).all())
+    return next(dated, layers[0])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Axis:
     """The layer whose dates patches have."""
@@ -131,11 +137,9 @@ class _Axis:
 
     @classmethod
     def of(cls, ground: Ground, index: ShareIndex, wanted: Wanted) -> _Axis:
-        known = {layer: index.dates(ground.zone, layer) for layer in wanted.layers}
-        dated = [layer for layer, times in known.items() if not np.isnat(times).all()]
-        layer = (dated or list(wanted.layers))[0]
-        times = known[layer]
-        return cls(layer=layer, times=times, newest=np.append(times[1:] != times[:-1], True))
+        layer = find_dated_layer(ground, index, wanted.layers)
+        times = index.dates(ground.zone, layer)
+        return cls(layer=layer, times=times, newest=_are_newest(times))
 
     @property
     def has_time(self) -> bool:
@@ -202,9 +206,16 @@ def _shares_of_others(
     valid, clear = np.ones(len(draft), np.float32), np.ones(len(draft), np.float32)
     for layer in wanted.layers:
         if layer != axis.layer:
-            told = _over_dates(*index.shares(ground.zone, layer, draft.y0, draft.x0, size_px))
+            newest = _are_newest(index.dates(ground.zone, layer))
+            shares = index.shares(ground.zone, layer, draft.y0, draft.x0, size_px)
+            told = _over_dates(*(each[:, newest] for each in shares))
             valid, clear = np.minimum(valid, told[0]), np.minimum(clear, told[1])
     return valid, clear
+
+
+def _are_newest(times: Times) -> NDArray[np.bool_]:
+    """(t,): False for a date that was bought again later."""
+    return np.append(times[1:] != times[:-1], True)
 
 
 def _over_dates(valid: Shares, clear: Shares) -> tuple[Shares, Shares]:

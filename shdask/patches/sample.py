@@ -19,7 +19,7 @@ from shdask.patches.assigning import find_sets, notes_on_sets, thin_out
 from shdask.patches.draft import Draft, draft_features, draft_places, join_drafts, make_squares, make_table
 from shdask.patches.labels import LabelColumns, place_features, read_features
 from shdask.patches.places import find_grounds, grid_places, join, number_places, random_places
-from shdask.patches.rating import Wanted, check_wanted, match_dates, rate
+from shdask.patches.rating import Wanted, check_wanted, find_dated_layer, match_dates, rate
 from shdask.patches.splits import check_shares
 from shdask.patches.table import NO_LABEL, Patches
 
@@ -304,10 +304,12 @@ def _count(choice: _Choice, draft: Draft, labels: str) -> Counts:
     grounds, size_px = choice.grounds, choice.size_px
     if labels.lower().endswith(class_raster.SUFFIXES):
         return class_raster.count_in_raster(Path(labels).expanduser(), draft, grounds.grounds, size_px)
-    if grounds.store is None:
+    if grounds.store is None or choice.index is None:
         raise PlanError(f"labels: {labels} is no GeoTIFF, and {grounds.name} has no pixels yet; give its store")
+    dated = find_dated_layer(grounds.grounds[0], choice.index, choice.wanted.layers)
+    others = [layer for layer in choice.wanted.layers if layer != dated]
     return class_raster.count_in_band(
-        grounds.store, labels, draft, grounds.grounds, size_px=size_px, layers=choice.wanted.layers
+        grounds.store, labels, draft, grounds.grounds, size_px=size_px, layers=(dated, *others)
     )
 
 

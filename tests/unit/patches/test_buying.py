@@ -12,7 +12,8 @@ import shdask
 from shdask.errors import PlanError
 from shdask.patches.buying import plan_patches
 from shdask.patches.table import Patches
-from shdask.plan.cube import CubePlan
+from shdask.plan.cube import CubePlan, make_cube_plan
+from tests.unit.serve.timed import timed_plan
 
 from .rows import make_patches
 
@@ -137,3 +138,17 @@ def test_zones_without_patches_are_left_out() -> None:
     assert list(both.groups) == ["32633/s2", "32633/dem", "32634/s2", "32634/dem"]
     east = make_patches(both.groups["32634/s2"].grid, [(40, 60)], zone="32634")
     assert list(plan_patches(both, east).groups) == ["32634/s2", "32634/dem"]
+
+
+def test_days_around_are_each_layers_own(whole, patches) -> None:
+    """By its name. Scenes are of the 2nd, 5th and 9th of June; other layers and days before none are refused."""
+    optical = timed_plan()
+    radar = replace(optical, layer=replace(optical.layer, name="s1"))
+    dated = make_patches(optical.grid, [(0, 0)], dates=["2024-06-04"])
+    narrow = plan_patches(make_cube_plan({"s2": optical, "s1": radar}), dated, days_around={"s2": 1, "s1": 2})
+    days = {name: [step.time.day for step in group.timeline.steps] for name, group in narrow.groups.items()}
+    assert days == {"s2": [5], "s1": [2, 5]}
+    with pytest.raises(PlanError, match="the cube has no layer 's1'; it has s2, dem"):
+        plan_patches(whole, patches, days_around={"s1": 3})
+    with pytest.raises(PlanError, match="days_around = -1: it counts days"):
+        plan_patches(whole, patches, days_around=-1)

@@ -186,11 +186,20 @@ def test_dates_stand_in_the_order_of_time(tmp_path) -> None:
 def test_dates_are_chosen_by_time_or_position(tmp_path) -> None:
     """Of a date that was bought again, the newest."""
     place = fill(disordered_plan(), tmp_path / "cube").place
-    forget(place, [31])  # of the fourth step, which mends the second date
+    forget(place, [4])  # of the first step, the second date, which the fourth step mends
     index = open_index(place)
     by_time, _ = index.shares("", "s2", [32], [32], 16, time=np.array([DAYS[1], DAYS[2]], "datetime64[s]"))
     by_position, _ = index.shares("", "s2", [32], [32], 16, time=[1, 2])
-    assert ((by_time == 0).tolist(), (by_position == 0).tolist()) == ([[True, False]], [[False, True]])
+    assert ((by_time == 0).tolist(), (by_position == 0).tolist()) == ([[False, False]], [[True, False]])
+
+
+def test_a_date_bought_again_in_part_has_the_rest_as_it_was(tmp_path) -> None:
+    """A late scene reaches few tiles; the others are not bought a second time."""
+    place = fill(disordered_plan(), tmp_path / "cube").place
+    forget(place, [31])  # of the fourth step, which mends the second date
+    assert open_index(place).shares("", "s2", [32], [32], 16)[0].tolist() == [[1.0, 1.0, 1.0, 1.0]]
+    forget(place, [4])
+    assert open_index(place).shares("", "s2", [32], [32], 16)[0].tolist() == [[1.0, 0.0, 0.0, 1.0]]
 
 
 def test_a_date_that_the_layer_does_not_have_is_named(cube) -> None:

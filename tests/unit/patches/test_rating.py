@@ -28,12 +28,12 @@ class MadeUpIndex:
     def dates(self, zone: str, layer: str) -> np.ndarray:
         """In any zone."""
         del zone
-        return DAYS if layer == "s2" else np.array(["NaT"], "datetime64[s]")
+        return DAYS if layer != "dem" else np.array(["NaT"], "datetime64[s]")
 
     def shares(self, zone: str, layer: str, y0: np.ndarray, x0: np.ndarray, size_px: int) -> Any:
         """Wherever else they lie."""
         del zone, x0, size_px
-        if layer == "s2":
+        if layer != "dem":
             return VALID[y0], CLEAR[y0]
         return np.full((y0.size, 1), 0.7, np.float32), np.ones((y0.size, 1), np.float32)
 
@@ -47,7 +47,7 @@ def draft(*dates: str) -> Draft:
 
 def rated(made: Draft, wanted: Wanted) -> tuple[list[tuple[int, str, float, float]], Rejected]:
     """(row, day, valid, clear) of the good ones, and how many are not."""
-    ground = replace(make_ground(), layers=("s2", "dem"))
+    ground = replace(make_ground(), layers=("s2", "dem", "s1"))
     good, rejected = rate(made, [ground], MadeUpIndex(), wanted, 1)
     days = np.datetime_as_string(good.date, "D").tolist()
     shares = (np.round(column.astype(float), 3).tolist() for column in (good.valid_share, good.clear_share))
@@ -111,6 +111,11 @@ def test_of_several_layers_the_least_counts():
     """The first with dates gives them; heights are 70 % valid everywhere."""
     wanted = replace(S2, layers=("dem", "s2"), dates="clearest")
     assert rated(draft(), wanted)[0] == [(0, "2024-06-05", 0.7, 1.0), (2, "2024-06-01", 0.5, 1.0)]
+
+
+def test_dates_of_other_layers_count_once():
+    """As they were bought last: radar of the same shares changes nothing."""
+    assert rated(draft(), replace(S2, layers=("s2", "s1"))) == rated(draft(), S2)
 
 
 def test_a_layer_without_dates_has_patches_without():

@@ -10,6 +10,7 @@ import pytest
 
 from shdask.assemble.layout import object_key
 from shdask.assemble.store import CubeStore
+from shdask.assemble.verify import forget
 from shdask.errors import PlanError
 from shdask.patches import patch_pixels
 from shdask.patches.statistics import Statistics, measure_statistics
@@ -127,6 +128,8 @@ def test_a_date_that_was_bought_again_counts_as_bought_last(tmp_path) -> None:
     assert measure_statistics(place, patches, "s2").of("B04").mean == pytest.approx((2 + 3 + 4) / 3)
     dated = make_patches(disordered_plan().grid, [(0, 0)], size_px=16, dates=(DAYS[1],))
     assert measure_statistics(place, dated, "s2").of("B04").mean == 4.0
+    forget(place, [27])  # as where nothing of a date is bought again
+    assert measure_statistics(place, dated, "s2").of("B04").mean == 1.0
 
 
 def test_tiles_that_are_not_whole_do_not_count(tmp_path) -> None:

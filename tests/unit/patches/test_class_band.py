@@ -1,0 +1,47 @@
+"""Classes of patches by a class band of the cube itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shdask.assemble.place import open_place
+from shdask.errors import PlanError
+from shdask.patches.class_raster import Counts, count_in_band
+from shdask.patches.draft import draft_places
+from shdask.patches.places import Places
+from tests.unit.serve.timed import DAYS, disordered_plan, fill, fill_tree, timed_plan
+
+from .grounds import make_ground
+
+
+def count(store: Path | str, *layers: str, date: str = "NaT") -> Counts:
+    """Of the cube's first 8 x 8 pixels, the dates of which are the first layer's."""
+    corner = np.zeros(1, np.int64)
+    patch = replace(
+        draft_places(Places(ground=corner.astype(np.intp), y0=corner, x0=corner)), date=np.array([date], "M8[s]")
+    )
+    ground = make_ground(shape=timed_plan().grid.shape)
+    return count_in_band(open_place(store), "SCL", patch, [ground], size_px=8, layers=layers)
+
+
+def test_a_date_that_was_bought_again_has_the_classes_of_both(tmp_path: Path) -> None:
+    """The newest where they are valid. Every step holds its number: the fourth mends the second date, the first."""
+    cube = fill(disordered_plan(), tmp_path / "cube")
+    cube.arrays["data_mask"][3, :, 4:] = 0
+    found = count(cube.place.name, "s2")
+    assert (found.label.tolist(), found.count.tolist()) == ([1, 2, 3, 4], [32, 64, 64, 32])
+
+
+def test_a_class_band_of_other_dates_is_refused(tmp_path: Path) -> None:
+    """Its layer is named; patches without a date are of all its dates."""
+    radar = timed_plan(bands=("B04",))
+    radar = replace(radar, layer=replace(radar.layer, name="s1"))
+    tree = fill_tree(tmp_path / "tree", s1=radar, s2=timed_plan())
+    with pytest.raises(PlanError, match=r"SCL is a band of s2, and patches have the dates of s1; .* s2 first"):
+        count(tree, "s1", "s2", date=DAYS[0])
+    assert count(tree, "s1", "s2").label.tolist() == [1, 2, 3]
+    assert count(tree, "s2", "s1", date=DAYS[0]).label.tolist() == [1]
