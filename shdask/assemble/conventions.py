@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from pyproj import CRS
@@ -18,13 +19,24 @@ from shdask.plan.grid import Grid
 
 GRID_MAPPING = "spatial_ref"
 """The name that rioxarray and GDAL look for."""
+NOT_CHOSEN = 252
+"""In ``tile_state``: a cell of the area that scenes reach at a step at which somebody chose not to buy it. The lowest
+value that is no `TileState`; stores of older versions say `NO_ACQUISITION` of such a cell until they are continued."""
 TOO_CLOUDY = 253
-"""In ``tile_state``: a tile that a coarse look found less clear than the job asks for; it was not bought. The lowest
-value that is no `TileState`."""
+"""In ``tile_state``: a tile that a coarse look found less clear than the job asks for; it was not bought."""
 NO_ACQUISITION = 254
 """In ``tile_state``: a cell of the area at a step at which no satellite passed; it holds no data and cost nothing."""
 OUTSIDE_AREA = 255
 """In ``tile_state``: a tile of the bounding box that the area does not touch."""
+NO_TILE: Mapping[int, str] = MappingProxyType(
+    {
+        NOT_CHOSEN: "not_chosen",
+        TOO_CLOUDY: "too_cloudy",
+        NO_ACQUISITION: "no_acquisition",
+        OUTSIDE_AREA: "outside_area",
+    }
+)
+"""In ``tile_state``: what is said of cells that are not bought."""
 
 
 def _convention(name: str, uuid: str, description: str) -> dict[str, str]:
@@ -101,9 +113,4 @@ def flag_attributes(meanings: dict[int, str]) -> dict[str, Any]:
 def tile_state_attributes() -> dict[str, Any]:
     """Attributes of the (tile_y, tile_x) or (time, tile_y, tile_x) array ``tile_state``. Pure."""
     meanings = {int(state): state.name.lower() for state in TileState}
-    return {
-        "long_name": "what is known of each tile",
-        **flag_attributes(
-            {**meanings, TOO_CLOUDY: "too_cloudy", NO_ACQUISITION: "no_acquisition", OUTSIDE_AREA: "outside_area"}
-        ),
-    }
+    return {"long_name": "what is known of each tile", **flag_attributes({**meanings, **NO_TILE})}

@@ -10,11 +10,10 @@ from dataclasses import replace
 import numpy as np
 import zarr
 
-from shdask.assemble.conventions import NO_ACQUISITION, OUTSIDE_AREA
 from shdask.assemble.place import Place
 from shdask.assemble.pyramid import extend_levels
 from shdask.assemble.store import ArrayHandles, CubeStore
-from shdask.assemble.template import TILE_STATE, expected_zarr_warnings
+from shdask.assemble.template import TILE_STATE, expected_zarr_warnings, lay_states
 from shdask.assemble.time_axis import extend_time_axis, freeze_timeline, frozen_timeline
 from shdask.errors import WrongStore
 from shdask.model import TileState
@@ -119,9 +118,7 @@ def _write_new_states(root: zarr.Group, plan: GroupPlan, first: int) -> None:
     array = root[TILE_STATE]
     if not isinstance(array, zarr.Array):
         raise TypeError(f"{TILE_STATE} is no array")
-    cells = np.full(plan.tile_set.index_count, OUTSIDE_AREA, np.uint8)
-    cells[plan.tile_set.indices()] = TileState.UNTRIED
-    cells[plan.tile_set.unreached()] = NO_ACQUISITION
+    cells = lay_states(plan, np.full(plan.tile_set.index_count, TileState.UNTRIED, np.uint8))
     array[first:] = cells.reshape(array.shape)[first:]
 
 

@@ -41,6 +41,8 @@ class CubeStatus:
     empty: int
     failed: int
     untried: int
+    not_bought: dict[str, int]
+    """How many tile-dates of the area are no tiles, by why: ``not_chosen``, ``too_cloudy``, ``no_acquisition``."""
     requests: int
     """Of all runs."""
     pu_spent: float
@@ -211,6 +213,7 @@ def make_status(found: Found, *, store: str, pu_left: float, more_left: bool) ->
         empty=found.count(TileState.EMPTY),
         failed=found.count(TileState.FAILED),
         untried=found.count(TileState.UNTRIED),
+        not_bought={why: count for why, count in found.tiles.not_bought().items() if count},
         requests=ledger.requests,
         pu_spent=ledger.pu_spent,
         pu_left=found.pu_left,
@@ -249,6 +252,9 @@ def _lines(status: CubeStatus) -> list[tuple[str, str]]:
         ("PU", f"{status.pu_spent:.2f} spent in {status.requests} requests, all runs; {status.pu_left:.2f} left"),
         ("owner", _owner_text(status)),
     ]
+    if status.not_bought:
+        why = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in status.not_bought.items())
+        lines.insert(2, ("not tiles", f"{why}: not bought"))
     if status.running:
         lines += _run_lines(status)
     if status.in_flight:

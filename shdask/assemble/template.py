@@ -21,6 +21,7 @@ from shdask.assemble.clear_share import create_clear_share
 from shdask.assemble.conventions import (
     GRID_MAPPING,
     NO_ACQUISITION,
+    NOT_CHOSEN,
     OUTSIDE_AREA,
     TOO_CLOUDY,
     axis_attributes,
@@ -189,12 +190,24 @@ def write_tile_states(root: zarr.Group, plan: GroupPlan, states: NDArray[np.uint
     array = root[TILE_STATE]
     if not isinstance(array, zarr.Array):
         raise TypeError(f"{TILE_STATE} is no array")
-    tiles = plan.tile_set.indices()
-    cells = np.full(plan.tile_set.index_count, OUTSIDE_AREA, np.uint8)
-    cells[tiles] = states[tiles]
-    cells[plan.tile_set.unreached()] = NO_ACQUISITION
-    cells[plan.tile_set.too_cloudy()] = TOO_CLOUDY
-    array[...] = cells.reshape(array.shape)
+    array[...] = lay_states(plan, states).reshape(array.shape)
+    told = tile_state_attributes()
+    if array.attrs.asdict() != told:  # of an older version, which knew fewer states
+        array.update_attributes(told)
+        with expected_zarr_warnings():
+            zarr.consolidate_metadata(root.store, zarr_format=3)
+
+
+def lay_states(plan: GroupPlan, states: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """``states`` of the plan's tiles, and why all other cells are none, by tile index. Pure."""
+    tiles = plan.tile_set
+    cells = np.full(tiles.index_count, OUTSIDE_AREA, np.uint8)
+    planned = tiles.indices()
+    cells[planned] = states[planned]
+    cells[tiles.unreached()] = NO_ACQUISITION
+    cells[tiles.not_chosen()] = NOT_CHOSEN
+    cells[tiles.too_cloudy()] = TOO_CLOUDY
+    return cells
 
 
 def _create_coordinate(

@@ -85,6 +85,7 @@ def _add(store: str, groups: Mapping[str, CubeStatus], acting: str, missing: tup
         empty=sum(one.empty for one in groups.values()),
         failed=sum(one.failed for one in groups.values()),
         untried=sum(one.untried for one in groups.values()),
+        not_bought=dict(sum((Counter(one.not_bought) for one in groups.values()), Counter())),
         requests=sum(one.requests for one in groups.values()),
         pu_spent=sum(one.pu_spent for one in groups.values()),
         pu_left=sum(one.pu_left for one in groups.values()),

@@ -17,7 +17,7 @@ import zarr
 from numpy.typing import NDArray
 
 from shdask.assemble.checksum import add_to_checksum
-from shdask.assemble.conventions import TOO_CLOUDY
+from shdask.assemble.conventions import NO_TILE, NOT_CHOSEN, OUTSIDE_AREA
 from shdask.assemble.layout import Layout, object_key
 from shdask.assemble.ledger import Ledger, read_ledger
 from shdask.assemble.place import Place, open_place
@@ -95,7 +95,7 @@ class CubeTiles:
             chunk_px=found["chunk_px"],
             sharded=found["sharded"],
         )
-        return cls(layout=layout, cells=cells, indices=np.flatnonzero(cells < TOO_CLOUDY))
+        return cls(layout=layout, cells=cells, indices=np.flatnonzero(cells < NOT_CHOSEN))
 
     @property
     def rows(self) -> NDArray[np.intp]:
@@ -109,11 +109,17 @@ class CubeTiles:
 
     def states(self) -> NDArray[np.uint8]:
         """`TileState` by tile index; what is no tile counts as EMPTY."""
-        return np.where(self.cells < TOO_CLOUDY, self.cells, TileState.EMPTY).ravel()
+        return np.where(self.cells < NOT_CHOSEN, self.cells, TileState.EMPTY).ravel()
+
+    def not_bought(self) -> dict[str, int]:
+        """Of how many cells of the area `tile_state` says which reason not to buy them."""
+        return {
+            name: int(np.count_nonzero(self.cells == code)) for code, name in NO_TILE.items() if code != OUTSIDE_AREA
+        }
 
     def tile(self, index: int) -> Tile:
         """The tile at ``index``. Raises IndexError where there is none."""
-        if not 0 <= index < self.cells.size or self.cells.flat[index] >= TOO_CLOUDY:
+        if not 0 <= index < self.cells.size or self.cells.flat[index] >= NOT_CHOSEN:
             raise IndexError(f"tile {index} is none of the cube's")
         *step, row, column = (int(part) for part in np.unravel_index(index, self.cells.shape))
         extent = self.layout.extent(row, column)
@@ -126,7 +132,7 @@ class CubeTiles:
         *steps, rows, columns = self.cells.shape
         has_time = bool(steps)
         found = find_marks(place, self.layout, (rows, columns), steps[0] if steps else 1, has_time=has_time)
-        return found.ravel() & (self.cells.ravel() < TOO_CLOUDY)
+        return found.ravel() & (self.cells.ravel() < NOT_CHOSEN)
 
 
 def verify_cube(

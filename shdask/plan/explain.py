@@ -204,9 +204,10 @@ def _why_left_out(plan: GroupPlan, index: int) -> str:
     step, row, column = tiles.place(index)
     if not tiles.runs.holds(row, column):
         return "it holds no pixel of the area"
+    if tiles.declined is not None and tiles.declined.mask(step)[row, column]:
+        return "it was not chosen: no patch in it is of its date"
     if tiles.reach is not None and not tiles.reach.mask(step)[row, column]:
-        none = "" if plan.chosen is None else ", or no patch in it is of its date"
-        return f"no scene of its date reaches it{none}"
+        return "no scene of its date reaches it"
     if not tiles.holds(index):
         return "a coarse look has found too little clear ground"
     return ""

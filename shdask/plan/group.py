@@ -356,11 +356,13 @@ class GroupPlan:
         if self.timeline is None:
             return []
         steps, together = self.timeline.steps, self.tile_set.bundle_count()
+        declined = self.tile_set.not_chosen().size
         first, last = min(step.time for step in steps), max(step.time for step in steps)
         return [
             (
                 f"{len(steps)} steps ({self.layer.cadence}) from {first:%Y-%m-%d} to {last:%Y-%m-%d}; "
                 f"{self.tile_set.unreached().size} tiles that no scene reaches are not bought"
+                + (f", nor {declined} that were not chosen" if declined else "")
             ),
             *([f"{self.tile_count / together:.1f} dates a request"] if together < self.tile_count else []),
         ]

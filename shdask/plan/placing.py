@@ -126,14 +126,14 @@ def _place(plan: GroupPlan, timeline: Timeline, apart: AbstractSet[date]) -> Gro
             f"layers.{plan.layer.name}: {len(timeline.steps)} steps of {plan.tile_set.cell_count} tiles are more "
             f"than the {MAX_TILE_CELLS} that a cube may have; make store.tile_px larger, or time shorter"
         )
-    reach = find_reach(timeline, plan.grid, plan.store.tile_px)
-    if plan.chosen is not None:
-        reach = plan.chosen.limit(reach, timeline)
+    whole = find_reach(timeline, plan.grid, plan.store.tile_px)
+    reach = whole if plan.chosen is None else plan.chosen.limit(whole, timeline)
     whole_tile = (plan.store.tile_px, plan.store.tile_px)
     bundles = choose_bundles(
         timeline, reach, plan.layer, whole_tile, plan.deployment, apart=apart, bought_px=plan.px_per_tile
     )
-    tiles = TileSet(runs=runs, reach=reach, bundles=bundles)
+    declined = None if plan.chosen is None else whole.without(reach)
+    tiles = TileSet(runs=runs, reach=reach, declined=declined, bundles=bundles)
     placed = replace(plan, timeline=timeline, tile_set=tiles, windows=TileWindows())
     return with_mean_samples(placed) if plan.layer.is_composite else placed
 

@@ -68,6 +68,10 @@ class Reach:
         found: Bools = (bits & 1).astype(np.bool_)
         return found
 
+    def without(self, other: Reach) -> Reach:
+        """What is in this table and not in ``other``, of the same steps and cells. Pure."""
+        return replace(self, packed=self.packed & ~other.packed)
+
     @property
     def counts(self) -> NDArray[np.int64]:
         """(step,) numbers of cells that may hold data."""

@@ -102,9 +102,15 @@ class GroupSummary:
     def _left_out(self) -> str:
         plan = self.plan
         trimmed = 0 if plan.layer.is_composite else plan.windows.by_cell.keys.size  # which cuts whole tiles as well
-        unreached = plan.tile_set.unreached().size if plan.has_time else 0
-        return (f"; {trimmed} places at the border are trimmed to the area" if trimmed else "") + (
-            f"; {unreached} more that no scene reaches are not bought" if unreached else ""
+        unreached, declined = plan.tile_set.unreached().size, plan.tile_set.not_chosen().size
+        return "".join(
+            f"; {count} {words}"
+            for count, words in (
+                (trimmed, "places at the border are trimmed to the area"),
+                (unreached, "more that no scene reaches are not bought"),
+                (declined, "more that scenes reach were not chosen"),
+            )
+            if count
         )
 
 

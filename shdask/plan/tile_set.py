@@ -31,6 +31,8 @@ class TileSet:
     """The area's cells."""
     reach: Reach | None = None
     """Where each step's acquisitions are; None without a time axis."""
+    declined: Reach | None = None
+    """What acquisitions reach, and somebody has chosen not to buy; ``reach`` has no cell of it."""
     cloudy: NDArray[np.bool_] | None = None
     """(step, row, column): True where a coarse look has found too little clear ground for a tile to be bought."""
     bundles: tuple[int, ...] = ()
@@ -91,15 +93,25 @@ class TileSet:
 
     def unreached(self) -> NDArray[np.intp]:
         """Index of every cell of the area at every step at which no acquisition reaches it, ascending. Pure."""
-        return self._select(reached=False)
+        return np.setdiff1d(self._select(reached=False), self.not_chosen(), assume_unique=True)
+
+    def not_chosen(self) -> NDArray[np.intp]:
+        """Index of every cell of the area at every step of whose scenes it is chosen not to be bought. Pure."""
+        return self._cells()[:0] if self.declined is None else self._pick(self.declined, reached=True)
 
     def _select(self, *, reached: bool) -> NDArray[np.intp]:
+        if self.reach is not None:
+            return self._pick(self.reach, reached=reached)
+        return self._cells() if reached else self._cells()[:0]
+
+    def _cells(self) -> NDArray[np.intp]:
         rows, columns = self.runs.cells(0, self.runs.count)
-        cells = np.asarray(rows * self.grid_shape[1] + columns, np.intp)
-        if self.reach is None:
-            return cells if reached else cells[:0]
+        return np.asarray(rows * self.grid_shape[1] + columns, np.intp)
+
+    def _pick(self, table: Reach, *, reached: bool) -> NDArray[np.intp]:
+        cells = self._cells()
         picked = [
-            cells[self.reach.mask(step).ravel()[cells] == reached] + step * self.cell_count
+            cells[table.mask(step).ravel()[cells] == reached] + step * self.cell_count
             for step in range(self.step_count)
         ]
         return np.concatenate([cells[:0], *picked])

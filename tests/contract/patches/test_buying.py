@@ -12,6 +12,8 @@ import rioxarray
 import zarr
 
 import shdask
+from shdask.assemble.conventions import NO_ACQUISITION, NOT_CHOSEN, OUTSIDE_AREA
+from shdask.assemble.status import read_status
 from shdask.assemble.store import read_cube_attributes
 from shdask.emulator.launch import EmulatorProcess
 from shdask.errors import BudgetExceeded, WrongStore
@@ -175,6 +177,13 @@ def test_dated_patches_are_bought_at_their_dates(whole: Whole, tmp_path: Path) -
     wanted |= near[1][:, None, None] & painted(dated.take(np.array([1])))
     np.testing.assert_array_equal(mask, np.where(wanted, expected["data_mask"][at], 0))
     assert find_arrived(tmp_path / "cube.zarr", dated).tolist() == [True, True]
+    states, of_whole = (
+        zarr.open_array(store, path="tile_state")[...] for store in (tmp_path / "cube.zarr", whole.store)
+    )
+    unreached = (of_whole[at] == NO_ACQUISITION) & (states != OUTSIDE_AREA)
+    np.testing.assert_array_equal(states == NO_ACQUISITION, unreached)
+    assert (states == NOT_CHOSEN).any()
+    assert read_status(tmp_path / "cube.zarr").not_bought["not_chosen"] == (states == NOT_CHOSEN).sum()
 
 
 def test_a_store_of_dated_patches_is_for_them_alone(whole: Whole, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from shdask.assemble.store import CubeStore, create_or_open, known_states
 from shdask.assemble.verify import forget, verify_cube
 from shdask.model import TileData, TileEvent, TileState
 from shdask.plan.group import GroupPlan
-from tests.unit.timed import along_days
+from tests.unit.timed import Reached, along_days
 
 from .conftest import Pixels
 
@@ -90,6 +91,28 @@ def test_a_new_cube_tells_what_no_acquisition_reached_from_what_is_outside(cube)
         [[254, 254, 255], [0, 254, 254], [254, 254, 254]],
         [[0, 0, 255], [0, 0, 0], [254, 254, 254]],
     ]
+
+
+def test_a_new_cube_tells_what_was_not_chosen(cube):
+    """252 where a satellite passed and nobody wants the date; the status counts it."""
+    declined = np.zeros_like(REACHED)
+    declined[1, 0] = True
+    cube = replace(
+        cube, plan=replace(cube.plan, tile_set=replace(cube.plan.tile_set, declined=Reached(table=declined)))
+    )
+    cube.write_states(np.zeros(27, np.uint8))
+    assert array(cube, "tile_state")[1].tolist() == [[252, 252, 255], [0, 254, 254], [254, 254, 254]]
+    status = read_status(cube.place)
+    assert status.not_bought == {"not_chosen": 2, "no_acquisition": 8}
+    assert "not tiles 2 not chosen, 8 no acquisition: not bought" in str(status)
+
+
+def test_a_store_of_an_older_version_learns_new_states(cube):
+    """Where it is continued; its metadata are consolidated anew."""
+    group = zarr.open_group(cube.place.path, mode="r+")
+    group["tile_state"].update_attributes({"flag_values": [0, 1, 2, 3, 253, 254, 255]})
+    cube.write_states(np.zeros(27, np.uint8))
+    assert zarr.open_group(cube.place.path, mode="r")["tile_state"].attrs["flag_values"][4] == 252
 
 
 def test_states_stand_at_their_date_and_cell(cube):

@@ -422,8 +422,10 @@ def test_states_stand_at_their_tiles(cube: CubeStore):
 def test_flags_name_every_state(cube: CubeStore):
     """The numbers are explained as CF has it."""
     attributes = zarr.open_array(cube.place.path, path="tile_state", mode="r").attrs
-    assert attributes["flag_values"] == [0, 1, 2, 3, 253, 254, 255]
-    assert attributes["flag_meanings"] == "untried written empty failed too_cloudy no_acquisition outside_area"
+    assert attributes["flag_values"] == [0, 1, 2, 3, 252, 253, 254, 255]
+    assert (
+        attributes["flag_meanings"] == "untried written empty failed not_chosen too_cloudy no_acquisition outside_area"
+    )
 
 
 def test_completion_stands_in_the_root_and_keeps_consolidated_metadata(cube: CubeStore):
