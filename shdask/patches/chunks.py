@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,11 @@ from zarr.codecs import BloscCodec
 from shdask.assemble.layout import object_key
 from shdask.assemble.place import Place
 from shdask.assemble.shard import NOTHING, decode_chunk, decode_index, index_nbytes
+from shdask.assemble.template import DATA_MASK
 from shdask.errors import StoreError, WrongStore
 from shdask.model import Window
 from shdask.patches.byte_ranges import Tag, open_byte_ranges
+from shdask.patches.states import TileStates
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,6 +65,12 @@ class ArrayLayout:
             units=str(array.attrs.get("units", "")),
         )
 
+    def object_of(self, position: tuple[int, ...], name: str = "") -> str:
+        """The key of the object that holds a chunk at [step,] row, column, or that of another array there. Pure."""
+        across = 1 if self.shard_px is None else self.shard_px // self.chunk_px
+        *steps, row, column = position
+        return object_key(name or self.name, (*steps, row // across, column // across))
+
     def cells(self, window: Window) -> Iterator[tuple[tuple[int, int], Window]]:
         """(row, column) of each chunk that ``window`` touches, and the pixels of it that are in both. Pure."""
         side, (height, width) = self.chunk_px, self.shape[-2:]
@@ -84,35 +92,39 @@ class ArrayLayout:
 
 
 class ChunkCache:
-    """Decoded chunks, those used last, up to ``nbytes``; pickles without them. Threads may share it."""
+    """Decoded chunks, those used last, up to ``nbytes``; pickles without them. Threads may share it.
+
+    Each is held with the state of its tile: the tag of the mask under which it was read.
+    """
 
     def __init__(self, nbytes: int = CACHE_NBYTES) -> None:
         self.nbytes = nbytes
         self._held = 0
-        self._chunks: OrderedDict[tuple[Any, ...], NDArray[Any]] = OrderedDict()
+        self._chunks: OrderedDict[tuple[Any, ...], tuple[NDArray[Any], Tag]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[ChunkCache], tuple[int]]:
         return ChunkCache, (self.nbytes,)
 
-    def get(self, key: tuple[Any, ...]) -> NDArray[Any] | None:
-        """The chunk under ``key``, if it is held."""
+    def get(self, key: tuple[Any, ...]) -> tuple[NDArray[Any], Tag] | None:
+        """The chunk under ``key`` and its state, if it is held."""
         with self._lock:
             found = self._chunks.get(key)
             if found is not None:
                 self._chunks.move_to_end(key)
             return found
 
-    def put(self, key: tuple[Any, ...], chunk: NDArray[Any]) -> None:
-        """Hold ``chunk``, and forget what was not used for longest."""
+    def put(self, key: tuple[Any, ...], chunk: NDArray[Any], state: Tag) -> None:
+        """Hold ``chunk`` in place of one of another state, and forget what was not used for longest."""
         if chunk.nbytes > self.nbytes:
             return
         with self._lock:
-            if key not in self._chunks:
-                self._held += chunk.nbytes
-            self._chunks[key] = chunk
+            if key in self._chunks:
+                self._held -= self._chunks.pop(key)[0].nbytes
+            self._chunks[key] = chunk, state
+            self._held += chunk.nbytes
             while self._held > self.nbytes:
-                _, oldest = self._chunks.popitem(last=False)
+                _, (oldest, _) = self._chunks.popitem(last=False)
                 self._held -= oldest.nbytes
 
     @property
@@ -124,57 +136,91 @@ class ChunkCache:
 class ChunkSource:
     """The chunks of one group of a cube. Picklable, without what it holds; threads may share it."""
 
-    def __init__(self, place: Place, cache: ChunkCache) -> None:
+    def __init__(self, place: Place, cache: ChunkCache, *, may_change: bool = True) -> None:
         self._place = place
         self._cache = cache
+        self._may_change = may_change
+        """Whether a build may be replacing tiles."""
         self._ranges = open_byte_ranges(place)
         self._indices: OrderedDict[str, Index] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __reduce__(self) -> tuple[type[ChunkSource], tuple[Place, ChunkCache]]:
-        return ChunkSource, (self._place, self._cache)
+    def __reduce__(self) -> tuple[Callable[[Place, ChunkCache, bool], ChunkSource], tuple[Place, ChunkCache, bool]]:
+        return _make, (self._place, self._cache, self._may_change)
 
-    def chunk(self, array: ArrayLayout, position: tuple[int, ...]) -> NDArray[Any] | None:
+    @property
+    def name(self) -> str:
+        """Of the group's place."""
+        return self._place.name
+
+    def tag(self, key: str) -> Tag:
+        """That of an object as it stands now, None where there is none. Raises StoreError."""
+        with self._place.errors():
+            return self._ranges.tag(key)
+
+    def mask(self, array: ArrayLayout, position: tuple[int, ...], states: TileStates) -> NDArray[Any] | None:
+        """(y, x) of a chunk of ``data_mask``, whose state ``states`` then knows; see `chunk`.
+
+        Raises StoreError; TileReplaced where ``states`` have seen the tile in another state.
+        """
+        key, mark = (self.name, array.name, position), array.object_of(position)
+        seen, state = states.find(self, mark)
+        held = self._cache.get(key)
+        if held is not None and not (seen and held[1] != state):
+            states.see(self, mark, held[1])
+            return held[0]
+        data, state = self._read(array, position)
+        states.see(self, mark, state)
+        return None if data is None else self._decode(array, position, data, state)
+
+    def chunk(self, array: ArrayLayout, position: tuple[int, ...], states: TileStates) -> NDArray[Any] | None:
         """(y, x) of the whole chunk at ``position``, [step,] row, column; None where nothing is stored.
 
-        What it gives may be shared: it cannot be written to. Raises StoreError, and where the chunk is broken.
+        The mask's chunk there has been read into ``states``. What is given may be shared: it cannot be written to.
+        Raises StoreError, and where the chunk is broken.
         """
-        key = (self._place.name, array.name, position)
-        held = self._cache.get(key)
-        if held is not None:
-            return held
-        with self._place.errors():
-            data = self._read(array, position)
-        if data is None:
-            return None
+        mark = array.object_of(position, DATA_MASK)
+        _, state = states.find(self, mark)
+        held = self._cache.get((self.name, array.name, position))
+        if held is not None and held[1] == state:
+            return held[0]
+        if self._may_change:
+            states.doubt(self, mark)
+        data, _ = self._read(array, position)
+        return None if data is None else self._decode(array, position, data, state)
+
+    def _decode(self, array: ArrayLayout, position: tuple[int, ...], data: bytes, state: Tag) -> NDArray[Any]:
         try:
             chunk = decode_chunk(data, array.chunk_px, array.dtype)
         except ValueError as error:
             raise self._broken(f"{array.name}, chunk {position}", error) from error
         chunk.setflags(write=False)
-        self._cache.put(key, chunk)
+        self._cache.put((self.name, array.name, position), chunk, state)
         return chunk
 
-    def _read(self, array: ArrayLayout, position: tuple[int, ...]) -> bytes | None:
-        if array.shard_px is None:
-            return self._ranges.read(object_key(array.name, position))
-        across = array.shard_px // array.chunk_px
-        *steps, row, column = position
-        key = object_key(array.name, (*steps, row // across, column // across))
-        number = row % across * across + column % across
-        for _ in range(_TRIES):
-            found = self._index(key, across * across)
-            if found is None:
-                return None
-            entries, tag = found
-            offset, nbytes = entries[number]
-            if offset == nbytes == NOTHING:
-                return None
-            data = self._ranges.read_part(key, offset, nbytes, tag)
-            if data is not None:
-                return data
-            self._forget(key)
-        raise StoreError(f"{self._place.name}/{key} is written again and again; read it when the build has ended")
+    def _read(self, array: ArrayLayout, position: tuple[int, ...]) -> tuple[bytes | None, Tag]:
+        """The chunk's bytes, None where nothing is stored, and the tag of its object."""
+        with self._place.errors():
+            key = array.object_of(position)
+            if array.shard_px is None:
+                return self._ranges.read(key) or (None, None)
+            across = array.shard_px // array.chunk_px
+            number = position[-2] % across * across + position[-1] % across
+            for _ in range(_TRIES):
+                found = self._index(key, across * across)
+                if found is None:
+                    return None, None
+                entries, tag = found
+                offset, nbytes = entries[number]
+                if offset == nbytes == NOTHING:
+                    if self._ranges.tag(key) == tag:
+                        return None, tag
+                else:
+                    data = self._ranges.read_part(key, offset, nbytes, tag)
+                    if data is not None:
+                        return data, tag
+                self._forget(key)
+        raise StoreError(f"{self.name}/{key} is written again and again; read it when the build has ended")
 
     def _index(self, key: str, chunks: int) -> Index | None:
         """Where the chunks of a shard lie; None, which is not remembered, where it is not there (yet)."""
@@ -202,5 +248,9 @@ class ChunkSource:
 
     def _broken(self, what: str, error: ValueError) -> StoreError:
         return StoreError(
-            f"{self._place.name}/{what} is broken: {error}; run shdask verify --repair on the cube, then build again"
+            f"{self.name}/{what} is broken: {error}; run shdask verify --repair on the cube, then build again"
         )
+
+
+def _make(place: Place, cache: ChunkCache, may_change: bool) -> ChunkSource:
+    return ChunkSource(place, cache, may_change=may_change)

@@ -20,6 +20,7 @@ from shdask.patches.chunks import ArrayLayout, ChunkCache, ChunkSource
 from shdask.patches.groups import LayerGroup
 from shdask.patches.pool import Readers
 from shdask.patches.sample_dict import LayerPixels
+from shdask.patches.states import TileStates
 from shdask.plan.clear_bands import ClearBand, find_clear_band
 
 if TYPE_CHECKING:
@@ -29,6 +30,19 @@ if TYPE_CHECKING:
 
     Piece = tuple[ArrayLayout, NDArray[Any], tuple[int, ...], Window]
     """(array, where its pixels go, chunk, pixels of it)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Look:
+    """Which pixels of a window are valid at some dates."""
+
+    window: Window
+    states: TileStates
+    """Those that they are of; see there."""
+    valid: NDArray[np.bool_]
+    """(step, y, x)."""
+    cells: tuple[tuple[int, tuple[int, ...], Window], ...]
+    """(step, chunk, pixels of it): every chunk of which any pixel in the window is valid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,29 +93,43 @@ class GroupReader:
             group=group,
             axis=Axis.read(place),
             arrays=arrays,
-            source=ChunkSource(place, cache),
+            source=ChunkSource(place, cache, may_change=not group.attributes.get("complete", False)),
             readers=readers,
             clear_band=find_clear_band(bands),
             has_time=len(arrays[DATA_MASK].shape) == len(("time", "y", "x")),
         )
 
-    def read(self, bands: Sequence[str], aligned: Aligned, window: Window) -> LayerPixels:
-        """The pixels of ``window`` at the steps of ``aligned``, as they are stored but float32. Raises StoreError.
+    def read(
+        self,
+        bands: Sequence[str],
+        aligned: Aligned,
+        window: Window,
+        *,
+        states: TileStates,
+        image: NDArray[np.float32] | None = None,
+    ) -> LayerPixels:
+        """The pixels of ``window`` at the steps of ``aligned``, as they are stored but float32.
 
-        A tile that is not written is not valid, and so is what lies beyond the arrays. What is not finite is 0.
+        A tile that is not written is not valid, and so is what lies beyond the arrays. What is not finite is 0. They
+        are read straight into ``image`` (step, band, y, x) where that has their shape and no step is made of several
+        dates. Raises StoreError; TileReplaced where ``states`` have seen a tile in another state.
         """
         chosen, place_of = _flatten(aligned)
-        valid = self.read_valid(chosen, window)
-        clear = valid if self.clear_band is None else valid & self._read_clear(self.clear_band, chosen, window, valid)
-        image = np.zeros((len(chosen), len(bands), *window.shape), np.float32)
-        seen = _any_pixel(valid)
-        targets = [(name, image[:, channel]) for channel, name in enumerate(bands)]
-        self._fill(targets, [date if seen[step] else -1 for step, date in enumerate(chosen)], window)
-        if not valid.all():
-            np.copyto(image, 0.0, where=~valid[:, np.newaxis])
-        for name, target in targets:
+        look = self.look(chosen, window, states)
+        valid = look.valid
+        clear = valid
+        if self.clear_band is not None:
+            clear = valid & self.clear_band.is_clear(self.read_codes(self.clear_band.name, look))
+        shape = (len(chosen), len(bands), *window.shape)
+        if image is None or image.shape != shape or place_of is not None:
+            image = np.empty(shape, np.float32)
+        self._fill([(name, image[:, channel]) for channel, name in enumerate(bands)], look)
+        for step in range(len(chosen)):
+            if not valid[step].all():
+                np.copyto(image[step], 0.0, where=~valid[step])
+        for channel, name in enumerate(bands):
             if self.arrays[name].dtype.kind == "f":  # a script may divide by nothing where pixels are valid
-                np.copyto(target, 0.0, where=~np.isfinite(target))
+                np.copyto(image[:, channel], 0.0, where=~np.isfinite(image[:, channel]))
         present = np.array([bool(dates) for dates in aligned.members], np.bool_)
         if place_of is None:
             return LayerPixels(image=image, valid=valid, clear=clear, present=present, times=aligned.times)
@@ -109,49 +137,59 @@ class GroupReader:
         images, valids, clears = (np.stack(parts) for parts in zip(*shown, strict=True))
         return LayerPixels(image=images, valid=valids, clear=clears, present=present, times=aligned.times)
 
-    def read_valid(self, dates: Sequence[int], window: Window) -> NDArray[np.bool_]:
-        """(step, y, x) of ``window`` at positions on the axis, -1 for none. Read before bands, as it commits a tile."""
-        mask = np.zeros((len(dates), *window.shape), np.uint8)
-        self._fill([(DATA_MASK, mask)], dates, window)
-        return np.asarray(mask != 0)
+    def look(self, dates: Sequence[int], window: Window, states: TileStates) -> Look:
+        """The masks of ``window`` at positions on the axis, -1 for none. Before bands, as they commit tiles.
 
-    def read_codes(self, band: str, dates: Sequence[int], window: Window) -> NDArray[Any]:
-        """(step, y, x) of a band as it is stored, 0 where nothing is."""
-        codes = np.zeros((len(dates), *window.shape), self.arrays[band].dtype)
-        self._fill([(band, codes)], dates, window)
+        Raises StoreError; TileReplaced where ``states`` have seen a tile in another state.
+        """
+        mask = self.arrays[DATA_MASK]
+        valid = np.zeros((len(dates), *window.shape), np.bool_)
+        under = list(mask.cells(window))
+        cells = []
+        for step, date in enumerate(dates):
+            where = (int(self.axis.steps[date]),) if self.has_time else ()
+            cells += [(step, (*where, *cell), pixels) for cell, pixels in under if date >= 0]
+        found: list[int] = []
+
+        def read(number: int) -> None:
+            step, position, pixels = cells[number]
+            chunk = self.source.mask(mask, position, states)
+            if chunk is not None:
+                target = valid[step][pixels.within(window).slices]
+                np.not_equal(_part(mask, chunk, position, pixels), 0, out=target)
+                if target.any():
+                    found.append(number)
+
+        self.readers.run(read, range(len(cells)))
+        return Look(window=window, states=states, valid=valid, cells=tuple(cells[number] for number in sorted(found)))
+
+    def read_codes(self, band: str, look: Look) -> NDArray[Any]:
+        """(step, y, x) of a band as it is stored, of no meaning where it is not valid. Raises StoreError."""
+        codes = np.zeros(look.valid.shape, self.arrays[band].dtype)
+        self._fill([(band, codes)], look)
         return codes
 
-    def _read_clear(
-        self, rule: ClearBand, dates: Sequence[int], window: Window, valid: NDArray[np.bool_]
-    ) -> NDArray[np.bool_]:
-        seen = _any_pixel(valid)
-        wanted = [date if seen[step] else -1 for step, date in enumerate(dates)]
-        return rule.is_clear(self.read_codes(rule.name, wanted, window))
+    def _fill(self, targets: Sequence[tuple[str, NDArray[Any]]], look: Look) -> None:
+        """Write the pixels of chunks with any valid one into (step, y, x) arrays."""
 
-    def _fill(self, targets: Sequence[tuple[str, NDArray[Any]]], dates: Sequence[int], window: Window) -> None:
-        """Write pixels into (step, y, x) arrays; what is not stored, or is no date, stays as it is."""
-        self.readers.run(self._copy, self._pieces(targets, dates, window))
+        def copy(piece: Piece) -> None:
+            array, target, position, pixels = piece
+            chunk = self.source.chunk(array, position, look.states)
+            target[...] = array.fill_value if chunk is None else _part(array, chunk, position, pixels)
 
-    def _pieces(
-        self, targets: Sequence[tuple[str, NDArray[Any]]], dates: Sequence[int], window: Window
-    ) -> Iterator[Piece]:
-        cells = list(self.arrays[DATA_MASK].cells(window))
-        for step, date in enumerate(dates):
-            if date < 0:
-                continue
-            where = (int(self.axis.steps[date]),) if self.has_time else ()
+        self.readers.run(copy, self._pieces(targets, look))
+
+    def _pieces(self, targets: Sequence[tuple[str, NDArray[Any]]], look: Look) -> Iterator[Piece]:
+        for step, position, pixels in look.cells:
+            where = pixels.within(look.window).slices
             for name, target in targets:
-                for cell, pixels in cells:
-                    yield self.arrays[name], target[step][pixels.within(window).slices], (*where, *cell), pixels
+                yield self.arrays[name], target[step][where], position, pixels
 
-    def _copy(self, piece: Piece) -> None:
-        array, target, position, pixels = piece
-        chunk = self.source.chunk(array, position)
-        if chunk is None:
-            target[...] = array.fill_value
-            return
-        y, x = (part * array.chunk_px for part in position[-2:])
-        target[...] = chunk[pixels.y0 - y : pixels.y1 - y, pixels.x0 - x : pixels.x1 - x]
+
+def _part(array: ArrayLayout, chunk: NDArray[Any], position: tuple[int, ...], pixels: Window) -> NDArray[Any]:
+    """The ``pixels`` of the array that are in its chunk at ``position``."""
+    y, x = position[-2] * array.chunk_px, position[-1] * array.chunk_px
+    return chunk[pixels.y0 - y : pixels.y1 - y, pixels.x0 - x : pixels.x1 - x]
 
 
 def _layout(root: zarr.Group, name: str, place: Place) -> ArrayLayout:
@@ -159,12 +197,6 @@ def _layout(root: zarr.Group, name: str, place: Place) -> ArrayLayout:
     if not isinstance(array, zarr.Array):
         raise TypeError(f"{name} is no array")
     return ArrayLayout.of(array, place)
-
-
-def _any_pixel(mask: NDArray[np.bool_]) -> list[bool]:
-    """For each step of (step, y, x) whether any pixel is True."""
-    found: list[bool] = np.asarray(mask.any(axis=(1, 2))).tolist()
-    return found
 
 
 def _flatten(aligned: Aligned) -> tuple[list[int], list[slice] | None]:

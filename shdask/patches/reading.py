@@ -27,12 +27,19 @@ from shdask.patches.pool import Readers
 from shdask.patches.sample_dict import (
     IGNORE_INDEX,
     LAYOUTS,
+    Allocate,
     LayerPixels,
     Layout,
+    allocate_array,
+    lay_into,
     layer_items,
+    make_batch,
     merge_layers,
     place_items,
+    split_steps,
+    stack_samples,
 )
+from shdask.patches.states import TileReplaced, TileStates
 from shdask.patches.views import LayerView, convert_values
 from shdask.request.collections import find_collection
 from shdask.request.common_names import find_bands
@@ -44,6 +51,8 @@ if TYPE_CHECKING:
 
 BUCKET_READERS = 16
 """Requests to a bucket under way at once; a disk is read by the thread that asks."""
+_TRIES = 4
+"""A build replaces a tile once in hours."""
 
 
 class ShareIndex(Protocol):
@@ -85,24 +94,58 @@ class PatchReader:
     def read(self, patch: Patch) -> dict[str, Any]:
         """The sample of ``patch``: a flat dict of numpy arrays and its key; see `open_reader`.
 
-        What is not valid is 0 in images, after scaling. Raises StoreError where something stored is broken or the
-        store does not answer; PlanError where the layers do not have what was asked for.
+        What is not valid is 0 in images, after scaling. Each tile under it is shown in one state, however a build
+        replaces it meanwhile. Raises StoreError where something stored is broken, the store does not answer, or a tile
+        is replaced again and again; PlanError where the layers do not have what was asked for.
         """
+        sample = self._read_of_one_state(patch, {})
+        return sample if self.form.transform is None else self.form.transform(sample)
+
+    def read_batch(self, patches: Sequence[Patch], *, allocate: Allocate = allocate_array) -> dict[str, Any]:
+        """The samples of ``patches`` as one: as `stack_samples` makes it, images being read straight into theirs.
+
+        ``allocate`` makes its arrays. Raises what `read` does, and PlanError for samples of different shapes.
+        """
+        if self.form.transform is not None:
+            return stack_samples([self.read(patch) for patch in patches], allocate=allocate)
+        first = self._read_of_one_state(patches[0], {})
+        batch = make_batch(first, len(patches), allocate)
+        lay_into(batch, 0, first)
+        images = [key for key in batch if key.startswith("image")]
+        for row, patch in enumerate(patches[1:], start=1):
+            lay_into(batch, row, self._read_of_one_state(patch, {key: batch[key][row] for key in images}))
+        return batch
+
+    def _read_of_one_state(self, patch: Patch, images: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:
+        states = TileStates()
+        for _ in range(_TRIES):
+            try:
+                sample = self._read_once(patch, states, images)
+                states.confirm()
+            except TileReplaced as error:
+                replaced = error
+                states.look_again()
+            else:
+                return sample
+        raise replaced
+
+    def _read_once(self, patch: Patch, states: TileStates, images: Mapping[str, NDArray[np.float32]]) -> dict[str, Any]:
         times: dict[str, NDArray[np.datetime64]] = {}
         layers: dict[str, LayerPixels] = {}
+        is_one = self.form.merge or len(self.views) == 1
         for view in self.views:
-            layers[view.layer] = pixels = self._read_layer(view, patch, times)
+            image = images.get("image" if len(self.views) == 1 else f"image_{view.layer}")
+            layers[view.layer] = pixels = self._read_layer(view, patch, times, states, image)
             times[view.layer] = pixels.times
         sample: dict[str, Any] = {}
-        if self.form.merge or len(layers) == 1:
+        if is_one:
             sample |= layer_items(merge_layers(layers), self.form.layout)
         else:
             for name, pixels in layers.items():
                 sample |= {f"{key}_{name}": item for key, item in layer_items(pixels, self.form.layout).items()}
         if self.form.mask is not None:
-            sample["mask"] = self._read_mask(self.form.mask, patch, times)
-        sample |= place_items(patch, _latlon(patch))
-        return sample if self.form.transform is None else self.form.transform(sample)
+            sample["mask"] = self._read_mask(self.form.mask, patch, times, states)
+        return sample | place_items(patch, _latlon(patch))
 
     __call__ = read
 
@@ -112,11 +155,20 @@ class PatchReader:
         group = self._group(zone, layer)
         return _image_bands(view, group)
 
-    def _read_layer(self, view: LayerView, patch: Patch, times: Mapping[str, NDArray[np.datetime64]]) -> LayerPixels:
+    def _read_layer(
+        self,
+        view: LayerView,
+        patch: Patch,
+        times: Mapping[str, NDArray[np.datetime64]],
+        states: TileStates,
+        image: NDArray[np.float32] | None,
+    ) -> LayerPixels:
         group = self._group(patch.zone, view.layer)
         refuse_misfits(self.place.name, group.group.attributes, patch)
         bands = _image_bands(view, group)
-        pixels = group.read(bands, self._align(view, group, patch, times), patch.window)
+        aligned = self._align(view, group, patch, times)
+        into = None if image is None else split_steps(image, self.form.layout, len(bands))
+        pixels = group.read(bands, aligned, patch.window, states=states, image=into)
         if view.values == "stored" and view.scaling is None:
             return pixels
         convert_values(pixels.image, [group.arrays[band].units for band in bands], view.values)
@@ -146,7 +198,11 @@ class PatchReader:
         return rule.align(group.axis.times, shares=shares, leader=leader)
 
     def _read_mask(
-        self, mask: MaskSource | BandMask, patch: Patch, times: Mapping[str, NDArray[np.datetime64]]
+        self,
+        mask: MaskSource | BandMask,
+        patch: Patch,
+        times: Mapping[str, NDArray[np.datetime64]],
+        states: TileStates,
     ) -> NDArray[np.int64]:
         if not isinstance(mask, BandMask):
             return np.asarray(mask(patch), np.int64)
@@ -158,10 +214,10 @@ class PatchReader:
         dates = [date for members in aligned.members for date in members]
         if not dates:
             return np.full(patch.window.shape, self.form.ignore_index, np.int64)
-        valid = group.read_valid(dates, patch.window)
-        first = valid.argmax(axis=0)[np.newaxis]
-        codes = np.take_along_axis(group.read_codes(band, dates, patch.window), first, axis=0)[0]
-        return map_classes(codes, np.asarray(valid.any(axis=0)), mask.classes, self.form.ignore_index)
+        look = group.look(dates, patch.window, states)
+        first = look.valid.argmax(axis=0)[np.newaxis]
+        codes = np.take_along_axis(group.read_codes(band, look), first, axis=0)[0]
+        return map_classes(codes, np.asarray(look.valid.any(axis=0)), mask.classes, self.form.ignore_index)
 
     def _view_of_mask(self, mask: BandMask) -> LayerView:
         if not mask.layer:

@@ -5,7 +5,7 @@ Pure. Refuses to know where pixels come from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +23,15 @@ Layout = Literal["TCHW", "CTHW", "CHW"]
 LAYOUTS: tuple[Layout, ...] = ("TCHW", "CTHW", "CHW")
 IGNORE_INDEX = -100
 """What torch's cross entropy leaves out unless told otherwise."""
+
+
+Allocate = Callable[[str, tuple[int, ...], "np.dtype[Any]"], "NDArray[Any]"]
+"""Makes an array of a batch, by its key, shape and type; what is in it does not matter."""
+
+
+def allocate_array(key: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:  # noqa: ARG001  # by all
+    """An array of numpy's own. Pure."""
+    return np.empty(shape, dtype)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,6 +78,13 @@ def arrange(image: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
     return image.reshape(-1, *image.shape[-2:]) if layout == "CHW" else image
 
 
+def split_steps(image: NDArray[np.float32], layout: Layout, bands: int) -> NDArray[np.float32]:
+    """(step, band, y, x) of an ``image`` that `arrange` made, in the same memory where it is contiguous. Pure."""
+    if layout == "CTHW":
+        return image.swapaxes(0, 1)
+    return image.reshape(-1, bands, *image.shape[-2:]) if layout == "CHW" else image
+
+
 def merge_layers(layers: Mapping[str, LayerPixels]) -> LayerPixels:
     """One picture of all: their bands one after the other, valid and clear where all are. Pure.
 
@@ -110,19 +126,33 @@ def place_items(patch: Patch, latlon: tuple[float, float]) -> dict[str, Any]:
     }
 
 
-def stack_samples(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def stack_samples(samples: Sequence[Mapping[str, Any]], *, allocate: Allocate = allocate_array) -> dict[str, Any]:
     """A batch: every array and number with a first axis for the samples, texts as a list. Pure.
 
     As torch's default collation does. Raises PlanError for samples of different shapes.
     """
-    batch: dict[str, Any] = {}
-    for key, first in samples[0].items():
-        values = [sample[key] for sample in samples]
-        if isinstance(first, str):
-            batch[key] = values
-            continue
-        shapes = {np.shape(value) for value in values}
-        if len(shapes) > 1:
-            raise PlanError(f"{key} has the shapes {sorted(shapes)}; give the dates a count, so that all have as many")
-        batch[key] = np.stack(values)
+    batch = make_batch(samples[0], len(samples), allocate)
+    for row, sample in enumerate(samples):
+        lay_into(batch, row, sample)
     return batch
+
+
+def make_batch(sample: Mapping[str, Any], count: int, allocate: Allocate) -> dict[str, Any]:
+    """Room for ``count`` samples like this one, as `stack_samples` has them. Pure."""
+    return {
+        key: [""] * count if isinstance(item, str) else allocate(key, (count, *np.shape(item)), np.asarray(item).dtype)
+        for key, item in sample.items()
+    }
+
+
+def lay_into(batch: dict[str, Any], row: int, sample: Mapping[str, Any]) -> None:
+    """Lay ``sample`` into its row, but for arrays that lie there already. Raises PlanError for other shapes."""
+    for key, room in batch.items():
+        item = sample[key]
+        if isinstance(room, list):
+            room[row] = item
+        elif np.shape(item) != room.shape[1:]:
+            shapes = sorted({np.shape(item), room.shape[1:]})
+            raise PlanError(f"{key} has the shapes {shapes}; give the dates a count, so that all have as many")
+        elif not np.may_share_memory(item, room[row : row + 1]):
+            room[row] = item

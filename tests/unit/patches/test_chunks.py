@@ -19,6 +19,7 @@ from shdask.errors import StoreError, WrongStore
 from shdask.model import Window
 from shdask.patches.byte_ranges import BucketRanges, FileRanges
 from shdask.patches.chunks import ArrayLayout, ChunkCache, ChunkSource
+from shdask.patches.states import TileStates
 
 PIXELS = np.random.default_rng(1).integers(1, 9999, (2, 70, 80)).astype(np.uint16)
 """Two dates of 70 x 80 px, in shards of 32 px and chunks of 16."""
@@ -46,6 +47,11 @@ def source(folder: Path, cache: ChunkCache | None = None) -> tuple[ChunkSource, 
     return ChunkSource(place, cache or ChunkCache()), ArrayLayout.of(array, place)
 
 
+def read(chunks: ChunkSource, array: ArrayLayout, position: tuple[int, ...]) -> np.ndarray | None:
+    """A chunk of a tile without a mask."""
+    return chunks.chunk(array, position, TileStates())
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     write(tmp_path / "cube")
@@ -58,7 +64,7 @@ def test_chunks_are_what_zarr_wrote(tmp_path: Path, sharded: bool, dtype: str):
     """Of every type, in shards and without."""
     write(tmp_path, sharded=sharded, dtype=dtype)
     chunks, array = source(tmp_path)
-    found = chunks.chunk(array, (1, 3, 2))
+    found = read(chunks, array, (1, 3, 2))
     np.testing.assert_array_equal(found, PIXELS[1, 48:64, 32:48].astype(dtype))
     assert found.dtype == dtype
 
@@ -66,7 +72,7 @@ def test_chunks_are_what_zarr_wrote(tmp_path: Path, sharded: bool, dtype: str):
 def test_a_chunk_at_the_edge_is_whole(folder: Path):
     """What lies beyond the array is fill."""
     chunks, array = source(folder)
-    found = chunks.chunk(array, (0, 4, 4))
+    found = read(chunks, array, (0, 4, 4))
     np.testing.assert_array_equal(found[:6], PIXELS[0, 64:70, 64:80])
     assert not found[6:].any()
 
@@ -76,9 +82,9 @@ def test_what_is_not_stored_is_none(tmp_path: Path, sharded: bool):
     """A whole object, and one that comes later is seen."""
     write(tmp_path, sharded=sharded)
     chunks, array = source(tmp_path)
-    assert chunks.chunk(array, (1, 0, 4)) is None
+    assert read(chunks, array, (1, 0, 4)) is None
     zarr.open_array(tmp_path, path="B04", mode="r+")[1, :32, 64:] = 7
-    assert (chunks.chunk(array, (1, 0, 4)) == 7).all()
+    assert (read(chunks, array, (1, 0, 4)) == 7).all()
 
 
 def test_a_chunk_that_its_shard_lacks_is_none(tmp_path: Path):
@@ -86,51 +92,61 @@ def test_a_chunk_that_its_shard_lacks_is_none(tmp_path: Path):
     write(tmp_path)
     zarr.open_array(tmp_path, path="B04", mode="r+")[0, :16, :16] = 0
     chunks, array = source(tmp_path)
-    assert chunks.chunk(array, (0, 0, 0)) is None
-    assert chunks.chunk(array, (0, 0, 1)) is not None
+    assert read(chunks, array, (0, 0, 0)) is None
+    assert read(chunks, array, (0, 0, 1)) is not None
 
 
 def test_a_chunk_is_read_once(folder: Path):
     """Its file may be gone the second time."""
     chunks, array = source(folder)
-    first = chunks.chunk(array, (0, 0, 0))
+    first = read(chunks, array, (0, 0, 0))
     shutil.rmtree(folder / "B04")
-    assert chunks.chunk(array, (0, 0, 0)) is first
+    assert read(chunks, array, (0, 0, 0)) is first
 
 
 def test_what_is_shared_cannot_be_written_to(folder: Path):
     """Another patch reads it too."""
     chunks, array = source(folder)
     with pytest.raises(ValueError, match="read-only"):
-        chunks.chunk(array, (0, 0, 0))[0, 0] = 1
+        read(chunks, array, (0, 0, 0))[0, 0] = 1
 
 
 def test_a_cache_is_bounded_and_forgets_what_was_used_least(folder: Path):
     """Two chunks of 512 bytes fit in 1100."""
     cache = ChunkCache(1100)
     chunks, array = source(folder, cache)
-    first = chunks.chunk(array, (0, 0, 0))
-    chunks.chunk(array, (0, 0, 1))
-    assert chunks.chunk(array, (0, 0, 0)) is first
-    chunks.chunk(array, (0, 1, 0))
+    first = read(chunks, array, (0, 0, 0))
+    read(chunks, array, (0, 0, 1))
+    assert read(chunks, array, (0, 0, 0)) is first
+    read(chunks, array, (0, 1, 0))
     assert cache.held_nbytes == 1024
-    assert chunks.chunk(array, (0, 0, 0)) is first
+    assert read(chunks, array, (0, 0, 0)) is first
+
+
+def test_what_is_held_anew_is_forgotten_last():
+    """And takes the place of what stood under its key."""
+    cache, chunk = ChunkCache(1100), np.zeros(512, np.uint8)
+    [cache.put(key, chunk, "old") for key in ("a", "b")]
+    cache.put("a", chunk, "new")
+    cache.put("c", chunk, "new")
+    assert [cache.get(key) and cache.get(key)[1] for key in "abc"] == ["new", None, "new"]
+    assert cache.held_nbytes == 1024
 
 
 def test_what_is_larger_than_a_cache_is_not_held(folder: Path):
     """It is read all the same."""
     cache = ChunkCache(100)
     chunks, array = source(folder, cache)
-    assert chunks.chunk(array, (0, 0, 0)) is not None
+    assert read(chunks, array, (0, 0, 0)) is not None
     assert cache.held_nbytes == 0
 
 
 def test_a_shard_that_is_written_anew_is_read_by_its_new_table(folder: Path):
     """Its chunks lie elsewhere now."""
     chunks, array = source(folder, ChunkCache(0))
-    chunks.chunk(array, (0, 0, 0))
+    read(chunks, array, (0, 0, 0))
     zarr.open_array(folder, path="B04", mode="r+")[0, :32, :32] = np.arange(1024, dtype=np.uint16).reshape(32, 32)
-    found = chunks.chunk(array, (0, 1, 1))
+    found = read(chunks, array, (0, 1, 1))
     np.testing.assert_array_equal(found, np.arange(1024).reshape(32, 32)[16:, 16:])
 
 
@@ -142,7 +158,7 @@ def test_a_broken_shard_is_told_with_its_cure(folder: Path):
     shard.write_bytes(data)
     chunks, array = source(folder)
     with pytest.raises(StoreError, match=r"B04/c/0/0/0 is broken: .* verify --repair"):
-        chunks.chunk(array, (0, 0, 0))
+        read(chunks, array, (0, 0, 0))
 
 
 def test_a_broken_chunk_is_told_with_its_cure(tmp_path: Path):
@@ -151,7 +167,7 @@ def test_a_broken_chunk_is_told_with_its_cure(tmp_path: Path):
     (tmp_path / "B04" / "c" / "0" / "0" / "0").write_bytes(b"\x02\x01\x21")
     chunks, array = source(tmp_path)
     with pytest.raises(StoreError, match=r"B04, chunk \(0, 0, 0\) is broken: .* verify --repair"):
-        chunks.chunk(array, (0, 0, 0))
+        read(chunks, array, (0, 0, 0))
 
 
 def test_an_array_of_another_codec_is_refused(tmp_path: Path):
@@ -164,11 +180,11 @@ def test_an_array_of_another_codec_is_refused(tmp_path: Path):
 def test_a_source_travels_without_pixels(folder: Path):
     """To another process."""
     chunks, array = source(folder)
-    expected = chunks.chunk(array, (0, 0, 0))
+    expected = read(chunks, array, (0, 0, 0))
     sent = pickle.dumps((chunks, array))
     assert len(sent) < 1000
     other, layout = pickle.loads(sent)  # noqa: S301  # our own
-    np.testing.assert_array_equal(other.chunk(layout, (0, 0, 0)), expected)
+    np.testing.assert_array_equal(read(other, layout, (0, 0, 0)), expected)
 
 
 def test_cells_are_the_chunks_under_a_window(folder: Path):
@@ -192,7 +208,7 @@ def test_a_bucket_gives_ends_and_parts_of_objects():
     obstore.put(store, "a/b", b"0123456789")
     ranges = BucketRanges(store=store)
     end, tag = ranges.read_end("a/b", 3)
-    assert (end, ranges.read("a/b")) == (b"789", b"0123456789")
+    assert (end, ranges.read("a/b"), ranges.tag("a/b")) == (b"789", (b"0123456789", tag), tag)
     assert ranges.read_part("a/b", 2, 3, tag) == b"234"
     obstore.put(store, "a/b", b"9876543210")
     assert ranges.read_part("a/b", 2, 3, tag) is None
@@ -202,7 +218,7 @@ def test_what_is_not_there_is_none(tmp_path: Path):
     """In a bucket and in a folder."""
     both = [BucketRanges(store=MemoryStore()), FileRanges(path=tmp_path)]
     assert [each.read("a") for each in both] == [None, None]
-    assert [each.read_end("a", 1) for each in both] == [None, None]
+    assert [each.read_end("a", 1) for each in both] == [each.tag("a") for each in both] == [None, None]
     assert [each.read_part("a", 0, 1, "1") for each in both] == [None, None]
 
 
@@ -212,6 +228,7 @@ def test_a_folder_s_parts_are_those_of_the_file_that_was_seen(tmp_path: Path):
     (tmp_path / "a").write_bytes(b"0123456789")
     end, tag = ranges.read_end("a", 3)
     assert (end, ranges.read_part("a", 2, 3, tag)) == (b"789", b"234")
+    assert (ranges.read("a"), ranges.tag("a")) == ((b"0123456789", tag), tag)
     (tmp_path / "b").write_bytes(b"9876543210")
     (tmp_path / "b").replace(tmp_path / "a")
     assert ranges.read_part("a", 2, 3, tag) is None

@@ -20,6 +20,7 @@ from shdask.patches.index import open_index
 from shdask.patches.masks import BandMask
 from shdask.patches.pool import Readers
 from shdask.patches.reading import open_reader
+from shdask.patches.states import TileStates
 from shdask.patches.statistics import measure_statistics
 from shdask.patches.table import Patch
 from shdask.patches.views import LayerView, Scaling
@@ -159,7 +160,8 @@ def test_a_composite_may_be_a_mean_or_the_earliest(dated: CubeStore, reduce: str
     earliest = np.where(used[0], red[0], np.where(used[1], red[1], 0))
     group = open_reader(dated.place.name)._group("", "s2")
     times = np.array(["2024-06-15"], "datetime64[s]")
-    found = group.read(["B04"], Aligned(members=((0, 1),), times=times, reduce=reduce), patch.window)
+    aligned = Aligned(members=((0, 1),), times=times, reduce=reduce)
+    found = group.read(["B04"], aligned, patch.window, states=TileStates())
     np.testing.assert_allclose(found.image[0, 0], {"mean": mean, "first": earliest}[reduce], rtol=1e-6)
 
 
