@@ -5,6 +5,7 @@ Pure. Refuses to know what is done about it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
-from pyproj import CRS, Transformer
+from pyproj import CRS, Geod, Transformer
 
 from shdask.errors import PlanError
 
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Sets = NDArray[np.uint8]
 
-WGS84 = "EPSG:4326"
-WEB_MERCATOR = 3857
+WGS84 = 4326
+UTM = frozenset((*range(32601, 32661), *range(32701, 32761)))
+"""EPSG codes of WGS 84's zones."""
+GEOD = Geod(ellps="WGS84")
+TINY = 1e-300
 METRES_PER_DEGREE = 110_574.0
 """Of latitude, where they are shortest; of longitude at the equator there are a little more."""
 STRETCH = 1.003
@@ -68,27 +72,25 @@ class Squares:
         )
 
     def metres_per_px(self) -> tuple[Floats, Floats]:
-        """(y, x) on the ground, rather less than more: the CRS's own metres, in degrees and web mercator the place's.
+        """(y, x) on the ground, rather less than more: the CRS's own where they are true to 0.3 %, else geodesics'.
 
-        Pure.
+        The shorter of two opposite sides, and less where sides are no right angle on the ground, so that no distance
+        by them is longer than the ground's. Pure. Raises PlanError where one lies beyond what its CRS is made for.
         """
-        left, bottom, right, top = self.bounds.T
-        shrink = np.cos(np.radians(self.latitude))
-        kinds = [_units(epsg) for epsg in self.epsg]
-        along_y, along_x = (
-            np.array([kind[axis] for kind in kinds])[self.grid]
-            * np.where(np.array([kind[2 + axis] for kind in kinds])[self.grid], shrink, 1.0)
-            for axis in (0, 1)
-        )
-        return (top - bottom) / self.size_px * along_y, (right - left) / self.size_px * along_x
+        along_y, along_x = np.empty(self.grid.size), np.empty(self.grid.size)
+        for grid, epsg in enumerate(self.epsg):
+            rows = np.flatnonzero(self.grid == grid)
+            along_y[rows], along_x[rows] = _metres_per_px(self.bounds[rows], epsg, self.size_px)
+        return along_y, along_x
 
 
 def find_close(squares: Squares, sets: Sets, within_m: float) -> tuple[Rows, Rows]:
     """Every pair of squares of different ``sets`` that share ground, or are nearer than ``within_m``. Pure.
 
-    On one grid by its pixels, exactly; across zones by their outlines, and a pixel's diagonal more than less. What
+    On one grid by its pixels, exactly where the CRS is true to the ground, as UTM is, and elsewhere rather more than
+    less (see `Squares.metres_per_px`); across zones by their outlines, and a pixel's diagonal more than less. What
     lies on both sides of 180 degrees on one grid is taken to be far apart. Raises PlanError where there are more than
-    30 million.
+    30 million, and where squares lie beyond what their CRS is made for.
     """
     found: list[tuple[Rows, Rows]] = []
     count = 0
@@ -143,8 +145,10 @@ def _on_one_grid(squares: Squares, sets: Sets, rows: Rows, within_m: float) -> I
         return
     along_y, along_x = (metres[rows] for metres in squares.metres_per_px())
     side = squares.size_px
-    cell_y, cell_x = (side + int(np.ceil(within_m / metres.min())) for metres in (along_y, along_x))
     y, x = squares.y0[rows], squares.x0[rows]
+    # at a pole pixels have no width, and none is farther than the farthest
+    reach_y, reach_x = (within_m / np.maximum(metres.min(), TINY) for metres in (along_y, along_x))
+    cell_y, cell_x = side + math.ceil(min(reach_y, np.ptp(y))), side + math.ceil(min(reach_x, np.ptp(x)))
     width = int(x.max() // cell_x) + 3
     key = (y // cell_y + 1) * width + x // cell_x + 1
     order = np.argsort(key, kind="stable")
@@ -252,10 +256,38 @@ def _transformer(source: int, target: int) -> Transformer:
 
 
 @cache
-def _units(epsg: int) -> tuple[float, float, bool, bool]:
-    """Metres of a unit along y and x, and whether they shrink with the cosine of latitude."""
+def _metres(epsg: int) -> float:
+    """Of a unit of the CRS; NaN where it is in degrees."""
     crs = CRS.from_epsg(epsg)
-    if crs.is_geographic:
-        return METRES_PER_DEGREE, METRES_PER_DEGREE, False, True
-    metres = float(crs.axis_info[0].unit_conversion_factor)
-    return metres, metres, epsg == WEB_MERCATOR, epsg == WEB_MERCATOR
+    return math.nan if crs.is_geographic else float(crs.axis_info[0].unit_conversion_factor)
+
+
+def _metres_per_px(bounds: Floats, epsg: int, size_px: int) -> tuple[Floats, Floats]:
+    """(y, x) of each square, see `Squares.metres_per_px`."""
+    left, bottom, right, top = bounds.T
+    own_y, own_x = (top - bottom) / size_px * _metres(epsg), (right - left) / size_px * _metres(epsg)
+    if epsg in UTM:
+        return own_y, own_x
+    corners = _transformer(epsg, WGS84).transform(
+        np.stack((left, right, right, left)), np.stack((bottom, bottom, top, top))
+    )
+    if not np.isfinite(corners).all():
+        raise PlanError(
+            f"some patches lie beyond what EPSG:{epsg} is made for: their corners have no longitude and latitude, so "
+            f'that nobody knows how near they are; choose them in a smaller area, or in a cube of crs = "utm-zones"'
+        )
+
+    def apart(one: int, other: int) -> Floats:
+        (x0, x1), (y0, y1) = (each[[one, other]] for each in corners)
+        return np.asarray(GEOD.inv(x0, y0, x1, y1)[2]) / size_px
+
+    lower, after, upper, before = (apart(one, (one + 1) % 4) for one in range(4))
+    along_y, along_x = np.minimum(after, before), np.minimum(lower, upper)
+    # of a parallelogram with sides a and b, the squares of the diagonals differ by 4 a b cos
+    cosine = np.abs(apart(0, 2) ** 2 - apart(1, 3) ** 2) / np.maximum(4 * along_y * along_x, TINY)
+    # a2 + b2 - 2 a b cos is at least (1 - cos) (a2 + b2)
+    shrink = np.sqrt(np.clip(1 - cosine, 0, 1))
+    off = np.maximum(np.abs(along_y * shrink / own_y - 1), np.abs(along_x * shrink / own_x - 1))
+    is_true = off < STRETCH - 1
+    shrink /= STRETCH  # between far ones the ground may be shorter than at both
+    return np.where(is_true, own_y, along_y * shrink), np.where(is_true, own_x, along_x * shrink)

@@ -75,10 +75,11 @@ def outlines_in(patches: Patches, epsg: int) -> np.ndarray:
     shapes = np.array(shapely.segmentize(shapely.box(*patches.bounds.T), 200.0), object)
     for own in np.unique(patches.epsg).tolist():
         rows = patches.epsg == own
-        shapes[rows] = shapely.transform(shapes[rows], _transformer(own, epsg).transform, interleaved=False)
+        shapes[rows] = shapely.transform(shapes[rows], to_crs(own, epsg).transform, interleaved=False)
     return shapes
 
 
 @cache
-def _transformer(source: int, target: int) -> Transformer:
+def to_crs(source: int, target: int | str) -> Transformer:
+    """Made once."""
     return Transformer.from_crs(source, target, always_xy=True)

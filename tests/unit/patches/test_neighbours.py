@@ -13,9 +13,9 @@ from pyproj import Geod
 
 from shdask.errors import PlanError
 from shdask.patches import neighbours
-from shdask.patches.neighbours import find_close, shared_px
+from shdask.patches.neighbours import Squares, find_close, shared_px
 
-from .grounds import make_squares
+from .grounds import make_squares, to_crs
 
 SIZE = 16
 PLACES = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200), st.integers(0, 2)), min_size=2, max_size=40)
@@ -58,23 +58,62 @@ def test_shared_pixels_are_those_of_both(places: list[tuple[int, int, int]]):
     np.testing.assert_allclose(shared_px(squares, first, second), areas)
 
 
-@settings(max_examples=25)
-@given(
-    latitude=st.integers(-8000, 8000),
-    gap=st.integers(1, 60),
-    across=st.booleans(),
-)
-def test_metres_in_degrees_are_the_grounds(latitude: int, gap: int, across: bool):
-    """What a geodesic says is nearer than the guard is found, and nothing 2 % farther than it."""
-    y0, x0 = ([0, 0], [0, SIZE + gap]) if across else ([0, SIZE + gap], [0, 0])
-    squares = make_squares(y0, x0, size_px=SIZE, epsg=4326, resolution=0.01, offset=(1000, latitude))
-    (left, bottom, right, top), other = squares.bounds
-    highest = max(abs(bottom), abs(top))
-    ends = ((right, highest), (other[0], highest)) if across else ((left, bottom), (left, other[3]))
-    _, _, metres = Geod(ellps="WGS84").inv(*ends[0], *ends[1])
-    sets = np.array([0, 1], np.uint8)
-    assert find_close(squares, sets, metres * 1.001)[0].size == 1
-    assert find_close(squares, sets, metres * 0.97)[0].size == 0
+REGIONS = [
+    (4326, 0.001, (-170.0, 170.0), (-85.0, 85.0)),
+    (3035, 20.0, (2.0e6, 7.0e6), (1.0e6, 6.0e6)),
+    (6933, 20.0, (-1.6e7, 1.6e7), (-7.2e6, 7.2e6)),
+    (3857, 20.0, (-1.9e7, 1.9e7), (-1.5e7, 1.5e7)),
+    (5070, 20.0, (-2.2e6, 2.2e6), (3.0e5, 3.1e6)),
+    (3413, 20.0, (-2.5e6, 2.5e6), (-2.5e6, 2.5e6)),
+]
+"""(EPSG code, resolution, from and to along x, along y): degrees, equal areas, equal angles and a pole."""
+
+
+def in_region(draw: st.DrawFn, regions: list[tuple[int, float, tuple[float, float], tuple[float, float]]]) -> Squares:
+    """Two squares somewhere, with some pixels between them one way or both."""
+    epsg, resolution, x, y = draw(st.sampled_from(regions))
+    offset = tuple(round(draw(st.floats(*side)) / resolution) for side in (x, y))
+    down, right = draw(st.tuples(st.integers(0, 60), st.integers(0, 60)).filter(lambda gap: max(gap) > SIZE + 8))
+    return make_squares([0, down], [0, right], size_px=SIZE, epsg=epsg, resolution=resolution, offset=offset)
+
+
+def metres_between(squares: Squares) -> float:
+    """By geodesics between points along the outlines of two squares."""
+    rings = shapely.segmentize(shapely.box(*squares.bounds.T), (squares.bounds[0, 2] - squares.bounds[0, 0]) / 8)
+    one, other = (np.stack(to_crs(squares.epsg[0], 4326).transform(*shapely.get_coordinates(ring).T)) for ring in rings)
+    pairs = np.indices((one.shape[1], other.shape[1])).reshape(2, -1)
+    return float(Geod(ellps="WGS84").inv(*one[:, pairs[0]], *other[:, pairs[1]])[2].min())
+
+
+@settings(max_examples=20)
+@given(data=st.data())
+def test_metres_are_the_grounds_in_any_crs(data: st.DataObject):
+    """What a geodesic says is nearer than the guard is found, and nothing a tenth farther than it."""
+    squares = data.draw(st.composite(in_region)(REGIONS))
+    sets, metres = np.array([0, 1], np.uint8), metres_between(squares)
+    assert find_close(squares, sets, metres * 1.004)[0].size == 1
+    assert find_close(squares, sets, metres * 0.9)[0].size == 0
+
+
+@settings(max_examples=10)
+@given(data=st.data())
+def test_where_angles_are_not_true_none_is_missed(data: st.DataObject):
+    """On Equal Earth sides of squares lean over."""
+    squares = data.draw(st.composite(in_region)([(8857, 20.0, (-1.0e7, 1.0e7), (-7.5e6, 7.5e6))]))
+    assert find_close(squares, np.array([0, 1], np.uint8), metres_between(squares) * 1.004)[0].size == 1
+
+
+def test_patches_beyond_the_crs_are_refused():
+    """No longitude and latitude, no distance."""
+    squares = make_squares([0, 0], [0, 20], size_px=SIZE, epsg=3035, offset=(5_000_000, 5_000_000))
+    with pytest.raises(PlanError, match=r"beyond what EPSG:3035 is made for.*smaller area"):
+        find_close(squares, np.array([0, 1], np.uint8), 10.0)
+
+
+def test_at_a_pole_pixels_have_no_width():
+    """Two that meet it are near each other however far apart they are along their row."""
+    squares = make_squares([0, 0], [0, 9000], size_px=SIZE, epsg=4326, resolution=0.01, offset=(0, 9000))
+    assert find_close(squares, np.array([0, 1], np.uint8), 1.0)[0].size == 1
 
 
 def test_one_set_has_no_neighbours():

@@ -77,6 +77,18 @@ def test_no_ground_is_in_two_sets(size_px: int, stride_px: int | None, block_m: 
     )
 
 
+def test_what_a_broken_split_shares_is_counted(monkeypatch: pytest.MonkeyPatch):
+    """The pairs of two sets that hold the same ground, on a grid and across zones, are those that shapely finds."""
+    monkeypatch.setattr("shdask.patches.assigning.leave_out", lambda _squares, sets, _guard_m: sets > len(SPLITS))
+    chosen = sample_patches(two_zones(), size_px=40, stride_px=30, block_m=1500)
+    outlines = outlines_in(chosen, 3035)
+    one, other = shapely.STRtree(outlines).query(outlines, predicate="intersects")
+    shares = (one < other) & (chosen.split[one] != chosen.split[other])
+    shares &= shapely.area(shapely.intersection(outlines[one], outlines[other])) > 1.0
+    across = shares & (chosen.zone[one] != chosen.zone[other])
+    assert count_leakage(chosen, 0.0).overlapping == shares.sum() > across.sum() > 0
+
+
 @given(seed=st.integers(0, 50), size_px=st.integers(8, 60))
 @settings(max_examples=15)
 def test_no_pixel_is_in_two_sets(seed: int, size_px: int):

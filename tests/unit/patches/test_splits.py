@@ -13,7 +13,7 @@ from shdask.errors import PlanError
 from shdask.patches.neighbours import Squares, find_close
 from shdask.patches.splits import check_shares, find_blocks, leave_out, measure_leakage, split_blocks
 
-from .grounds import make_squares
+from .grounds import make_ground, make_squares, to_crs
 
 SHARES = (0.7, 0.15, 0.15)
 SIZE = 16
@@ -88,6 +88,54 @@ def test_what_is_kept_is_apart(places: list[tuple[int, int, int]], guard_m: floa
     one, other = boxes[one[differ]], boxes[other[differ]]
     assert shapely.area(shapely.intersection(one, other)).sum() == 0
     assert (shapely.distance(one, other) >= guard_m).all()
+
+
+@settings(max_examples=12)
+@given(
+    latitude=st.sampled_from([-79, -33, 0, 46, 71, 82]),
+    zone=st.sampled_from([1, 32, 59]),
+    places=st.lists(st.tuples(st.integers(-90, 70), st.integers(0, 90), st.integers(0, 2)), min_size=2, max_size=40),
+    guard_m=st.sampled_from([0.0, 400.0]),
+)
+def test_no_ground_of_two_zones_is_in_two_sets(
+    latitude: int, zone: int, places: list[tuple[int, int, int]], guard_m: float
+):
+    """Nor within the guard of it: by shapely, in a projection of equal areas made for the place, wherever that is."""
+    x0, y0, sets = (np.array(column) for column in zip(*places, strict=True))
+    squares = over_an_edge(zone, latitude, y0, x0)
+    kept = ~leave_out(squares, sets.astype(np.uint8), guard_m)
+    outlines, known = in_equal_area(squares, zone, latitude)[kept], sets[kept]
+    one, other = np.triu_indices(known.size, 1)
+    differ = known[one] != known[other]
+    one, other = outlines[one[differ]], outlines[other[differ]]
+    assert shapely.area(shapely.intersection(one, other)).max(initial=0) < 1e-3
+    assert shapely.distance(one, other).min(initial=1e9) >= guard_m * 0.998
+
+
+def over_an_edge(zone: int, latitude: int, y0: np.ndarray, x0: np.ndarray) -> Squares:
+    """Windows of 20 m beside the eastern edge of a UTM zone: on its grid where ``x0`` is negative, else on the next."""
+    grid = (x0 >= 0).astype(np.intp)
+    epsg = tuple((32600 if latitude >= 0 else 32700) + number for number in (zone, zone + 1))
+    bounds, degrees = np.empty((x0.size, 4)), np.empty((2, x0.size))
+    for number, code in enumerate(epsg):
+        rows = np.flatnonzero(grid == number)
+        to_utm = to_crs(4326, code)
+        east, north = (round(each / 20) for each in to_utm.transform(zone * 6 - 180, latitude))
+        ground = make_ground(epsg=code, resolution=20.0, offset=(east, north))
+        bounds[rows] = ground.bounds(y0[rows], x0[rows], SIZE)
+        degrees[:, rows] = ground.centres(y0[rows], x0[rows], SIZE)
+    return Squares(size_px=SIZE, grid=grid, epsg=epsg, y0=y0, x0=x0, bounds=bounds,
+                   longitude=degrees[0], latitude=degrees[1])  # fmt: skip  # one call
+
+
+def in_equal_area(squares: Squares, zone: int, latitude: int) -> np.ndarray:
+    """Outlines around the edge of a zone, in metres."""
+    shapes = np.array(shapely.segmentize(shapely.box(*squares.bounds.T), 20.0), object)
+    for number, code in enumerate(squares.epsg):
+        rows = squares.grid == number
+        there = to_crs(code, f"+proj=laea +lat_0={latitude} +lon_0={zone * 6 - 180}")
+        shapes[rows] = shapely.transform(shapes[rows], there.transform, interleaved=False)
+    return shapes
 
 
 @settings(max_examples=40)
