@@ -88,7 +88,7 @@ def tell_commands() -> str:
     with typer.Context(group, info_name="shdask") as above:
         for name in sorted(group.commands):
             command = group.commands[name]
-            with typer.Context(command, info_name=name, parent=above, terminal_width=110) as context:
+            with typer.Context(command, info_name=name, parent=above, terminal_width=90) as context:
                 lines += [f"## shdask {name}", "", "```text", command.get_help(context), "```", ""]
     return "\n".join(lines)
 

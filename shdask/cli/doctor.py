@@ -17,7 +17,7 @@ from shdask.cli.app import EXIT_CODES, JsonOption, app
 @app.command(epilog=EXIT_CODES)
 def doctor(
     job: Annotated[
-        Path | None, typer.Argument(help="The job file (TOML); none: the account alone.", metavar="[JOB]")
+        Path | None, typer.Argument(help="The job file (TOML); none: the account alone.", metavar="JOB")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -13,12 +13,12 @@ import shdask
 from shdask.cli.app import app
 from tests.cluster.specs import L_SHAPE
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
 
 
-def block(language: str, number: int = 0) -> str:
-    """One of the README's code blocks of a language."""
-    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)[number]
+def block(language: str, page: str = "README.md") -> str:
+    """A page's first code block of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)[0]
 
 
 @pytest.fixture
@@ -43,17 +43,17 @@ def test_example_runs(earth, client, point_at, folder, capsys) -> None:
 
 
 def test_layers_can_be_planned(earth, point_at, folder) -> None:
-    """The layers of the second block, in place of the first's."""
+    """Those of the page of layers, in place of the README's."""
     point_at(earth)
     before, after = re.split(r"\[layers\.s2\].*?(?=\[service\])", block("toml"), flags=re.DOTALL)
-    (folder / "job.toml").write_text(before + block("toml", 1) + after)
+    (folder / "job.toml").write_text(before + block("toml", "docs/layers.md") + after)
     plan = shdask.make_plan("job.toml")
     assert {"s2", "s1", "heights", "scout/s2"} == set(plan.groups)
 
 
 def test_commands_are_those_that_exist(folder) -> None:
     """Every command of the README is one of the command line's."""
-    named = set(re.findall(r"^shdask ([a-z]+)\b", block("sh") + block("sh", 1), re.MULTILINE))
-    assert named == {"plan", "build", "status", "verify", "preview", "overviews", "export", "patches"}
+    named = set(re.findall(r"^shdask ([a-z]+)\b", block("sh"), re.MULTILINE))
+    assert named == {"plan", "build", "status", "verify", "preview", "export", "patches"}
     assert named <= {command.callback.__name__ for command in app.registered_commands if command.callback}
     assert shdask.make_plan(folder / "job.toml").only.max_pu == 500
