@@ -5,14 +5,15 @@ Refuses to know training frameworks, and how a sample is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from shdask.errors import PlanError
 from shdask.patches.order import ReadingOrder, Share, batches_of_worker
+from shdask.patches.sample_dict import Allocate, allocate_array, stack_samples
 
 if TYPE_CHECKING:
     from dask.bag import Bag
@@ -20,10 +21,22 @@ if TYPE_CHECKING:
 
     from shdask.patches.table import Patch, Patches
 
+Item = TypeVar("Item")
 Read = Callable[["Patch"], Mapping[str, Any]]
 """What makes a sample of a patch, such as a PatchReader."""
 Arrived = Callable[["Patches"], "NDArray[np.bool_]"]
 """Tells which patches have come already; see `shdask.patches.arrived.find_arrived`."""
+
+
+def read_batch(read: Read, patches: Sequence[Patch], *, allocate: Allocate = allocate_array) -> dict[str, Any]:
+    """The samples of ``patches`` as `stack_samples` stacks them, straight into the batch's arrays where that can be.
+
+    Raises what reading raises, and PlanError for samples of different shapes.
+    """
+    at_once: Callable[..., dict[str, Any]] | None = getattr(read, "read_batch", None)  # as PatchReader's
+    if at_once is not None:
+        return at_once(patches, allocate=allocate)
+    return stack_samples([read(patch) for patch in patches], allocate=allocate)
 
 
 class PatchList:
@@ -75,21 +88,27 @@ class PatchStream:
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         """The samples of the epoch that are left. What reading raises ends it; the next pass goes on there."""
+        return self.in_batches(1, lambda patches: self.read(patches[0]))
+
+    def in_batches(self, size: int, read: Callable[[list[Patch]], Item]) -> Iterator[Item]:
+        """What ``read`` makes of ``size`` patches at a time, as `PatchReader.read_batch`; the last may be fewer.
+
+        For the rest it is as a pass over the samples.
+        """
+        if size < 1:
+            raise PlanError(f"batches of {size} samples: one at least")
         if self._batches is not None:
-            count, size = self._batches
-            self._position, self._batches = batches_of_worker(count, self.share) * size, None
-        here = None if self.arrived is None else self.arrived(self.patches)
+            count, dealt = self._batches
+            self._position, self._batches = batches_of_worker(count, self.share) * dealt, None
         rows = self.order.rows(self._epoch, self.share)
-        for position in range(self._position, rows.size):
-            row = int(rows[position])
-            self._position = position + 1
-            if here is None or here[row]:
-                try:
-                    sample = self.read(self.patches[row])
-                except BaseException:
-                    self._position = position
-                    raise
-                yield sample
+        left = np.arange(self._position, rows.size)
+        if self.arrived is not None:
+            left = left[self.arrived(self.patches)[rows[left]]]
+        for first in range(0, left.size, size):
+            part = left[first : first + size]
+            item = read([self.patches[row] for row in rows[part].tolist()])
+            self._position = int(part[-1]) + 1
+            yield item
         self._epoch, self._position = self._epoch + 1, 0
 
     def set_epoch(self, epoch: int) -> None:

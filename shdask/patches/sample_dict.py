@@ -92,6 +92,8 @@ def merge_layers(layers: Mapping[str, LayerPixels]) -> LayerPixels:
     layers have different numbers of steps.
     """
     first, *others = layers.values()
+    if not others:
+        return first
     steps = first.present.size
     for name, layer in layers.items():
         if layer.present.size not in {steps, 1}:

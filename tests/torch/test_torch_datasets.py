@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import BatchSampler, DataLoader, default_collate
 
 from shdask.assemble.store import create_or_open
 from shdask.patches.order import ReadingOrder
@@ -85,6 +86,43 @@ def test_numpy_collates_as_torch_does(store: Path):
     numbers = [name for name in ours if name != "key"]
     assert all(np.array_equal(ours[name], torchs[name].numpy()) for name in numbers)
     assert all(ours[name].dtype == torchs[name].numpy().dtype for name in numbers)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_are_what_torch_collates(store: Path, workers: int):
+    """Every key of the same type and the same numbers, read straight into memory that workers share."""
+    reader = open_reader(store, mask=all_zeros)
+    (collated,) = DataLoader(PatchDataset(reader, PATCHES), batch_size=64)
+    by_rows = BatchSampler(range(64), 64, drop_last=False)
+    (batch,) = DataLoader(PatchDataset(reader, PATCHES), sampler=by_rows, batch_size=None, num_workers=workers)
+    assert batch["key"] == collated["key"]
+    numbers = [name for name in collated if name != "key"]
+    assert list(batch) == list(collated)
+    assert all(torch.equal(batch[name], collated[name]) for name in numbers)
+    assert all(batch[name].dtype == collated[name].dtype for name in numbers)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_iterable_gives_batches(store: Path, workers: int):
+    """Whole ones of each worker, every patch once; and what is left behind those that the loop was given."""
+    samples = PatchIterable(open_reader(store), PATCHES, order(), batch_size=5)
+    loader = DataLoader(samples, batch_size=None, num_workers=workers)
+    whole = keys(loader)
+    samples.load_state_dict({"epoch": 0, "batches": 4, "batch_size": 5})
+    assert sorted(keys(loader)) == sorted(whole[20:])
+    assert sorted(whole) == sorted(PATCHES.key.tolist())
+    assert len(samples) == 13
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ranks_and_workers_share_an_epoch_of_which_they_gave_a_part(workers: int):
+    """Before and after a stop together every patch comes once: 64 patches of four ranks."""
+    stopped = [stream(rank=rank, ranks=4) for rank in range(4)]
+    before = [keys(islice(DataLoader(each, batch_size=4, num_workers=workers), 2)) for each in stopped]
+    resumed = [stream(rank=rank, ranks=4) for rank in range(4)]
+    [each.load_state_dict({"epoch": 0, "batches": 2, "batch_size": 4}) for each in resumed]
+    after = [keys(DataLoader(each, batch_size=4, num_workers=workers)) for each in resumed]
+    assert sorted(chain(*before, *after)) == sorted(PATCHES.key.tolist())
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shdask.errors import PlanError
-from shdask.patches.datasets import PatchList, PatchStream, make_bag
+from shdask.patches.datasets import PatchList, PatchStream, make_bag, read_batch
 from shdask.patches.order import ReadingOrder, Share
 from shdask.patches.table import Patch
 from tests.unit.assemble.conftest import small_plan
@@ -73,6 +75,28 @@ def test_a_stream_goes_on_where_it_stopped(given_already: int, epoch: int):
     before = keys(sample for sample, _ in zip(stopped, range(given_already), strict=False))
     resumed.load_state_dict({**stopped.state_dict(), "position": given_already})
     assert before + keys(resumed) == keys(whole)
+
+
+def test_batches_are_the_same_samples():
+    """So many at a time, fewer at the end, and counted alike."""
+    samples = stream()
+    batches = list(samples.in_batches(30, partial(read_batch, read)))
+    assert [len(batch["key"]) for batch in batches] == [30, 30, 4]
+    assert [key for batch in batches for key in batch["key"]] == keys(stream())
+    np.testing.assert_array_equal(batches[0]["corner"], [sample["corner"] for sample in islice(stream(), 30)])
+    assert samples.state_dict() == {"epoch": 1, "position": 0}
+    with pytest.raises(PlanError, match="one at least"):
+        next(samples.in_batches(0, len))
+
+
+def test_a_stream_of_batches_goes_on_behind_the_last():
+    """Those that have not come count as well."""
+    here = np.arange(64) % 4 != 0
+    samples = stream(arrived=lambda _: here)
+    first = next(samples.in_batches(20, partial(read_batch, read)))
+    rest = stream(arrived=lambda _: here)
+    rest.load_state_dict(samples.state_dict())
+    assert first["key"] + keys(rest) == keys(stream(arrived=lambda _: here))
 
 
 def test_a_state_is_what_was_given():

@@ -20,6 +20,7 @@ from shdask.patches.index import open_index
 from shdask.patches.masks import BandMask
 from shdask.patches.pool import Readers
 from shdask.patches.reading import open_reader
+from shdask.patches.sample_dict import stack_samples
 from shdask.patches.states import TileStates
 from shdask.patches.statistics import measure_statistics
 from shdask.patches.table import Patch
@@ -327,6 +328,28 @@ def test_reading_says_the_same_as_the_lazy_cube(dated: CubeStore):
     lazy = shdask.open_cube(dated.place.name, masked=True)["B04"].isel(y=rows, x=columns)
     sample = open_reader(dated.place.name).read(patch)
     np.testing.assert_array_equal(sample["image"][:, 0], lazy.fillna(0).compute(scheduler="sync"))
+
+
+@pytest.mark.parametrize("layout", ["TCHW", "CTHW", "CHW"])
+def test_a_batch_is_the_samples_stacked(dated: CubeStore, layout: str):
+    """In every layout, images read where they belong."""
+    reader = open_reader(dated.place.name, LayerView(bands=("SCL", "red")), layout=layout, mask=BandMask(band="SCL"))
+    patches = list(patches_of(dated))
+    batch, expected = reader.read_batch(patches), stack_samples([reader.read(patch) for patch in patches])
+    assert [(key, item.dtype, item.shape) for key, item in batch.items() if key != "key"] == [
+        (key, item.dtype, item.shape) for key, item in expected.items() if key != "key"
+    ]
+    assert all(np.array_equal(batch[key], item) for key, item in expected.items())
+
+
+def test_samples_of_a_batch_have_as_many_dates(dated: CubeStore):
+    """Else they are refused as stacking refuses them; a transform is given single samples."""
+    reader = open_reader(dated.place.name, transform=lambda sample: {"sum": sample["image"].sum()})
+    patches = list(patches_of(dated))
+    assert reader.read_batch(patches)["sum"].tolist() == [reader.read(patch)["sum"] for patch in patches]
+    (one,) = patches_of(dated, [(0, 0)], dates=["2024-06-01"])
+    with pytest.raises(PlanError, match=r"image has the shapes .* give the dates a count"):
+        open_reader(dated.place.name).read_batch([patches[0], one])
 
 
 def test_a_group_is_opened_once(dated: CubeStore, monkeypatch: pytest.MonkeyPatch):
