@@ -75,6 +75,11 @@ def find_levels(attributes: dict[str, Any]) -> tuple[Level, ...]:
     return tuple(Level(factor=f, shape=(-(-height // f), -(-width // f))) for f in factors)
 
 
+def standing_levels(place: Place, attributes: dict[str, Any]) -> tuple[Level, ...]:
+    """`find_levels` of the cube at ``place``, none where they were deleted by hand. Raises StoreError."""
+    return find_levels(attributes) if place.exists(f"{OVERVIEWS}/{MADE_OF}/zarr.json") else ()
+
+
 def create_levels(place: Place, attributes: dict[str, Any], levels: Sequence[Level], classes: Collection[str]) -> None:
     """Write the groups and arrays of ``levels`` without a pixel, and tell of them in the root. Only the owner may.
 
@@ -108,6 +113,20 @@ def create_levels(place: Place, attributes: dict[str, Any], levels: Sequence[Lev
         )
     gather_metadata(place)
     place.settle([f"{path}/zarr.json" for path in (OVERVIEWS, *(level.path for level in levels))])
+
+
+def tell_classes(place: Place, attributes: dict[str, Any], classes: Collection[str]) -> None:
+    """Let ``classes`` be the bands that are codes, and outdate all that was made. Only the owner may.
+
+    Outdated first: cut short in between, pixels are made again as they were. Raises StoreError.
+    """
+    with place.errors():
+        root = zarr.open_group(place.zarr_store(), mode="r+", use_consolidated=False)
+        _array(root, f"{OVERVIEWS}/{MADE_OF}")[...] = 0
+        has_time = len(_array(root, DATA_MASK).shape) > len(attributes["spatial:shape"])
+        told = _multiscales(attributes, find_levels(attributes), classes, has_time=has_time)
+        root.update_attributes({MULTISCALES: told})
+    gather_metadata(place)
 
 
 def _create_level(root: zarr.Group, attributes: dict[str, Any], level: Level) -> None:
@@ -197,12 +216,12 @@ def _multiscales(
 
 def extend_levels(place: Place, attributes: dict[str, Any]) -> None:
     """Make overviews, if there are any, as long in time as the cube is. Only the owner may. Raises StoreError."""
-    if not find_levels(attributes):
+    if not standing_levels(place, attributes):
         return
     with place.errors():
         root = zarr.open_group(place.zarr_store(), mode="r+", use_consolidated=False)
         mask = _array(root, DATA_MASK)
-        if len(mask.shape[:-2]) == 0 or OVERVIEWS not in root:  # they may have been deleted by hand
+        if len(mask.shape[:-2]) == 0:
             return
         names = [
             f"{level.path}/{name}" for level in find_levels(attributes) for name in (*attributes["bands"], DATA_MASK)
@@ -242,6 +261,20 @@ def tiles_made_of(place: Place) -> NDArray[np.int64]:
     with place.errors():
         store = place.zarr_store(read_only=True)
         return np.asarray(zarr.open_array(store, path=f"{OVERVIEWS}/{MADE_OF}", mode="r")[...])
+
+
+def outdated_tiles(place: Place, attributes: dict[str, Any]) -> NDArray[np.bool_] | None:
+    """Of which tiles the overviews show other pixels than stand, as ``tile_state``; None where there are no overviews.
+
+    Raises StoreError.
+    """
+    if not standing_levels(place, attributes):
+        return None
+    now, made = tiles_now(place, attributes), tiles_made_of(place)
+    outdated: NDArray[np.bool_] = now != 0
+    known = tuple(slice(side) for side in made.shape)  # dates may have come meanwhile
+    outdated[known] = now[known] != made
+    return outdated
 
 
 def touched_objects(

@@ -28,7 +28,7 @@ RESERVED = frozenset(
     {
         *("data_mask", DATA_MASK, "tile_state", "spatial_ref", "x", "y", "time"),
         *("scene_ids", "platform", "relative_orbit", "orbit_direction", "cloud_cover", "processing_baseline"),
-        *("revision", "scout"),
+        *("revision", "scout", "overviews"),
     }
 )
 """Names of the cube's own arrays and groups."""

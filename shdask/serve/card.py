@@ -11,12 +11,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
+from shdask.assemble.layout import Layout
 from shdask.assemble.place import Place, open_place
+from shdask.assemble.pyramid import find_levels, outdated_tiles
 from shdask.assemble.store import read_cube_attributes
 from shdask.assemble.template import DATA_MASK
 from shdask.assemble.time_axis import TIME
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from shdask.serve.narrow import Day
 
 CARD_PX = 420
-"""Longer side of a card's picture, and of its map in units of the screen."""
+"""Longer side of a card's picture and map, at most."""
 MOST_GROUPS = 4
 """Of a cube that have a card each; one in many UTM zones has very many."""
 MOST_CELLS = 48
@@ -65,7 +67,8 @@ def draw_store(store: str | os.PathLike[str] | Place) -> str:
 
 def _draw_group(root: Place, path: str, place: Place) -> str:
     attributes = read_cube_attributes(place)
-    cells = CubeTiles.of(place, attributes).cells
+    tiles_of = CubeTiles.of(place, attributes)
+    cells = tiles_of.cells
     counts = {state: int((cells == state).sum()) for state in TileState}
     tiles = ", ".join(f"{count} {state.name.lower()}" for state, count in counts.items() if count)
     height, width = attributes["spatial:shape"]
@@ -75,14 +78,27 @@ def _draw_group(root: Place, path: str, place: Place) -> str:
         ("grid", f"{width} x {height} px of {attributes['spatial:transform'][0]:g} in {attributes['proj:code']}"),
         *([("steps", str(cells.shape[0]))] if cells.ndim > 2 else []),  # noqa: PLR2004  # (y, x)
         ("tiles", tiles),
+        *_overview_rows(place, attributes),
     ]
+    side = CARD_PX
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", IncompleteCubeWarning)  # the map shows what is missing
-            drawn = _image(preview(root.name, layer=path or None, size_px=CARD_PX))
+            picture = preview(root.name, layer=path or None, size_px=CARD_PX)
+        drawn, side = _image(picture), max(picture.size)
     except ShdaskError as error:
         drawn = _said(error)
-    return f"{_table(rows)}<div>{_draw_tiles(cells)}{drawn}</div>"
+    return f"{_table(rows)}<div>{_draw_tiles(cells, tiles_of.layout, side)}{drawn}</div>"
+
+
+def _overview_rows(place: Place, attributes: dict[str, Any]) -> list[tuple[str, str]]:
+    outdated = outdated_tiles(place, attributes)
+    if outdated is None:
+        return []
+    levels = ", ".join(f"1:{level.factor}" for level in find_levels(attributes))
+    count = int(outdated.sum())
+    told = f"{count} tiles are newer; run shdask overviews" if count else "up to date"
+    return [("overviews", f"{levels}; {told}")]
 
 
 def draw_dataset(cube: xr.Dataset) -> str:
@@ -143,28 +159,41 @@ def _image(picture: Preview) -> str:
     return f'<img alt="{escape(words)}" src="data:image/png;base64,{data}" style="vertical-align:top"/>'
 
 
-def _draw_tiles(cells: NDArray[np.uint8]) -> str:
-    """An ``<svg>`` of (time, tile_y, tile_x) or (tile_y, tile_x): over all dates, the state that most needs a look."""
+def _draw_tiles(cells: NDArray[np.uint8], layout: Layout, side: int) -> str:
+    """An ``<svg>`` of (time, tile_y, tile_x) or (tile_y, tile_x): over all dates, the state that most needs a look.
+
+    Its longer side is ``side``, as that of the picture beside it, of which it has the scale: tiles at the edge are
+    drawn as far as the cube reaches. Below it stands what its colours mean.
+    """
     flat = cells.reshape(-1, *cells.shape[-2:])
     factor = max(1, -(-max(flat.shape[1:]) // MOST_CELLS))
-    size = CARD_PX / (-(-max(flat.shape[1:]) // factor))
-    height, width = (-(-side // factor) * size for side in flat.shape[1:])
+    scale = side / max(layout.shape)
+    size, (height, width) = layout.tile_px * factor * scale, (edge * scale for edge in layout.shape)
+    found = list(_squares(flat, factor))
     squares = "".join(
-        f'<rect x="{x * size:.1f}" y="{y * size:.1f}" width="{size:.1f}" height="{size:.1f}" fill="{colour}"/>'
-        for y, x, colour in _squares(flat, factor)
+        f'<rect x="{x * size:.1f}" y="{y * size:.1f}" width="{min(size, width - x * size):.1f}" '
+        f'height="{min(size, height - y * size):.1f}" fill="{_COLOURS[state]}"/>'
+        for y, x, state in found
+    )
+    seen = {state for _, _, state in found}
+    key = ", ".join(
+        f'<span style="color:{colour}">\u25a0</span> {state.name.lower()}'
+        for state, colour in _COLOURS.items()
+        if state in seen
     )
     return (
+        f'<div style="display:inline-block;vertical-align:top">'
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.1f} {height:.1f}" role="img" aria-label="map of the tiles" '
-        f'style="margin-right:1em"><g stroke="white" stroke-width="0.5">{squares}</g></svg>'
+        f'style="margin-right:1em"><g stroke="white" stroke-width="0.5">{squares}</g></svg><br/>{key}</div>'
     )
 
 
-def _squares(cells: NDArray[np.uint8], factor: int) -> Iterator[tuple[int, int, str]]:
+def _squares(cells: NDArray[np.uint8], factor: int) -> Iterator[tuple[int, int, TileState]]:
     for y in range(0, cells.shape[1], factor):
         for x in range(0, cells.shape[2], factor):
             here = cells[:, y : y + factor, x : x + factor]
             order = (TileState.FAILED, TileState.UNTRIED, TileState.WRITTEN, TileState.EMPTY)
             found = next((state for state in order if (here == state).any()), None)
             if found is not None:
-                yield y // factor, x // factor, _COLOURS[found]
+                yield y // factor, x // factor, found

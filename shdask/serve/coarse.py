@@ -15,7 +15,7 @@ import numpy as np
 
 from shdask.assemble.conventions import GRID_MAPPING
 from shdask.assemble.place import Place, open_place
-from shdask.assemble.pyramid import find_levels, tiles_made_of, tiles_now
+from shdask.assemble.pyramid import find_levels, outdated_tiles
 from shdask.assemble.store import read_cube_attributes
 from shdask.assemble.template import DATA_MASK
 from shdask.assemble.time_axis import TIME
@@ -98,11 +98,8 @@ class Scene:
             return self.cube
         attributes = read_cube_attributes(self.place)
         fitting = [level for level in find_levels(attributes) if level.factor <= step_px]
-        if not fitting:
-            return self.cube
-        at = () if self.step is None else (self.step,)
-        made, now = tiles_made_of(self.place), tiles_now(self.place, attributes)
-        if made.shape != now.shape or not np.array_equal(made[at], now[at]):
+        outdated = outdated_tiles(self.place, attributes) if fitting else None
+        if outdated is None or outdated[() if self.step is None else (self.step,)].any():
             return self.cube
         import xarray as xr
 

@@ -5,6 +5,7 @@ Pure. Refuses to know cubes and files.
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shdask.errors import PlanError
+from shdask.plan.composite_spec import ORIGIN_DAY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.floating[Any]]
     Mask = NDArray[np.bool_]
+    Legend = Callable[[Sequence[int]], list[tuple[str, str]]]
 
 GAMMA = 0.7
 _JOINT, _EACH = (0.5, 99.5), (2.0, 98.0)
@@ -58,7 +61,11 @@ SCL: Mapping[int, tuple[str, str]] = MappingProxyType(
 )
 """Class -> its name and colour, those of the service's page of Sentinel-2 L2A's scene classification."""
 _OTHERS = ("#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#bab0ac")
-"""For classes of no known meaning: Tableau's ten."""
+"""For the first classes of no known meaning: Tableau's ten."""
+_GOLDEN = 0.618034
+"""Of the way around the hues: multiples of it are never near one that came shortly before."""
+_DAYS = ("#440154", "#31688e", "#35b779", "#fde725")
+"""From the first to the last day of a composite: four of matplotlib's viridis."""
 _TERRAIN = (
     (0.0, (56, 118, 70)),
     (0.25, (142, 175, 108)),
@@ -77,8 +84,8 @@ class Look:
     bands: tuple[str, ...]
     paint: Callable[[Floats, Mask, float], Floats]
     """(band, y, x), (y, x) shown and metres per pixel -> (3, y, x) in 0..1."""
-    legend: Mapping[int, tuple[str, str]] | None = None
-    """Of classes: what each is called, and its colour."""
+    legend: Legend | None = None
+    """Of codes, all that a picture shows: what each is called, and its colour as #rrggbb."""
 
 
 def choose_look(
@@ -165,21 +172,55 @@ def _terrain(name: str, bands: Sequence[str], source: str) -> Look | None:
 def _one(band: str, classes: Sequence[str], source: str) -> Look:
     if band not in classes:
         return Look(name=band, bands=(band,), paint=_paint_grey)
-    legend = (
-        SCL
-        if band == "SCL" and source.startswith("sentinel-2")
-        else {code: (str(code), _OTHERS[code % len(_OTHERS)]) for code in range(256)}
-    )
+    legend: Legend = _tell_codes
+    if band == ORIGIN_DAY:
+        legend = _tell_days
+    elif band == "SCL" and source.startswith("sentinel-2"):
+        legend = _tell_scl
 
     def paint(values: Floats, shown: Mask, metres: float) -> Floats:
-        del shown, metres
-        table = np.zeros((max(legend) + 1, 3))
-        for code, (_, colour) in legend.items():
-            table[code] = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-        codes = np.clip(values[0], 0, max(legend)).astype(np.intp)
-        return np.moveaxis(table[codes], -1, 0)
+        del metres
+        codes, places = np.unique(values[0][shown].astype(np.int64), return_inverse=True)
+        colours = [_parse(colour) for _, colour in legend(codes.tolist())]
+        painted = np.zeros((3, *shown.shape))
+        painted[:, shown] = np.array(colours).reshape(-1, 3)[places].T
+        return painted
 
     return Look(name=band, bands=(band,), paint=paint, legend=legend)
+
+
+def _parse(colour: str) -> tuple[float, ...]:
+    return tuple(int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+
+
+def _hex(parts: Sequence[float]) -> str:
+    return "#" + "".join(f"{round(part * 255):02x}" for part in parts)
+
+
+def _tell_scl(codes: Sequence[int]) -> list[tuple[str, str]]:
+    return [SCL[code] if code in SCL else _tell_codes([code])[0] for code in codes]
+
+
+def _tell_codes(codes: Sequence[int]) -> list[tuple[str, str]]:
+    """Colours go by the code alone, so that two pictures can be compared."""
+    return [
+        (str(code), _OTHERS[code] if 0 <= code < len(_OTHERS) else _hex(_other_colour(code)))  # Tableau's, then any
+        for code in codes
+    ]
+
+
+def _other_colour(code: int) -> tuple[float, float, float]:
+    return colorsys.hsv_to_rgb(code * _GOLDEN % 1, 0.45 + 0.2 * (code % 3), 0.95 - 0.15 * (code // 3 % 3))
+
+
+def _tell_days(days: Sequence[int]) -> list[tuple[str, str]]:
+    """Dates of days since 1970-01-01, the later the lighter."""
+    first, last = min(days, default=0), max(days, default=0)
+    share = [(day - first) / max(last - first, 1) for day in days]
+    stops = np.linspace(0, 1, len(_DAYS))
+    parts = [np.interp(share, stops, column) for column in zip(*map(_parse, _DAYS), strict=True)]
+    names = [str(np.datetime64(day, "D")) for day in days]
+    return list(zip(names, map(_hex, zip(*parts, strict=True)), strict=True))
 
 
 def _paint_joint(values: Floats, shown: Mask, metres: float) -> Floats:

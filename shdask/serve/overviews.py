@@ -19,6 +19,7 @@ from shdask.assemble.lease import Lease
 from shdask.assemble.place import Place, open_place
 from shdask.assemble.pyramid import (
     MADE_OF,
+    MULTISCALES,
     OVERVIEWS,
     Level,
     create_levels,
@@ -26,6 +27,8 @@ from shdask.assemble.pyramid import (
     find_levels,
     gather_metadata,
     make_levels,
+    standing_levels,
+    tell_classes,
     tiles_made_of,
     tiles_now,
     touched_objects,
@@ -36,6 +39,7 @@ from shdask.assemble.tree import child
 from shdask.assemble.verify import CubeTiles
 from shdask.errors import ShdaskError, WrongStore
 from shdask.model import Window
+from shdask.plan.composite_spec import ORIGIN_DAY
 from shdask.request.collections import find_collection
 from shdask.serve.halving import halve_classes, halve_mask, halve_measurements
 from shdask.serve.open import SCOUT, pick_group
@@ -88,7 +92,8 @@ def add_overviews(
     most ``smallest_px``, and the root tells of them by the Zarr convention "multiscales", which GDAL reads from 3.13.
     An overview has the cube's bands, types, dates and chunks. A pixel is valid where any pixel below it is, and holds
     their mean (integers rounded half up); of codes, such as SCL and the bands that ``classes`` names, the commonest.
-    Four pixels of one overview make one of the next, so both are those of four, not of all.
+    Four pixels of one overview make one of the next, so both are those of four, not of all. ``classes`` are remembered;
+    where one is new to overviews that stand, all of them are made again.
 
     All groups are taken but coarse looks, or those of ``layer`` and ``zone``. Each is owned meanwhile, as by a build;
     memory is bounded by some tiles for each of four threads. After a build that has added dates, or repaired tiles,
@@ -110,12 +115,12 @@ def add_overviews(
 
 def find_classes(attributes: dict[str, Any]) -> tuple[str, ...]:
     """The bands of a cube that are codes, by its root ``attributes``: what was said, and what its collection tells."""
-    said = attributes.get("multiscales", {}).get("classes", ())
+    said = attributes.get(MULTISCALES, {}).get("classes", ())
     try:
         collection = find_collection(attributes["source"])
     except ShdaskError:  # one of a newer version
         return tuple(said)
-    known = {name for name, info in (collection.bands or {}).items() if info.classes}
+    known = {ORIGIN_DAY, *(name for name, info in (collection.bands or {}).items() if info.classes)}
     return tuple(name for name in attributes["bands"] if name in known or name in said)
 
 
@@ -130,12 +135,14 @@ def _update(place: Place, path: str, classes: Collection[str], smallest_px: int)
     with Lease.acquire(place):
         attributes = read_cube_attributes(place)
         codes = {*find_classes(attributes), *classes}
-        if not find_levels(attributes):
+        if not standing_levels(place, attributes):
             levels = make_levels(tuple(attributes["spatial:shape"]), smallest_px)
             if not levels:
                 return Overviews(group=path, factors=(), tiles=0, objects=0)
             create_levels(place, attributes, levels, codes)
-            attributes = read_cube_attributes(place)
+        elif codes != {*attributes[MULTISCALES]["classes"]}:
+            tell_classes(place, attributes, codes)
+        attributes = read_cube_attributes(place)
         extend_levels(place, attributes)
         now = tiles_now(place, attributes)
         stale = now != tiles_made_of(place)

@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ from shdask.serve.looks import Look, choose_look
 
 if TYPE_CHECKING:
     import xarray as xr
+    from numpy.typing import NDArray
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
@@ -38,6 +40,10 @@ _LINE_PX, _EDGE_PX, _FONT_PX = 20, 10, 13
 _BAR_SHARE = 0.25
 """Of the picture's width that a scale bar takes at most."""
 _PAPER, _INK = "white", "#222222"
+_BARE, _STRIPE, _STRIPE_PX = 235, 200, 6
+"""Greys of where there is no data, and the width of its stripes: neither land, cloud nor shadow looks so."""
+_MOST_WORDS = 24
+"""Of a legend."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,7 +51,7 @@ class Preview:
     """A picture. A notebook shows it."""
 
     image: Image
-    """RGBA, the caption below; transparent where there is no data."""
+    """RGB, the caption below; striped where there is no data."""
     layer: str
     look: str
     bands: tuple[str, ...]
@@ -115,9 +121,9 @@ def preview(
     metres = _metres_per_px(found, pixels)
     at = None if TIME not in found.coords else str(np.datetime_as_string(found[TIME].to_numpy(), "s"))
     name = str(found.attrs.get("layer", ""))
-    words = [*([name] if name else []), look.name, *([at.replace("T", " ") + " UTC"] if at else [])]
+    words = [name, look.name, _say_when(at, found.attrs)]
     return Preview(
-        image=_draw(pixels, look, metres, "  ".join(words)),
+        image=_draw(pixels, look, metres, "  ".join(filter(None, words))),
         layer=name,
         look=look.name,
         bands=look.bands,
@@ -131,22 +137,36 @@ def _draw(pixels: Coarse, look: Look, metres: tuple[float, float], title: str) -
     from PIL import Image as Images
     from PIL import ImageDraw as Draws
 
-    colours = look.paint(pixels.values, pixels.shown, metres[0])
-    layers = np.concatenate([colours * pixels.shown, pixels.shown[np.newaxis]])
-    picture = Images.fromarray((np.moveaxis(layers, 0, -1) * 255).round().astype(np.uint8), "RGBA")
+    colours = look.paint(pixels.values, pixels.shown, metres[0]) * 255
+    layers = np.where(pixels.shown, colours.round(), _stripes(pixels.shown.shape)).astype(np.uint8)
+    picture = Images.fromarray(np.moveaxis(layers, 0, -1))
     width = max(picture.width, _NARROWEST_PX)
-    legend = _present(pixels, look)
-    rows = _legend_rows(legend, width)
-    page = Images.new("RGBA", (width, picture.height + _LINE_PX * (2 + len(rows)) + _EDGE_PX), (255, 255, 255, 0))
+    rows = _legend_rows(_legend(pixels, look), width)
+    page = Images.new("RGB", (width, picture.height + _LINE_PX * (2 + len(rows)) + _EDGE_PX), _PAPER)
     page.paste(picture, ((width - picture.width) // 2, 0))
     draw = Draws.Draw(page)
-    draw.rectangle((0, picture.height, width, page.height), fill=_PAPER)
     top = picture.height + _EDGE_PX // 2
     _write(draw, (_EDGE_PX, top), title)
     _draw_scale(draw, (_EDGE_PX, top + _LINE_PX), metres[0], picture.width)
     for number, row in enumerate(rows):
-        _draw_legend(draw, row, top + _LINE_PX * (2 + number))
+        _draw_legend(page, row, top + _LINE_PX * (2 + number))
     return page
+
+
+def _stripes(shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """(y, x): what is drawn where there is no data."""
+    y, x = np.ogrid[0 : shape[0], 0 : shape[1]]
+    return np.where((x + y) // _STRIPE_PX % 2, _BARE, _STRIPE).astype(np.uint8)
+
+
+def _say_when(at: str | None, attributes: Mapping[str, object]) -> str:
+    """The moment, or the days that a picture without a time axis was asked for."""
+    if at is not None:
+        return at.removesuffix("T00:00:00").replace("T", " ") + ("" if at.endswith("T00:00:00") else " UTC")
+    if "time_coverage_end" not in attributes:
+        return ""
+    start, end = (datetime.fromisoformat(str(attributes[f"time_coverage_{name}"])) for name in ("start", "end"))
+    return f"{start.date()} to {(end - timedelta(milliseconds=1)).date()}"  # the end is not covered
 
 
 def _write(draw: ImageDraw, at: tuple[float, float], text: str) -> float:
@@ -175,22 +195,29 @@ def _round_length(metres: float) -> float:
     return max(part * power for part in (1, 2, 5) if part * power <= metres * (1 + 1e-9))
 
 
-def _present(pixels: Coarse, look: Look) -> list[tuple[str, str]]:
-    """(name, colour) of the classes that are seen."""
-    if look.legend is None:
-        return []
-    codes = np.unique(pixels.values[0][pixels.shown]).astype(int).tolist()
-    return [look.legend[code] for code in codes if code in look.legend]
+def _legend(pixels: Coarse, look: Look) -> list[tuple[str, str | None]]:
+    """(name, colour) of the classes that are seen, and of no data, which has none of its own."""
+    found: list[tuple[str, str | None]] = []
+    if look.legend is not None:
+        found += look.legend(np.unique(pixels.values[0][pixels.shown].astype(np.int64)).tolist())
+    if len(found) > _MOST_WORDS:
+        found = [*found[:_MOST_WORDS], (f"and {len(found) - _MOST_WORDS} more", _PAPER)]
+    return found if pixels.shown.all() else [*found, ("no data", None)]
 
 
-def _legend_rows(legend: Sequence[tuple[str, str]], width: int) -> list[list[tuple[str, str]]]:
+def _legend_rows(legend: Sequence[tuple[str, str | None]], width: int) -> list[list[tuple[str, str | None]]]:
     across = max(1, width // 170)
     return [list(legend[at : at + across]) for at in range(0, len(legend), across)]
 
 
-def _draw_legend(draw: ImageDraw, row: Sequence[tuple[str, str]], top: int) -> None:
-    x: float = _EDGE_PX
+def _draw_legend(page: Image, row: Sequence[tuple[str, str | None]], top: int) -> None:
+    from PIL import Image as Images
+    from PIL import ImageDraw as Draws
+
+    draw, x = Draws.Draw(page), float(_EDGE_PX)
     for name, colour in row:
+        if colour is None:
+            page.paste(Images.fromarray(_stripes((13, 13))), (round(x), top + 3))
         draw.rectangle((x, top + 3, x + 12, top + 15), fill=colour, outline=_INK)
         x = _write(draw, (x + 18, top), name) + 2 * _EDGE_PX
 

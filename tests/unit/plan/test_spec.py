@@ -144,6 +144,7 @@ def test_an_area_may_be_left_to_the_raster(tmp_path: Path) -> None:
         ),
         ("[layers.s2]", "[layers.x]", "job.toml: layers: 'x' is a name the cube itself uses; call the layer otherwise"),
         ("[layers.s2]", "[layers.scout]", "job.toml: layers: 'scout' is a name the cube itself uses"),
+        ("[layers.s2]", "[layers.overviews]", "job.toml: layers: 'overviews' is a name the cube itself uses"),
         ("[layers.s2]", '[layers."s2/a"]', "job.toml: layers: 's2/a' cannot be a group's name; use letters, digits"),
         (
             "[layers.s2]",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import shutil
 from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
@@ -15,9 +16,11 @@ import pytest
 
 import shdask
 from shdask.assemble.store import create_or_open
+from shdask.assemble.verify import forget
 from shdask.model import TileState
 from shdask.serve.card import draw_store
 from shdask.serve.open import open_cube
+from shdask.serve.overviews import add_overviews
 from tests.unit.assemble.conftest import small_plan
 from tests.unit.test_report import a_report as report
 
@@ -66,8 +69,27 @@ def test_the_map_shows_the_state_that_most_needs_a_look(tmp_path: Path):
     states[0] = TileState.FAILED
     cube = create_or_open(plan, tmp_path / "cube.zarr")
     cube.write_states(states)
-    fills = Tags(draw_store(tmp_path / "cube.zarr")).fills
-    assert [fills.count(colour) for colour in ("#c0392b", "#1f4e79")] == [1, 7]
+    card = Tags(draw_store(tmp_path / "cube.zarr"))
+    assert [card.fills.count(colour) for colour in ("#c0392b", "#1f4e79")] == [1, 7]
+    assert [text for text in card.texts if text.strip(" ,") in {"written", "failed", "untried"}] == [
+        " written, ",
+        " failed",
+    ]
+
+
+def test_the_map_has_the_scale_of_the_picture(series: Path):
+    """Tiles of 32 px that 70 x 80 px cut off are drawn cut off, at four times their size as the picture."""
+    squares = re.findall(r'<rect x="256.0" y="256.0" width="([0-9.]+)" height="([0-9.]+)"', draw_store(series))
+    assert squares == [("64.0", "24.0")]
+
+
+def test_overviews_that_are_outdated_are_told(series: Path, tmp_path: Path):
+    """With the command that brings them up to date."""
+    path = shutil.copytree(series, tmp_path / "cube.zarr")
+    add_overviews(path, smallest_px=40)
+    assert "1:2; up to date" in Tags(draw_store(path)).texts
+    forget(path, [4])
+    assert "1:2; 1 tiles are newer; run shdask overviews" in Tags(draw_store(path)).texts
 
 
 def test_a_cube_without_a_pixel_has_a_card(tmp_path: Path):

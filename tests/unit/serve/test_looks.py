@@ -12,8 +12,14 @@ S2 = ("B02", "B03", "B04", "B08", "SCL")
 
 
 def look(wanted: object = None, bands: tuple[str, ...] = S2, source: str = "sentinel-2-l2a", **units: str) -> Look:
-    classes = [band for band in bands if band in {"SCL", "LC"}]
+    classes = [band for band in bands if band in {"SCL", "LC", "origin_day"}]
     return choose_look(wanted, bands=bands, source=source, classes=classes, units=units)
+
+
+def told(band: str, codes: list[int]) -> list[tuple[str, str]]:
+    legend = look(band, (band,)).legend
+    assert legend is not None
+    return legend(codes)
 
 
 def paint(chosen: Look, *bands: list[list[float]], metres: float = 10.0) -> np.ndarray:
@@ -127,10 +133,20 @@ def test_classes_have_their_own_colours():
     """Those of the service's page: 4 is vegetation, 6 water."""
     colours = paint(look("SCL"), [[4, 6, 9]])
     assert (colours[:, 0] * 255).round().T.tolist() == [[0, 160, 0], [0, 0, 255], [255, 255, 255]]
-    assert look("SCL").legend == SCL
+    assert told("SCL", codes=[4, 12]) == [SCL[4], ("12", told("LC", codes=[12])[0][1])]
 
 
 def test_classes_of_no_known_meaning_differ_too():
-    """Each of ten has a colour of its own."""
-    colours = paint(look("LC", ("LC",), "byoc-1"), [list(range(10))])
-    assert len({tuple(colour) for colour in colours[:, 0].T.tolist()}) == 10
+    """Each has a colour of its own, which is the same in every picture."""
+    colours = paint(look("LC", ("LC",), "byoc-1"), [[*range(40), 1000, 2000]])
+    assert len({tuple(colour) for colour in colours[:, 0].T.tolist()}) == 42
+    assert told("LC", codes=[1000, 2000])[0] == told("LC", codes=[5, 1000])[1]
+
+
+def test_days_are_dates_that_grow_lighter():
+    """19875 days after 1970 began June 2024."""
+    assert told("origin_day", codes=[19875, 19885, 19905]) == [
+        ("2024-06-01", "#440154"),
+        ("2024-06-11", "#31688e"),
+        ("2024-07-01", "#fde725"),
+    ]

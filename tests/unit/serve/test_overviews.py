@@ -23,7 +23,7 @@ from shdask.model import TileEvent, TileState
 from shdask.plan.group import GroupPlan
 from shdask.serve.coarse import Scene, read_coarse
 from shdask.serve.open import open_cube
-from shdask.serve.overviews import Overviews, add_overviews
+from shdask.serve.overviews import Overviews, add_overviews, find_classes
 from tests.unit.assemble.conftest import Pixels, small_plan
 
 from .timed import DAYS, fill, fill_tree, flat_plan, timed_plan
@@ -113,13 +113,19 @@ def test_classes_are_never_averaged(built: Path, pixels: Pixels):
     np.testing.assert_array_equal(stands, valid.any(axis=0))
 
 
-def test_other_bands_can_be_named_as_classes(plan: GroupPlan, pixels: Pixels, tmp_path: Path):
-    """It is remembered."""
-    write(create_or_open(plan, tmp_path / "cube.zarr"), pixels)
-    add_overviews(tmp_path / "cube.zarr", smallest_px=SMALLEST, classes=("B04",))
-    assert read_root_attributes(tmp_path / "cube.zarr")["multiscales"]["classes"] == ["B04", "SCL"]
-    values = set(level(tmp_path / "cube.zarr", 4)["B04"].to_numpy().ravel().tolist())
-    assert values <= {0, *pixels.values[0].ravel().tolist()}
+def test_other_bands_can_be_named_as_classes_later(cube: Path, pixels: Pixels):
+    """All is made again, once, and it is remembered."""
+    assert [one.tiles for one in add_overviews(cube, classes=("B04",))] == [8]
+    told = read_root_attributes(cube)["multiscales"]
+    assert (told["classes"], told["resampling_method"]) == (["B04", "SCL"], "mode")
+    assert set(level(cube, 4)["B04"].to_numpy().ravel().tolist()) <= {0, *pixels.values[0].ravel().tolist()}
+    assert [one.tiles for one in add_overviews(cube)] == [0]
+
+
+def test_days_of_composites_are_codes():
+    """The mean of two days is no day on which a satellite passed."""
+    attributes = {"source": "sentinel-2-l2a", "bands": ["B04", "origin_day", "SCL"]}
+    assert find_classes(attributes) == ("origin_day", "SCL")
 
 
 def test_coordinates_lie_where_the_pixels_do(built: Path):
@@ -193,6 +199,14 @@ def test_a_tile_that_is_gone_is_gone_from_them(cube: Path):
     forget(cube, [4])
     assert [one.tiles for one in add_overviews(cube)] == [1]
     assert not level(cube, 2)["data_mask"].to_numpy()[16:32, 16:32].any()
+
+
+def test_overviews_that_were_deleted_are_made_anew(cube: Path):
+    """Until then pictures are made of all pixels."""
+    shutil.rmtree(cube / "overviews")
+    assert Scene.of_store(cube, layer=None, zone=None, time=None).coarser(2).sizes["x"] == 80
+    assert [one.tiles for one in add_overviews(cube, smallest_px=SMALLEST)] == [8]
+    assert level(cube, 4)["data_mask"].to_numpy().any()
 
 
 def test_an_overview_that_is_outdated_is_not_read(cube: Path):
