@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import zarr
 
 import shdask
@@ -80,4 +81,4 @@ def _build_right(bench: Bench, store: Path) -> None:
 
 def read_pixels(store: Path) -> dict[str, bytes]:
     """Every array's bytes."""
-    return {name: array[...].tobytes() for name, array in zarr.open_group(store, mode="r").arrays()}
+    return {name: np.asarray(array[...]).tobytes() for name, array in zarr.open_group(store, mode="r").arrays()}

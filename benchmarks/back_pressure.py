@@ -8,10 +8,12 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil
 from distributed import Client, Worker
 from distributed.diagnostics.plugin import WorkerPlugin
+from distributed.system import MEMORY_LIMIT
 
 import shdask
 from shdask.assemble.store import CubeStore, StoredTile
@@ -37,8 +39,8 @@ class SlowStore(WorkerPlugin):
     def setup(self, worker: Worker) -> None:
         """As Dask calls it."""
         scale.InstantService.picture = scale.make_picture(len(BANDS) + 1, TILE_PX, 1)
-        worker_plugin.RequestsTransport = scale.InstantService
-        limit = worker.memory_manager.memory_limit or worker_plugin.MEMORY_LIMIT
+        vars(worker_plugin)["RequestsTransport"] = scale.InstantService
+        limit = worker.memory_manager.memory_limit or MEMORY_LIMIT
         worker_plugin.MEMORY_SHARE = self._room_mb * 1e6 / limit
         write = CubeStore.write_tile
 
@@ -46,7 +48,7 @@ class SlowStore(WorkerPlugin):
             time.sleep(SLOW_S)
             return write(cube, tile, data)
 
-        CubeStore.write_tile = write_slowly
+        mock.patch.object(CubeStore, "write_tile", write_slowly).start()
 
 
 def run() -> dict[str, Any]:

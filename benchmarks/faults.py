@@ -16,6 +16,7 @@ from shdask.cluster.local import open_local_client
 from shdask.cluster.patience import Patience
 from shdask.emulator.launch import start_emulator
 from shdask.fetch.transport import Timeouts
+from shdask.report import BuildReport
 
 TILE_PX = 64
 COLUMNS, ROWS = 50, 40
@@ -53,11 +54,11 @@ def run() -> dict[str, Any]:
     """Builds under faults until the cube is complete, beside the same pixels bought in large undisturbed tiles."""
     with tempfile.TemporaryDirectory() as folder, start_emulator() as service, open_local_client(2) as client:
         os.environ.update(service.environment())
-        plan = shdask.make_plan(make_spec()).only
+        plan = shdask.make_plan(make_spec())
         shdask.build_cube(make_spec(1024), Path(folder) / "undisturbed", client=client).raise_for_failures()
         service.reset()
         service.set_faults(",".join(f"{kind}:{SHARE}" for kind in KINDS))
-        reports = []
+        reports: list[BuildReport] = []
         while not reports or not reports[-1].complete:
             executor = DaskExecutor(client, PATIENCE)
             reports.append(shdask.build_cube(plan, Path(folder) / "cube", executor=executor))

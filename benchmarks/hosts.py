@@ -94,7 +94,7 @@ def run() -> dict[str, Any]:
         start_emulator(latency_s=LATENCY_S) as service,
     ):
         folder = Path(name)
-        words = [sys.executable, RECIPE / "make_certificates.py", folder / "tls"]
+        words = [sys.executable, str(RECIPE / "make_certificates.py"), str(folder / "tls")]
         told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
         tls = dict(line.removeprefix("export ").split("=", 1) for line in told.splitlines())
         os.environ.update(service.environment(), SHDASK_LEARN="0")
@@ -187,8 +187,8 @@ def _open_site(ground: Ground, *, slow: bool = False) -> Iterator[Site]:
         lan = []
         for number, host in enumerate(workers, 1):
             ends = owner, host, f"shdl{number}", f"10.87.{number}"
-            slowness = {"delay_s": 0.25, "nbytes_per_s": 125_000}
-            lay = lay_slow_cable(*ends, **slowness) if slow and number == 1 else lay_cable(*ends)
+            is_slow = slow and number == 1
+            lay = lay_slow_cable(*ends, delay_s=0.25, nbytes_per_s=125_000) if is_slow else lay_cable(*ends)
             lan.append(stack.enter_context(lay))
             host.ip("route", "add", SCHEDULER, "via", f"10.87.{number}.1")
         for number, host in enumerate((owner, *workers)):

@@ -18,6 +18,7 @@ from shdask.fetch.client import RequestsTransport, ServiceClient
 from shdask.fetch.limiter import LimiterState, LocalRateGate
 from shdask.fetch.process import fetch_tile
 from shdask.model import Tile, Window
+from shdask.plan.group import GroupPlan
 from shdask.serve.preview import preview
 from shdask.settings import Credentials
 
@@ -46,7 +47,7 @@ def make_spec() -> shdask.CubeSpec:
     )
 
 
-def windows_across_tiles(plan: shdask.GroupPlan) -> list[Window]:
+def windows_across_tiles(plan: GroupPlan) -> list[Window]:
     """The largest request around every inner corner of four tiles."""
     rows, columns = plan.grid.shape
     corners = product(

@@ -120,8 +120,8 @@ def start_slurm(folder: Path) -> Iterator[SlurmNode]:
     try:
         for words_of_one in (
             ["munged", "--foreground", "--force", *munge],
-            ["slurmctld", "-D", "-f", conf],
-            ["slurmd", "-D", "-f", conf],
+            ["slurmctld", "-D", "-f", str(conf)],
+            ["slurmd", "-D", "-f", str(conf)],
         ):
             with (folder / f"{words_of_one[0]}.out").open("wb") as out:
                 daemons.append(subprocess.Popen(words_of_one, stdout=out, stderr=out, start_new_session=True))

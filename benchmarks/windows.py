@@ -129,11 +129,12 @@ def _row(requests: int, pu: float, own_pu: float) -> dict[str, Any]:
 
 def split(kind: str, area: shapely.Geometry) -> list[tuple[int, int]]:
     """Sizes of the boxes of the peer's own splitter, in pixels."""
-    size, crs = BOX_PX * RESOLUTION_M, sentinelhub.CRS.UTM_33N
+    size, crs = BOX_PX * RESOLUTION_M, sentinelhub.CRS("32633")
+    areas: list[Any] = [area]
     if kind == "UtmGridSplitter":
-        splitter: Any = sentinelhub.UtmGridSplitter([area], crs, bbox_size=size)
+        splitter: Any = sentinelhub.UtmGridSplitter(areas, crs, bbox_size=size)
     else:
-        splitter = sentinelhub.BBoxSplitter([area], crs, split_size=size, reduce_bbox_sizes="reduced" in kind)
+        splitter = sentinelhub.BBoxSplitter(areas, crs, split_size=size, reduce_bbox_sizes="reduced" in kind)
     boxes = splitter.get_bbox_list()
     return [sentinelhub.bbox_to_dimensions(box, RESOLUTION_M) for box in boxes]
 

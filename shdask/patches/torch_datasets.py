@@ -12,8 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch  # type: ignore[import-not-found]  # type checks run where it is not installed
-from torch.utils.data import (  # type: ignore[import-not-found]  # likewise
+import torch
+from torch.utils.data import (
     Dataset,
     IterableDataset,
     Sampler,
