@@ -5,59 +5,67 @@ Pure. Refuses to know why windows are as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
-from math import ceil, inf, sqrt
+from math import ceil, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from shdask.model import Window
 from shdask.plan.bundles import MAX_MINUTE_SHARE
+from shdask.plan.samples import box_of, pixels_of, window_boxes
 from shdask.plan.windows import TileWindows, WindowTable
 
 if TYPE_CHECKING:
-    from shdask.plan.ground import Ground
-    from shdask.plan.layer import LayerPlan
-    from shdask.settings import Deployment
+    from numpy.typing import NDArray
+
+    from shdask.plan.group import GroupPlan
+
+    Floats = NDArray[np.float64]
 
 Box = tuple[int, int, int, int]
 """First row, row after the last, first column, column after the last; in the array."""
 
 
-def cut_dear_windows(windows: TileWindows, ground: Ground, layer: LayerPlan, deployment: Deployment) -> TileWindows:
-    """The same windows, each in as few nearly equal ones as cost no more than a quarter of a minute's units. Pure.
+def cut_dear_windows(plan: GroupPlan) -> TileWindows:
+    """The windows of a composite's plan, each in as few nearly equal ones as no request costs more than it may. Pure.
 
-    By the mean dates of the layer's tiles. The service never serves a request dearer than its whole bucket. Tiles that
-    were bought whole are cut as well; where none is too dear, the same windows are returned.
+    That is a quarter of a minute's units, by the dates that the window reads: the service never serves a request
+    dearer than its whole bucket. A tile's windows do not depend on other tiles; where none is too dear, the same ones
+    are returned.
     """
-    most_px = _affordable_px(layer, deployment)
-    if max(ground.whole_px, float(windows.by_tile.pixels.max(initial=0))) <= most_px:
+    tiles, windows = plan.tile_set.indices(), plan.windows
+    owners, boxes = window_boxes(replace(plan, reopened=type(plan.reopened)()), tiles)
+    most_px = _affordable_px(plan, plan.samples(tiles[owners] // plan.tile_set.cell_count, boxes))
+    dear = np.unique(owners[pixels_of(boxes) > most_px])
+    if not dear.size:
         return windows
-    return replace(
-        windows,
-        area=ground.area,
-        timeline=ground.timeline,
-        by_cell=_cut(_every_cell(windows.by_cell, ground), most_px),
-        by_tile=_cut(_boxes_of(windows.by_tile), most_px),
-    )
+    pieces = cache(lambda box, most: tuple(_pieces(box, most)))  # many dates have the same
+    known = _boxes_of(windows.by_tile)
+    cut: dict[int, list[Box]] = {int(tiles[owner]): [] for owner in dear}
+    some = np.flatnonzero(np.isin(owners, dear))
+    for owner, box, most in zip(owners[some].tolist(), boxes[some].tolist(), most_px[some].tolist(), strict=True):
+        cut[int(tiles[owner])] += pieces(tuple(box), most)
+    return replace(windows, area=plan.area, timeline=plan.timeline, by_tile=_table({**known, **cut}))
 
 
-def _affordable_px(layer: LayerPlan, deployment: Deployment) -> float:
-    million = float(max(layer.part_prices(part, np.array([1e6]))[0] for part in layer.parts))
-    return MAX_MINUTE_SHARE * deployment.pu_per_minute / million * 1e6 if million else inf
+def cut_dear_window(plan: GroupPlan, window: Window, index: int) -> tuple[Window, ...]:
+    """``window`` of the tile at ``index``, cut by the same rule. Pure."""
+    step, box = index // plan.tile_set.cell_count, box_of(window)
+    most_px = _affordable_px(plan, plan.samples(np.array([step]), np.array([box])))
+    return tuple(Window(y0=y0, y1=y1, x0=x0, x1=x1) for y0, y1, x0, x1 in _pieces(box, float(most_px[0])))
 
 
-def _every_cell(table: WindowTable, ground: Ground) -> dict[int, Sequence[Box]]:
-    runs, columns = ground.tiles.runs, ground.tiles.grid_shape[1]
-    known = _boxes_of(table)
-    found: dict[int, Sequence[Box]] = {}
-    for row, column in zip(*(each.tolist() for each in runs.cells(0, runs.count)), strict=True):
-        extent = ground.extent(row, column)
-        found[row * columns + column] = known.get(
-            row * columns + column, [(extent.y0, extent.y1, extent.x0, extent.x1)]
-        )
-    return found
+def _affordable_px(plan: GroupPlan, samples: Floats) -> Floats:
+    """(window,): how many pixels one request may have at so many dates."""
+    million, layer = np.full(samples.shape, 1e6), plan.layer
+    pu = np.stack([layer.part_prices(part, million, samples=samples) for part in layer.parts]).max(axis=0)
+    afford: Floats = np.full(samples.shape, np.inf)
+    np.divide(MAX_MINUTE_SHARE * plan.deployment.pu_per_minute * 1e6, pu, out=afford, where=pu > 0)
+    return afford
 
 
 def _boxes_of(table: WindowTable) -> dict[int, Sequence[Box]]:
@@ -66,20 +74,22 @@ def _boxes_of(table: WindowTable) -> dict[int, Sequence[Box]]:
     return {key: boxes[first[place] : first[place + 1]] for place, key in enumerate(table.keys.tolist())}
 
 
-def _cut(boxes: Mapping[int, Sequence[Box]], most_px: float) -> WindowTable:
+def _table(boxes: dict[int, Sequence[Box]]) -> WindowTable:
     keys = sorted(boxes)
-    pieces = [[piece for box in boxes[key] for piece in _pieces(box, most_px)] for key in keys]
     return WindowTable(
         keys=np.array(keys, np.int64),
-        first=np.cumsum([0, *map(len, pieces)], dtype=np.int64),
-        boxes=np.array([piece for some in pieces for piece in some], np.int32).reshape(-1, 4),
+        first=np.cumsum([0, *(len(boxes[key]) for key in keys)], dtype=np.int64),
+        boxes=np.array([box for key in keys for box in boxes[key]], np.int32).reshape(-1, 4),
     )
 
 
 def _pieces(box: Box, most_px: float) -> Iterator[Box]:
     y0, y1, x0, x1 = box
     height, width = y1 - y0, x1 - x0
-    count = max(1, ceil(height * width / most_px))
+    count = ceil(height * width / most_px)
+    if count <= 1:
+        yield box
+        return
     down = min(height, max(1, ceil(sqrt(count * height / width))))
     across = min(width, ceil(count / down))
     rows, columns = _edges(y0, y1, down), _edges(x0, x1, across)

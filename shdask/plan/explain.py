@@ -191,12 +191,19 @@ def explain_tile(plan: GroupPlan, index: int, *, group: str = "") -> TileExplana
         worth_pu=plan.windows.worth_pu,
         why=_why_worth(plan),
         dates=tuple(plan.timeline.steps[step].time for step in steps) if plan.timeline and len(steps) > 1 else (),
-        is_trimmed_to_swath=bool(plan.windows.by_tile.find(index)) and tiles.reach is not None,
+        is_trimmed_to_swath=_is_trimmed_to_swath(plan, tile),
         min_clear_share=None if plan.clear is None else plan.clear.min_share,
         standing_areas=plan.reopened.levels.get(index),
         jobs=tuple(f"job {job.key} for {len(job.tiles)} tiles" for job in jobs),
         route="" if plan.routing is None else plan.routing.why,
     )
+
+
+def _is_trimmed_to_swath(plan: GroupPlan, tile: Tile) -> bool:
+    windows = plan.windows
+    whole = windows.by_cell.find(tile.index % plan.tile_set.cell_count) or (tile.extent,)
+    own = windows.by_tile.find(tile.index)  # which composites have of whole tiles as well
+    return bool(own) and sum(each.pixel_count for each in own) < sum(each.pixel_count for each in whole)
 
 
 def _why_left_out(plan: GroupPlan, index: int) -> str:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shdask.model import Tile, TimeInterval, Window
-from shdask.plan.affordable import cut_dear_windows
+from shdask.plan.affordable import cut_dear_window, cut_dear_windows
 from shdask.plan.area import Area
 from shdask.plan.chosen import ChosenDates
 from shdask.plan.clear import ClearRule
@@ -23,7 +23,7 @@ from shdask.plan.ground import Ground
 from shdask.plan.grown_area import Reopened
 from shdask.plan.jobs import cost_by_jobs, count_jobs, price_by_jobs
 from shdask.plan.layer import LayerPlan
-from shdask.plan.samples import box_of, count_samples, price_composites
+from shdask.plan.samples import SampleMemo, box_of, price_composites, with_mean_samples
 from shdask.plan.spec import Prefer, StoreOptions
 from shdask.plan.tile_set import TileSet
 from shdask.plan.windows import TileWindows, choose_windows
@@ -73,6 +73,8 @@ class GroupPlan:
     all_dates: Cost | None = None
     """Of a composite, what it would cost to buy all that it is made of, to be composited here; None: not asked."""
     max_pu: float | None = None
+    memo: SampleMemo = field(default_factory=SampleMemo)
+    """Counts of dates, for those who ask again."""
     notes: tuple[str, ...] = ()
     """What was mended or left out on the way, for the user to read."""
 
@@ -85,6 +87,11 @@ class GroupPlan:
     def tile_count(self) -> int:
         """Tiles that hold a pixel of the area and, at their step, of an acquisition."""
         return self.tile_set.count
+
+    @property
+    def _has_dates(self) -> bool:
+        """Whether each window reads dates of its own, and is paid for by them."""
+        return self.layer.is_composite and self.has_time
 
     def __post_init__(self) -> None:
         if not self.windows.fit(self.area, self.timeline):
@@ -137,7 +144,7 @@ class GroupPlan:
         return price_by_jobs(self, tiles) if self.is_by_jobs else self._prices_by_requests(tiles)
 
     def _prices_by_requests(self, tiles: NDArray[np.intp]) -> NDArray[np.float64]:
-        if self.layer.is_composite and self.has_time:
+        if self._has_dates:
             return price_composites(self, tiles)
         found: NDArray[np.float64] = np.empty(tiles.size)
         dates = self._dates(tiles)
@@ -204,8 +211,8 @@ class GroupPlan:
             is_whole &= ~hits
         found[is_whole] = whole(tiles[is_whole])
         for place in np.flatnonzero(self._levels(tiles)).tolist():
-            (window,) = self.tile(int(tiles[place])).windows
-            found[place] = each(np.array([window.pixel_count], np.float64))[0]
+            windows = self.tile(int(tiles[place])).windows
+            found[place] = each(np.array([window.pixel_count for window in windows], np.float64)).sum()
         return found
 
     def _whole_pixels(self, tiles: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -236,15 +243,16 @@ class GroupPlan:
 
     def _windows(self, index: int, extent: Window) -> tuple[Window, ...]:
         if self.reopened.levels.get(index):
-            return (self.reopened.missing(index, extent),)
+            missing = self.reopened.missing(index, extent)
+            return cut_dear_window(self, missing, index) if self._has_dates else (missing,)
         return self.windows.of(index, index % self.tile_set.cell_count) or (extent,)
 
-    def with_windows(self) -> Self:
+    def with_windows(self) -> GroupPlan:
         """The same plan, its tiles trimmed to the area and cut as is cheapest. Pure."""
-        windows = choose_windows(self.ground, self.layer, self.deployment, self.prefer)
-        if self.layer.is_composite:
-            windows = cut_dear_windows(windows, self.ground, self.layer, self.deployment)
-        return replace(self, windows=windows)
+        plan = with_mean_samples(self) if self._has_dates else self
+        windows = choose_windows(plan.ground, plan.layer, plan.deployment, plan.prefer)
+        plan = replace(plan, windows=windows)
+        return replace(plan, windows=cut_dear_windows(plan)) if self._has_dates else plan
 
     def tiles(self) -> Iterator[Tile]:
         """Every tile, ascending by index, made one at a time. Pure."""
@@ -280,8 +288,10 @@ class GroupPlan:
         return self.layer.part_price(part, window.shape, samples=samples)
 
     def samples(self, steps: NDArray[np.intp], boxes: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(window,): `count_samples` of windows at steps of the time axis, without which there is none. Pure."""
-        return count_samples(() if self.timeline is None else self.timeline.steps, steps, boxes, self.grid)
+        """(window,): `count_samples` of windows at steps of the time axis. Pure."""
+        if self.timeline is None:
+            raise ValueError("the layer has not been placed in time")
+        return self.memo.count(self.timeline, steps, boxes, self.grid)
 
     def tile_pu(self, index: int) -> float:
         """Projected processing units of the tile at ``index``, bought alone, by Process. Pure."""

@@ -19,7 +19,6 @@ from shdask.plan.group import GroupPlan
 from shdask.plan.layer import make_layer
 from shdask.plan.layer_spec import MOSAIC
 from shdask.plan.reach import find_reach
-from shdask.plan.samples import with_mean_samples
 from shdask.plan.spec import UTM_ZONES, CubeSpec, StoreOptions
 from shdask.plan.tile_set import TileSet
 from shdask.plan.tiles import find_tiles
@@ -134,8 +133,7 @@ def _place(plan: GroupPlan, timeline: Timeline, apart: AbstractSet[date]) -> Gro
     )
     declined = None if plan.chosen is None else whole.without(reach)
     tiles = TileSet(runs=runs, reach=reach, declined=declined, bundles=bundles)
-    placed = replace(plan, timeline=timeline, tile_set=tiles, windows=TileWindows())
-    return with_mean_samples(placed) if plan.layer.is_composite else placed
+    return replace(plan, timeline=timeline, tile_set=tiles, windows=TileWindows())
 
 
 def _is_met(plan: GroupPlan, step: int) -> bool:

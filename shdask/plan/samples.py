@@ -5,6 +5,7 @@ Pure. Refuses to know bands and scripts.
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from pyproj import Transformer
 
 from shdask.model import Window
 from shdask.plan.acquisition import WGS84
+from shdask.plan.windows import TileWindows
 from shdask.request.reproject import reproject, split_at_antimeridian
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from shdask.plan.acquisition import Acquisition
     from shdask.plan.grid import Grid
     from shdask.plan.group import GroupPlan
-    from shdask.plan.timeline import Step
+    from shdask.plan.timeline import Step, Timeline
 
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
@@ -33,8 +35,42 @@ if TYPE_CHECKING:
 
 PIECES = 32
 """Into how many each side of a window is cut before it is bent into degrees."""
+BLOCK_BOXES = 4096
+"""The outlines of so many windows are in memory at once: 2 kB each, and four times as much while they are made."""
+KEPT = 4
+"""Counts that a plan keeps: of its tiles whole, as they are cut, and as they are by jobs."""
+FEW = 256
+"""Counts of fewer windows are made again: those of single requests."""
 HALF_ROUND = 180.0
 DEGREES_OFF = 1e-6
+
+
+class SampleMemo:
+    """The last counts of plans that descend from one; pickled empty, for all can be counted again."""
+
+    __slots__ = ("_found",)
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, bytes], tuple[Timeline, Grid, Floats]] = {}
+
+    def __reduce__(self) -> tuple[type[SampleMemo], tuple[()]]:
+        return SampleMemo, ()
+
+    def count(self, timeline: Timeline, of_step: NDArray[np.intp], boxes: Ints, grid: Grid) -> Floats:
+        """`count_samples` of windows at steps of ``timeline``; of many windows it is read only."""
+        if len(boxes) < FEW:
+            return count_samples(timeline.steps, of_step, boxes, grid)
+        asked = hashlib.blake2b(np.column_stack((of_step, boxes)).astype(np.int64).tobytes()).digest()
+        key = id(timeline), asked
+        known = self._found.get(key)
+        if known is not None and known[0] is timeline and known[1] == grid:
+            return known[2]
+        found = count_samples(timeline.steps, of_step, boxes, grid)
+        found.setflags(write=False)
+        for oldest in list(self._found)[: 1 - KEPT]:
+            self._found.pop(oldest, None)
+        self._found[key] = timeline, grid, found
+        return found
 
 
 def count_samples(steps: Sequence[Step], of_step: NDArray[np.intp], boxes: Ints, grid: Grid) -> Floats:
@@ -46,11 +82,17 @@ def count_samples(steps: Sequence[Step], of_step: NDArray[np.intp], boxes: Ints,
     """
     unique, place = np.unique(boxes, axis=0, return_inverse=True)
     place = place.reshape(-1)
-    outlines = _in_degrees(unique, grid)
+    order = np.argsort(place, kind="stable")
+    footprints = {number: _by_day(_scenes_of(steps, number)) for number in np.unique(of_step).tolist()}
     found: Floats = np.zeros(len(boxes))
-    for number in np.unique(of_step).tolist():
-        here = of_step == number
-        found[here] = _count_days(_scenes_of(steps, number), outlines[place[here]])
+    for first in range(0, len(unique), BLOCK_BOXES):
+        block = unique[first : first + BLOCK_BOXES]
+        begin, end = np.searchsorted(place[order], (first, first + len(block)))
+        some = order[begin:end]
+        tree = shapely.STRtree(_in_degrees(block, grid))
+        for number in np.unique(of_step[some]).tolist():
+            here = some[of_step[some] == number]
+            found[here] = _count_days(footprints[number], tree)[place[here] - first]
     return found
 
 
@@ -63,14 +105,19 @@ def _scenes_of(steps: Sequence[Step], number: int) -> Sequence[Acquisition]:
     return [scene for scene in known.values() if step.interval.start <= scene.time < step.interval.end]
 
 
-def _count_days(scenes: Sequence[Acquisition], outlines: Shapes) -> Floats:
-    tree = shapely.STRtree(outlines)
-    met: dict[date, list[NDArray[np.intp]]] = defaultdict(list)
+def _by_day(scenes: Sequence[Acquisition]) -> list[Shapes]:
+    """The footprints of each UTC day."""
+    found: dict[date, list[shapely.Geometry]] = defaultdict(list)
     for scene in scenes:
-        # not by shapely.prepare: plans are read by several threads
-        met[scene.time.date()].append(tree.query(scene.footprint, predicate="intersects"))
-    hits = [np.unique(np.concatenate(some)) for some in met.values()]
-    return np.bincount(np.concatenate([np.empty(0, np.intp), *hits]), minlength=outlines.size).astype(np.float64)
+        found[scene.time.date()].append(scene.footprint)
+    return [np.array(some, dtype=object) for some in found.values()]
+
+
+def _count_days(footprints: Sequence[Shapes], tree: shapely.STRtree) -> Floats:
+    """(box,): on how many days a footprint meets each box of ``tree``."""
+    # not by shapely.prepare: plans are read by several threads
+    hits = [np.unique(tree.query(some, predicate="intersects")[1]) for some in footprints]
+    return np.bincount(np.concatenate([np.empty(0, np.intp), *hits]), minlength=len(tree)).astype(np.float64)
 
 
 def window_boxes(plan: GroupPlan, tiles: NDArray[np.intp]) -> tuple[NDArray[np.intp], Ints]:
@@ -83,9 +130,9 @@ def window_boxes(plan: GroupPlan, tiles: NDArray[np.intp]) -> tuple[NDArray[np.i
     is_left = ~np.isin(tiles, [index for index, level in plan.reopened.levels.items() if level])
     owners, boxes = [], []
     for position in np.flatnonzero(~is_left).tolist():
-        (window,) = plan.tile(int(tiles[position])).windows
-        owners.append(np.array([position]))
-        boxes.append(np.array([box_of(window)]))
+        windows = plan.tile(int(tiles[position])).windows
+        owners.append(np.full(len(windows), position))
+        boxes.append(np.array([box_of(window) for window in windows]))
     for table, keys in ((plan.windows.by_tile, tiles), (plan.windows.by_cell, cells)):
         places = table.places(np.asarray(keys, np.int64))
         hits = np.flatnonzero(is_left & (places >= 0))
@@ -111,12 +158,12 @@ def price_composites(plan: GroupPlan, tiles: NDArray[np.intp]) -> Floats:
 def with_mean_samples(plan: GroupPlan) -> GroupPlan:
     """The same plan, in whose layer the guess of how many dates a pixel has gives way to the mean of its tiles. Pure.
 
-    By it windows are cut, and compared with whole boxes.
+    By it windows are trimmed to the area, and compared with whole boxes.
     """
     tiles = plan.tile_set.indices()
     if not tiles.size:
         return plan
-    owners, boxes = window_boxes(plan, tiles)
+    owners, boxes = window_boxes(replace(plan, windows=TileWindows()), tiles)
     mean = float(plan.samples(tiles[owners] // plan.tile_set.cell_count, boxes).mean())
     inputs = tuple(replace(each, samples=mean) for each in plan.layer.inputs)
     return replace(plan, layer=replace(plan.layer, inputs=inputs))

@@ -101,7 +101,7 @@ class GroupSummary:
 
     def _left_out(self) -> str:
         plan = self.plan
-        trimmed = 0 if plan.layer.is_composite else plan.windows.by_cell.keys.size  # which cuts whole tiles as well
+        trimmed = plan.windows.by_cell.keys.size
         unreached, declined = plan.tile_set.unreached().size, plan.tile_set.not_chosen().size
         return "".join(
             f"; {count} {words}"

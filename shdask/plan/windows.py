@@ -94,7 +94,8 @@ class TileWindows:
     by_cell: WindowTable = field(default_factory=WindowTable)
     """By row x columns + column: cells at the area's border, the same at every step."""
     by_tile: WindowTable = field(default_factory=WindowTable)
-    """By tile index: where the scenes of a step end inside the tile; goes before the cell's."""
+    """By tile index: where the scenes of a step end inside the tile, and where the dates of a composite would make a
+    request too dear; goes before the cell's."""
     worth_pu: float = 0.0
     """What one request was taken to be worth, in processing units."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import shapely
 
 from shdask.plan.group import GroupPlan
+from shdask.plan.grown_area import Reopened
 from shdask.plan.placing import place_in_time
 from shdask.plan.timeline import make_timeline
 from tests.unit.plan.scenes import scene, span
@@ -42,7 +44,30 @@ def test_no_window_costs_more_than_a_quarter_of_a_minute(dear: GroupPlan) -> Non
     prices = [[dear.window_pu(window, 0) for window in tile.windows] for tile in dear.tiles()]
     assert dear.deployment.pu_per_minute == 300
     assert max(map(max, prices)) <= 75
-    assert [len(tile) for tile in prices] == [4, 2, 2, 1]
+    assert [len(tile) for tile in prices] == [4, 1, 2, 1]
+
+
+def test_a_tile_that_is_reopened_is_cut_by_the_same_rule(dear: GroupPlan) -> None:
+    """All that it lacks is all of it but a column: as many windows, and at the price of its pixels."""
+    little = replace(
+        dear.area, edges=np.array([[0.0, 0.0, 0.0, 2048.0], [1.0, 0.0, 1.0, 2048.0]]), reach=np.full(2, 2048.0)
+    )
+    again = replace(dear, reopened=Reopened(parts=(little, dear.area), levels={0: 1}))
+    windows, tiles = again.tile(0).windows, np.array([0])
+    assert [len(windows), int(again.request_counts(tiles)[0])] == [4, 4]
+    assert max(again.window_pu(window, 0) for window in windows) <= 75
+    assert again.prices(tiles)[0] == pytest.approx(12 * 2048 * 2047 / 512**2)
+
+
+def test_later_dates_change_no_window(plan_of: PlanOf, dear: GroupPlan) -> None:
+    """Of two dates one tile is cheap; beside a dear month it stays whole, and what is dear is cut as without it."""
+    july = [f"2024-07-{day:02}T10:00:00" for day in (3, 8)]
+    times = [f"2024-06-{day + 1:02}T10:00:00" for day in range(12)] + july
+    scenes = [scene(time, time, footprint=EVERYWHERE) for time in times]
+    grown = place_in_time(dear, make_timeline(scenes, "month", span("2024-06-01", "2024-08-01")))
+    tiles = list(grown.tiles())
+    assert [tile.windows for tile in tiles[:4]] == [tile.windows for tile in dear.tiles()]
+    assert [len(tile.windows) for tile in tiles[4:]] == [1, 1, 1, 1]
 
 
 def times_covered(plan: GroupPlan) -> np.ndarray:
@@ -64,7 +89,7 @@ def test_the_price_is_the_same(dear: GroupPlan) -> None:
     """As that of as many pixels in windows of any size."""
     pixels = sum(window.pixel_count for tile in dear.tiles() for window in tile.windows)
     assert dear.cost.pu == pytest.approx(12 * pixels / 512**2)
-    assert dear.cost.requests == 9
+    assert dear.cost.requests == 8
 
 
 def test_cheap_windows_stay_as_they_are(plan_of: PlanOf) -> None:

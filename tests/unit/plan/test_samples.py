@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import shapely
 
 from shdask.assemble.grow import continue_timeline
 from shdask.assemble.store import create_or_open
-from shdask.plan import placing
+from shdask.plan import placing, samples
 from shdask.plan.acquisition import Acquisition
 from shdask.plan.all_dates import weigh_composites
 from shdask.plan.cube import make_cube_plan
@@ -76,6 +77,31 @@ def test_a_step_that_is_bought_again_reads_all_its_scenes() -> None:
     assert counts(first, again, of_step=(0, 1, 1)) == [1, 2, 2]
 
 
+def test_windows_are_counted_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are at once, whatever step and place they have."""
+    june = step(scene("a", "2024-06-03T10:00:00", footprint=EAST))
+    july = step(
+        scene("b", "2024-07-03T10:00:00", footprint=EVERYWHERE), scene("c", "2024-07-08T10:00:00", footprint=EAST)
+    )
+    boxes, of_step = np.concatenate((BOXES, BOXES[::-1])), (0, 1, 0, 1, 0, 1)
+    monkeypatch.setattr(samples, "BLOCK_BOXES", 2)
+    assert counts(june, july, of_step=of_step, boxes=boxes) == [0, 2, 1, 2, 1, 1]
+
+
+def test_counts_are_kept_for_their_plan_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another timeline is counted anew; what is sent to workers is empty."""
+    monkeypatch.setattr(samples, "FEW", 0)
+    one, other = (
+        make_timeline([scene("a", "2024-06-03T10:00:00", footprint=footprint)], "month", JUNE)
+        for footprint in (EVERYWHERE, EAST)
+    )
+    memo, of_step = samples.SampleMemo(), np.zeros(3, np.intp)
+    first = memo.count(one, of_step, BOXES, GRID)
+    assert memo.count(one, of_step, BOXES, GRID) is first
+    assert memo.count(other, of_step, BOXES, GRID).tolist() == [0, 1, 1]
+    assert copy.copy(memo).count(one, of_step, BOXES, GRID) is not first
+
+
 def test_a_window_across_the_antimeridian_is_not_the_whole_globe() -> None:
     """It meets what lies on either side of 180 degrees, and nothing at Greenwich."""
     grid = Grid(
@@ -108,10 +134,10 @@ def test_the_price_is_the_sum_over_the_windows(placed: GroupPlan) -> None:
     tiles = list(placed.tiles())
     windows = [(window, tile.step) for tile in tiles for window in tile.windows]
     prices = [placed.window_pu(window, step) for window, step in windows]
-    samples = placed.samples(np.zeros(len(windows), int), np.array([[w.y0, w.y1, w.x0, w.x1] for w, _ in windows]))
+    dates = placed.samples(np.zeros(len(windows), int), np.array([[w.y0, w.y1, w.x0, w.x1] for w, _ in windows]))
     least = np.maximum(np.array([window.pixel_count for window, _ in windows]) / 512**2, 0.01)
-    assert set(samples.tolist()) == {3.0, 5.0}
-    assert prices == pytest.approx(least * samples)
+    assert set(dates.tolist()) == {3.0, 5.0}
+    assert prices == pytest.approx(least * dates)
     assert placed.cost.pu == pytest.approx(sum(prices))
     assert placed.cost.requests == len(windows)
     assert 3 < placed.layer.leading.samples < 5
