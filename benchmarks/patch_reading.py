@@ -1,7 +1,7 @@
 """How fast are samples read, beside xbatcher and beside zarr alone; and how should cubes for it be cut?
 
-Cubes of four bands and three dates on this machine's disk, in the page cache. All read the same patches in one process,
-in turn. Needs torch and xbatcher: run it as `make torch` says.
+Cubes of four bands and three dates on this machine's disk, in the page cache. All read the same patches in turn, across
+shards at random, in one process; and by two workers. Needs torch and xbatcher: run it as `make torch` says.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
@@ -39,10 +39,15 @@ DATES = 3
 SIDE_PX = 2048
 TILE_PX = 1024
 PATCH_PX = 256
-COUNT = 24
+COUNT = 48
 """Patches that are timed at once; of cubes with other chunks a third."""
 REPEATS = 3
 CHUNKS_PX = (128, 256, 512, 1024)
+BATCH = 16
+WORKERS = 2
+EPOCHS = 4
+CACHE_NBYTES = 16 * 2**20
+"""Of the reader whose memory is watched."""
 SERIES_DATES = 24
 SERIES_PX = 1024
 SERIES_PATCH_PX = 32
@@ -60,7 +65,7 @@ class Pace:
 
 
 def run() -> dict[str, Any]:
-    """Three kinds of patches, then chunks of other sizes, then chunks that hold several dates."""
+    """Three kinds of patches, by workers and in little memory; chunks of other sizes; chunks of several dates."""
     lacking = [name for name in ("torch", "xbatcher") if importlib.util.find_spec(name) is None]
     if lacking:
         sys.exit(f"patch_reading needs {' and '.join(lacking)}: run it where they are installed, see `make torch`")
@@ -77,6 +82,8 @@ def run() -> dict[str, Any]:
             "beside_others": {
                 kind: compare(store, patches, on_grid=kind != "anywhere_256_px") for kind, patches in kinds.items()
             },
+            f"aligned_256_px_by_{WORKERS}_workers": compare_workers(store, kinds["aligned_256_px"]),
+            "memory": watch_memory(store, kinds["aligned_256_px"]),
             "aligned_256_px_by_chunk_px": {
                 chunk_px: compare_chunks(other, choose(made, PATCH_PX, step_px=PATCH_PX))
                 for chunk_px, (made, other) in stores.items()
@@ -146,14 +153,13 @@ def choose(plan: GroupPlan, size_px: int, *, step_px: int) -> Patches:
 
 def compare(store: Path, patches: Patches, *, on_grid: bool) -> dict[str, Any]:
     """The pace of each way, and ours beside the others."""
-    with open_torch(store, patches, on_grid=on_grid) as torch_ways:
-        ways = {
-            "zarr_alone": lambda: partial(read_by_zarr, store, patches),
-            "shdask_numpy": lambda: partial(read_by_us, open_warm(store, patches), patches),
-            **torch_ways,
-        }
-        rates = race(ways, len(patches))
-    ours, zarrs = rates["shdask_dataloader"], rates["zarr_alone"]
+    ways: dict[str, Callable[[], Read]] = {
+        "zarr_alone": lambda: partial(read_by_zarr, store, patches),
+        "shdask_numpy": lambda: partial(read_by_us, open_warm(store, patches), patches),
+        **open_torch(store, patches, on_grid=on_grid),
+    }
+    rates = race(ways, len(patches))
+    ours, zarrs = rates["shdask_batches"], rates["zarr_alone"]
     xbatchers = [rate for name, rate in rates.items() if name.startswith("xbatcher")]
     found: dict[str, Any] = {
         **{name: asdict(rate) for name, rate in rates.items()},
@@ -224,45 +230,124 @@ def read_by_zarr(store: Path, patches: Patches) -> None:
             array[:, rows, columns]  # type: ignore[index]  # arrays all
 
 
-@contextmanager
-def open_torch(store: Path, patches: Patches, *, on_grid: bool) -> Iterator[dict[str, Callable[[], Read]]]:
-    """Ways that end in torch's DataLoader, in batches of 16, in this process.
+def open_torch(store: Path, patches: Patches, *, on_grid: bool) -> dict[str, Callable[[], Read]]:
+    """Ways that end in batches of torch's DataLoader, in this process: whole ones of ours, and collated ones.
 
     xbatcher has patches of a grid only.
     """
     import torch
+
+    torch.set_num_threads(1)  # as a DataLoader's worker has; more only wait for each other
+    ours: dict[str, Callable[[], Read]] = {
+        "shdask_batches": lambda: partial(drain, load_batches(open_warm(store, patches), patches)),
+        "shdask_collated": lambda: partial(drain, load_collated(open_warm(store, patches), patches)),
+    }
+    if not on_grid:
+        return ours
+    eager, on_dask = make_xbatcher(store, patches, None), make_xbatcher(store, patches, {})
+    return {**ours, "xbatcher": lambda: partial(drain, eager()), "xbatcher_on_dask": lambda: partial(drain, on_dask())}
+
+
+def drain(loader: Any) -> None:
+    """Take every batch."""
+    for _ in loader:
+        pass
+
+
+def load_batches(reader: PatchReader, patches: Patches, **workers: Any) -> Any:
+    """Whole batches, read straight into their tensors."""
+    from torch.utils.data import DataLoader
+
+    from shdask.patches.torch_datasets import PatchIterable
+
+    order = ReadingOrder.of(patches, shard_px=TILE_PX, chunk_px=PATCH_PX)
+    return DataLoader(PatchIterable(reader, patches, order, batch_size=BATCH), batch_size=None, **workers)
+
+
+def load_collated(reader: PatchReader, patches: Patches) -> Any:
+    """Samples that torch collates."""
+    from torch.utils.data import DataLoader
+
+    from shdask.patches.torch_datasets import PatchDataset
+
+    return DataLoader(PatchDataset(reader, patches), batch_size=BATCH)
+
+
+def make_xbatcher(store: Path, patches: Patches, chunks: dict[str, int] | None) -> Callable[..., Any]:
+    """What makes a loader of xbatcher's samples, bands as float32 and no masks, in the order of ``patches``."""
     import xarray as xr
     from torch.utils.data import DataLoader
     from xbatcher import BatchGenerator
     from xbatcher.loaders.torch import MapDataset
 
-    from shdask.patches.torch_datasets import PatchDataset, to_tensors
+    cube = xr.open_zarr(store, chunks=chunks)[list(ARRAYS)]
+    size = patches.size_px
+    generator = BatchGenerator(cube, {"time": DATES, "y": size, "x": size}, preload_batch=False)
+    numbers = (patches.y0 // size * (SIDE_PX // size) + patches.x0 // size).tolist()
 
-    torch.set_num_threads(1)  # as a DataLoader's worker has; more only wait for each other
+    return partial(DataLoader, MapDataset(generator, transform=stack_bands), batch_size=BATCH, sampler=numbers)
 
-    def drain(loader: Any) -> None:
-        for _ in loader:
-            pass
 
-    def ours() -> Read:
-        return partial(drain, DataLoader(PatchDataset(open_warm(store, patches), patches), batch_size=16))
+def stack_bands(batch: Any) -> Any:
+    """The tensor of an xarray.Dataset's bands."""
+    from shdask.patches.torch_datasets import to_tensors
 
-    def xbatcher_way(chunks: Any) -> Callable[[], Read]:
-        cube = xr.open_zarr(store, chunks=chunks)[list(ARRAYS)]
-        size = patches.size_px
-        generator = BatchGenerator(cube, {"time": DATES, "y": size, "x": size}, preload_batch=False)
-        across = SIDE_PX // size
-        numbers = (patches.y0 // size * across + patches.x0 // size).tolist()
+    return to_tensors({"image": batch[list(BANDS)].to_array().to_numpy().astype(np.float32)})["image"]
 
-        def stack(batch: xr.Dataset) -> Any:
-            return to_tensors({"image": batch[list(BANDS)].to_array().to_numpy().astype(np.float32)})["image"]
 
-        return lambda: partial(
-            drain, DataLoader(MapDataset(generator, transform=stack), batch_size=16, sampler=numbers)
-        )
+def compare_workers(store: Path, patches: Patches) -> dict[str, Any]:
+    """The pace of an epoch by workers that have started and read an epoch; of ours without a cache."""
+    workers = {"num_workers": WORKERS, "persistent_workers": True, "multiprocessing_context": "spawn"}
+    loaders = {
+        "shdask_batches": load_batches(open_reader(store, cache_nbytes=0), patches, **workers),
+        "xbatcher": make_xbatcher(store, patches, None)(**workers),
+    }
+    paces: dict[str, Pace] = {}
+    for name in list(loaders):
+        turns = [time_workers(loaders[name]) for _ in range(REPEATS + 1)]
+        seconds, cpu_s = (statistics.median(each) for each in zip(*turns[1:], strict=True))
+        samples_per_s, cpu_ms = round(len(patches) / seconds, 1), round(cpu_s / len(patches) * 1000, 3)
+        paces[name] = Pace(samples_per_s=samples_per_s, cpu_ms=cpu_ms)
+        del loaders[name]  # its workers end
+    ours, xbatchers = paces["shdask_batches"], paces["xbatcher"]
+    return {
+        **{name: asdict(pace) for name, pace in paces.items()},
+        "ours_over_xbatcher": round(ours.samples_per_s / xbatchers.samples_per_s, 2),
+        "cpu_of_xbatcher_over_ours": round(xbatchers.cpu_ms / ours.cpu_ms, 2),
+    }
 
-    others = {"xbatcher": xbatcher_way(None), "xbatcher_on_dask": xbatcher_way({})} if on_grid else {}
-    yield {"shdask_dataloader": ours, **others}
+
+def time_workers(loader: Any) -> tuple[float, float]:
+    """Seconds, and seconds of CPU of this process and its workers."""
+    started, used = time.perf_counter(), count_cpu()
+    drain(loader)
+    return time.perf_counter() - started, count_cpu() - used
+
+
+def count_cpu() -> float:
+    """Seconds of CPU of this process and its children."""
+    this = psutil.Process()
+    times = [each.cpu_times() for each in (this, *this.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
+
+
+def watch_memory(store: Path, patches: Patches) -> dict[str, Any]:
+    """Memory after each epoch, in MB above that of the process before the first; an epoch's chunks are not all held."""
+    process = psutil.Process()
+    reader = open_reader(store, cache_nbytes=CACHE_NBYTES)
+    loader = load_batches(reader, patches)  # which imports torch
+    before = process.memory_info().rss
+    above = []
+    for _ in range(EPOCHS):
+        drain(loader)
+        above.append(round((process.memory_info().rss - before) / 2**20, 1))
+    return {
+        "cache_mb": CACHE_NBYTES / 2**20,
+        "held_mb": round(reader.cache.held_nbytes / 2**20, 1),
+        "chunks_of_an_epoch_mb": round(len(patches) * DATES * PATCH_PX**2 * (2 * len(BANDS) + 1) / 2**20, 1),
+        "batch_mb": round(BATCH * DATES * PATCH_PX**2 * (4 * len(BANDS) + 2) / 2**20, 1),
+        "mb_after_each_epoch": above,
+    }
 
 
 def compare_dates(folder: Path) -> dict[int, Any]:
@@ -284,7 +369,7 @@ def compare_dates(folder: Path) -> dict[int, Any]:
         array[...] = values
         series_of = [(slice(None), slice(y, y + SERIES_PATCH_PX), slice(x, x + SERIES_PATCH_PX)) for y, x in series]
         one_date_of = [(7, slice(y, y + PATCH_PX), slice(x, x + PATCH_PX)) for y, x in maps.tolist()]
-        ways = {
+        ways: dict[str, Callable[[], Read]] = {
             "series": partial(partial, read_windows, array, series_of),
             "one_date": partial(partial, read_windows, array, one_date_of),
         }
