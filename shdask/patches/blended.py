@@ -6,6 +6,7 @@ Refuses to know models, and how patches are blended.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,9 @@ PLAIN = "prediction"
 """The array of predictions that have no classes."""
 CHUNK_PX = 512
 MOST_CLASSES = 255
+_ARRAY_NAME = re.compile(r"[^\W_](?:[\w .,()+-]*[\w)+])?")
+_TAKEN = frozenset({LABEL, COUNT, DATA_MASK, GRID_MAPPING, "tile_state", "time", "x", "y", "zarr.json"})
+"""What means something else in a cube, and in the folder of one."""
 _CODEC = BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")
 
 
@@ -62,8 +66,8 @@ def write_blended(
     highest; of plain values (y, x) the array ``prediction``. ``data_mask`` is 1 where a patch tells, ``patch_count``
     says how many do. ``predict`` is called once for each patch, from the north to the south; a band of rows is in
     memory. Written whole or not at all.
-    Raises PlanError as `blend_patches`, and where ``classes`` are not as many as there are scores; StoreError where
-    something stands at ``target``, or ``cube`` has no grid of these patches.
+    Raises PlanError as `blend_patches`, and where ``classes`` are not as many as there are scores, or no names of
+    arrays; StoreError where something stands at ``target``, or ``cube`` has no grid of these patches.
     """
     grid = _find_grid(open_place(cube), patches)
     with write_whole(target) as partial, expected_zarr_warnings():
@@ -101,10 +105,11 @@ def _name_bands(strip: Strip, classes: Sequence[str]) -> list[str]:
     if count > MOST_CLASSES or (classes and len(classes) != count):
         raise PlanError(f"classes: {len(classes)} are named, and predictions have {count} (255 at most); name each")
     names = [str(name) for name in classes] or [f"class_{number}" for number in range(count)]
-    taken = {LABEL, COUNT, DATA_MASK, GRID_MAPPING, "x", "y"} & set(names)
-    if taken or len(set(names)) < count or not all(name and "/" not in name for name in names):
+    wrong = [name for name in names if not _ARRAY_NAME.fullmatch(name) or name in _TAKEN]
+    if wrong or len(set(names)) < count:
         raise PlanError(
-            f"classes: {', '.join(names)}; each needs a name of its own, and none of the cube's: {taken or ''}"
+            f"classes: {', '.join(map(repr, names))}; each becomes an array and needs a name of its own, of letters, "
+            f"digits, blanks and - _ + . , ( ), and none of the cube's own ({', '.join(sorted(_TAKEN))})"
         )
     return names
 

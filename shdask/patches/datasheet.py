@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -36,6 +37,8 @@ WGS84 = "EPSG:4326"
 COPERNICUS = "Contains modified Copernicus Sentinel data {years}"
 """The notice that the Legal Notice on the use of Copernicus Sentinel Data asks for where data were modified."""
 LANDSAT = "Landsat data courtesy of the U.S. Geological Survey"
+_MARKUP = re.compile(r"[\\`*\[\]<>|~&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[#+=-]")
+"""What Markdown and the HTML in it read as more than text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +91,9 @@ class Datasheet:
     def markdown(self) -> str:
         """For people. Pure."""
         left, bottom, right, top = self.bounds
+        name = _plain(Path(self.cube).name)
         lines = [
-            f"# {sum(self.splits.values())} patches of {self.size_px} x {self.size_px} px from {Path(self.cube).name}",
+            f"# {sum(self.splits.values())} patches of {self.size_px} x {self.size_px} px from {name}",
             "",
             f"- **Where**: {left:.4f}, {bottom:.4f} to {right:.4f}, {top:.4f} (longitude, latitude; WGS84)",
             *([f"- **Dates of patches**: {self.first_date} to {self.last_date}"] if self.first_date else []),
@@ -113,8 +117,8 @@ class Datasheet:
             rows = [(split, *(str(counts.get(name, 0)) for name in names)) for split, counts in self.classes.items()]
             lines += ["", "## Classes", "", *_table(("set", *names), rows)]
         if self.notes:
-            lines += ["", "## How they were chosen", "", *(f"- {note}" for note in self.notes)]
-        return "\n".join([*lines, "", "## Licence", "", *(f"- {line}" for line in self.licence)]) + "\n"
+            lines += ["", "## How they were chosen", "", *(f"- {_plain(note)}" for note in self.notes)]
+        return "\n".join([*lines, "", "## Licence", "", *(f"- {_plain(line)}" for line in self.licence)]) + "\n"
 
 
 def make_datasheet(
@@ -181,7 +185,14 @@ def _layer_row(layer: LayerSource) -> tuple[str, ...]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+    cells = [[_plain(cell) for cell in row] for row in (head, *rows)]
+    return [f"| {' | '.join(row)} |" for row in (cells[0], ["---"] * len(head), *cells[1:])]
+
+
+def _plain(text: str) -> str:
+    """``text`` as one line that Markdown shows as it stands, whatever people call their cubes and classes. Pure."""
+    line = "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
+    return _MARKUP.sub(r"\\\g<0>", line)
 
 
 def _notices(layers: Sequence[LayerSource]) -> list[str]:

@@ -50,6 +50,9 @@ def write_patch_store(
     check_export(patches, modalities)
     if patches_per_chunk < 1:
         raise PlanError(f"patches_per_chunk = {patches_per_chunk} is not a number of patches; give 1 or more")
+    columns = {name for name, _ in _members(patches)}
+    if columns & set(modalities):
+        raise PlanError(f"{min(columns & set(modalities))!r} is a column of the table; call the modality otherwise")
     some = patches.take(patches.split != SPLITS.index("left out"))
     with write_whole(folder) as partial, expected_zarr_warnings():
         root = zarr.create_group(partial, zarr_format=3, attributes=_root_attributes(some, modalities))

@@ -100,7 +100,14 @@ def test_it_is_whole_or_not_at_all(tmp_path, cube, patches) -> None:
         write_blended(cube, cube, patches, scores)
 
 
-@pytest.mark.parametrize("classes", [("a", "b"), ("a", "a", "b"), ("label", "a", "b"), ("a/b", "c", "d")])
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ("a", "b"),
+        ("a", "a", "b"),
+        *((name, "b", "c") for name in ("label", "a/b", "..", "zarr.json", "a\\b", "a\n", "__a")),
+    ],
+)
 def test_classes_must_fit_the_scores(tmp_path, cube, patches, classes) -> None:
     """A name for each, of its own."""
     with pytest.raises(PlanError, match="classes: "):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 
 from shdask.assemble.store import create_or_open
 from shdask.errors import StoreError
@@ -77,6 +80,20 @@ def test_what_was_dropped_is_told(cube) -> None:
     """As the table of patches knows it."""
     noted = replace(patches(), notes=("3 places are too cloudy",))
     assert "- 3 places are too cloudy" in make_datasheet(cube, noted).markdown()
+
+
+NAMES = ("<script>alert(1)</script>", "a|b", "[x](javascript:y)", "*_`~&lt;\\", "two\n\n# lines\x1b")
+TABLE = ("table", "thead", "tbody", "tr", "th", "td")
+
+
+def test_names_are_shown_as_they_stand(cube) -> None:
+    """In tables and lists, whatever they would be to Markdown and to HTML."""
+    noted = replace(patches(labels=(0, 1, 2, 3, 4)), notes=("# <b>*none*</b>",), classes=NAMES)
+    sheet = replace(make_datasheet(cube, noted, licence=("![i](x)",)), cube="/data/<i>|_x_.zarr")
+    shown = MarkdownIt("commonmark").enable("table").render(sheet.markdown())
+    told = [*NAMES[:4], "two # lines", "# <b>*none*</b>", "![i](x)", "from <i>|_x_.zarr"]
+    assert [name for name in told if escape(name) not in shown] == []
+    assert set(re.findall("<([a-z0-9]+)", shown)) == {"h1", "h2", "ul", "li", "strong", *TABLE}
 
 
 def test_what_is_no_cube_is_refused(tmp_path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import rioxarray
 import xarray as xr
 import yaml
 from webdataset import autodecode, tariterators
@@ -216,6 +217,31 @@ def test_files_list_the_sets_and_a_yaml_tells_of_the_bands(tmp_path, patches) ->
     }
     assert told["mask"] == {"folder": "mask", "ignore_index": -100, "classes": ["water", "forest"]}
     assert told["splits"]["train"] == {"file": "train.txt", "patches": 3}
+
+
+def test_chips_are_read_as_terratorch_reads_them(tmp_path, patches) -> None:
+    """By its generic dataset (at 85467a9): masked by nodata, (channels time) y x, and what is masked filled."""
+    write_chips(tmp_path / "chips", patches, MODALITIES)
+    name, expected = "p32633-16-16-4.tif", read(patches[4])
+    image = rioxarray.open_rasterio(tmp_path / "chips/s2" / name, masked=True).fillna(0).to_numpy()
+    valid = expected["valid"][:, None]
+    np.testing.assert_array_equal(image.reshape(3, 2, 16, 16).swapaxes(0, 1), np.where(valid, expected["image"], 0))
+    mask = rioxarray.open_rasterio(tmp_path / "chips/mask" / name, masked=True).fillna(-100).to_numpy()[0]
+    np.testing.assert_array_equal(mask, expected["mask"])
+
+
+def test_names_stay_names_in_the_yaml(tmp_path, patches) -> None:
+    """Whatever they would be if they were not quoted."""
+    names = ["yes", "null", "1e3", "a: b", "- x", "!!python/object:os.system", "two\nlines", "#", "\u2028é"]
+    write_chips(tmp_path / "chips", replace(patches, cube="a: {b}"), MODALITIES, classes=names)
+    told = yaml.safe_load((tmp_path / "chips" / "dataset.yaml").read_text("utf-8"))
+    assert (told["cube"], told["mask"]["classes"]) == ("a: {b}", names)
+
+
+def test_a_modality_is_no_column_of_the_table(tmp_path, patches) -> None:
+    """A store has both at its root."""
+    with pytest.raises(PlanError, match="'key' is a column of the table"):
+        write_patch_store(tmp_path / "p.zarr", patches, {"key": MODALITIES["s1"]})
 
 
 WRITERS = pytest.mark.parametrize("write", [write_webdataset, write_patch_store, write_chips])
