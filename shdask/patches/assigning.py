@@ -59,8 +59,6 @@ def thin_out(
 
     Raises PlanError where there are no classes.
     """
-    if balance not in {None, "class"}:
-        raise PlanError(f'balance = {balance!r}: it is "class", or left out')
     kept = np.ones(len(draft), np.bool_)
     if per_class is None and balance is None:
         return kept, ()

@@ -234,7 +234,7 @@ def _open_raster(path: Path, ground: Ground) -> Iterator[_RasterPixels]:
         if raster.crs is None:
             raise PlanError(f"labels: {path} has no CRS; assign one")
         if np.dtype(raster.dtypes[0]).kind not in "iu":
-            raise PlanError(f"labels: {path} holds {raster.dtypes[0]}; classes are whole numbers")
+            raise PlanError(f"labels: {path} holds {raster.dtypes[0]}; classes are whole numbers; save it as uint8")
         warped = WarpedVRT(
             raster,
             crs=ground.grid.crs,

@@ -56,6 +56,14 @@ def find_outlines(patches: Patches) -> NDArray[np.object_]:
     return outlines
 
 
+def describe_extent(longitude: Floats, latitude: Floats) -> str:
+    """Where points lie, for people. Pure."""
+    return (
+        f"{longitude.min():.2f} to {longitude.max():.2f} degrees east, "
+        f"{latitude.min():.2f} to {latitude.max():.2f} north"
+    )
+
+
 def squares_of(patches: Patches) -> Squares:
     """Patches as squares on their grids. Pure."""
     codes, grid = np.unique(patches.epsg, return_inverse=True)

@@ -5,19 +5,18 @@ Refuses to know pixels, and class rasters.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
-import shapely.geometry
 from pyproj import Transformer
 
 from shdask.errors import PlanError
-from shdask.inputs import WGS84, normalise_crs
+from shdask.inputs import WGS84
+from shdask.patches.label_source import check_shapes, read_table
 from shdask.patches.places import Ground, Places, grid_places, join
 from shdask.patches.table import NO_LABEL, SPLITS
 
@@ -26,9 +25,10 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.intp]
 
-POINT, POLYGONS = 0, (3, 6)
-"""`shapely.get_type_id`."""
 NO_SPLIT = 255
+LARGEST_CLASS = 2**31 - 1
+YEARS = (1900, 2200)
+"""What is no year of these is no year."""
 NOWHERE = -1e9
 """Pixels: of what has no place in a zone that is far from it."""
 SPLIT_NAMES: Mapping[str, int] = {"train": 0, "validation": 1, "val": 1, "test": 2}
@@ -71,17 +71,19 @@ class Features:
     """Positions in `SPLITS`, NO_SPLIT where it is not told."""
     block: NDArray[np.str_]
 
+    def degrees(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(longitude, latitude) of all their points. Pure."""
+        return _project(self.crs, WGS84, *shapely.get_coordinates(self.geometry).T)
+
 
 def read_features(source: object, columns: LabelColumns) -> Features:
     """The points and polygons of ``source``: a vector file, a GeoJSON mapping, or anything with __geo_interface__.
 
     Features without a geometry or, where a class is asked for, without a class are left out. Reads the file. Raises
-    PlanError where it cannot be read, a column is missing or holds what it cannot, and for lines.
+    PlanError where it cannot be read, a column is missing or holds what it cannot, for lines and polygons that cross
+    themselves, and for coordinates that cannot be of its CRS.
     """
-    if isinstance(source, str | os.PathLike):
-        geometry, values, crs = _read_file(Path(source).expanduser(), columns)
-    else:
-        geometry, values, crs = _read_mapping(source, columns)
+    geometry, values, crs = read_table(source, columns.names())
     kept = ~(shapely.is_missing(geometry) | shapely.is_empty(geometry))
     if columns.label is not None:
         kept &= np.array([not _is_null(value) for value in values[columns.label]], np.bool_)
@@ -89,9 +91,7 @@ def read_features(source: object, columns: LabelColumns) -> Features:
     values = {name: column[kept] for name, column in values.items()}
     if not geometry.size:
         raise PlanError("labels: no feature has a geometry and a class; check the file and class_column")
-    kinds = shapely.get_type_id(geometry)
-    if not np.isin(kinds, (POINT, *POLYGONS)).all():
-        raise PlanError("labels: they are to be points or polygons; buffer lines, and explode collections, first")
+    check_shapes(geometry, crs)
     label, classes = _read_classes(None if columns.label is None else values[columns.label], geometry.size)
     return Features(
         geometry=np.asarray(shapely.force_2d(geometry), object),
@@ -195,45 +195,6 @@ def _project(
     return np.asarray(across), np.asarray(up)
 
 
-def _read_file(path: Path, columns: LabelColumns) -> tuple[NDArray[np.object_], dict[str, NDArray[Any]], str]:
-    import pyogrio
-    from pyogrio.errors import DataLayerError, DataSourceError
-
-    if not path.exists():
-        raise PlanError(f"labels: {path} does not exist")
-    try:
-        there = [str(name) for name in pyogrio.read_info(path)["fields"]]
-        missing = [name for name in columns.names() if name not in there]
-        if missing:
-            raise PlanError(f"labels: {path} has no column {missing[0]!r}; it has {', '.join(there) or 'none'}")
-        meta, _, blobs, fields = pyogrio.raw.read(path, columns=columns.names())
-    except (DataSourceError, DataLayerError) as error:
-        raise PlanError(f"labels: {path} cannot be read as a vector file: {error}") from error
-    values = dict(zip((str(name) for name in meta["fields"]), fields, strict=True))
-    return shapely.from_wkb(blobs), values, normalise_crs(meta["crs"] or WGS84, "labels")
-
-
-def _read_mapping(source: object, columns: LabelColumns) -> tuple[NDArray[np.object_], dict[str, NDArray[Any]], str]:
-    mapping = source if isinstance(source, Mapping) else getattr(source, "__geo_interface__", None)
-    if not isinstance(mapping, Mapping) or mapping.get("type") != "FeatureCollection":
-        raise PlanError(
-            f"labels: {type(source).__name__} holds no features; give a file, or a FeatureCollection of GeoJSON"
-        )
-    rows = list(mapping["features"])
-    shapes = [None if row["geometry"] is None else shapely.geometry.shape(row["geometry"]) for row in rows]
-    geometry = np.empty(len(rows), object)
-    geometry[:] = shapes
-    values = {}
-    for name in columns.names():
-        if not any(name in (row.get("properties") or {}) for row in rows):
-            raise PlanError(f"labels: no feature has a property {name!r}")
-        column = np.empty(len(rows), object)
-        column[:] = [(row.get("properties") or {}).get(name) for row in rows]
-        values[name] = column
-    own = None if source is mapping else getattr(source, "crs", None)  # a GeoDataFrame's
-    return geometry, values, normalise_crs(own or WGS84, "labels")
-
-
 def _is_null(value: object) -> bool:
     return value is None or value != value  # noqa: PLR0124  # NaN and NaT differ from themselves
 
@@ -246,7 +207,7 @@ def _read_classes(values: NDArray[Any] | None, count: int) -> tuple[NDArray[np.i
     except (TypeError, ValueError):
         words, label = np.unique([str(value) for value in values], return_inverse=True)
         return np.asarray(label, np.int64), tuple(words.tolist())
-    label = numbers.astype(np.int64)
+    label = np.where((numbers >= 0) & (numbers <= LARGEST_CLASS), numbers, -1).astype(np.int64)
     if (label != numbers).any() or (label < 0).any():
         raise PlanError("labels: classes that are numbers are to be whole ones from 0; or give words")
     return label, ()
@@ -262,13 +223,23 @@ def _read_dates(values: Mapping[str, NDArray[Any]], name: str | None, count: int
     if name is None:
         return np.full(count, "NaT", "datetime64[s]")
     try:
-        return np.array([np.datetime64(None if _is_null(value) else _day(value), "s") for value in values[name]])
+        dates = np.array([np.datetime64(None if _is_null(value) else _in_utc(value), "s") for value in values[name]])
     except ValueError as error:
         raise PlanError(f"labels: {name} holds no date: {error}; write them as 2024-06-01") from error
+    years = dates.astype("datetime64[Y]").astype(np.int64) + 1970
+    wrong = np.flatnonzero(~np.isnat(dates) & ((years < YEARS[0]) | (years > YEARS[1])))
+    if wrong.size:
+        raise PlanError(f"labels: {name} holds no date: {values[name][wrong[0]]}; write them as 2024-06-01")
+    return dates
 
 
-def _day(value: object) -> str:
-    return str(value).replace("/", "-").removesuffix("Z").removesuffix("+00:00")
+def _in_utc(value: object) -> str:
+    """A date as numpy reads it; one without a time zone is UTC."""
+    text = str(value).replace("/", "-").removesuffix("Z")
+    if "T" not in text and " " not in text:
+        return text
+    moment = datetime.fromisoformat(text)
+    return text if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None).isoformat()
 
 
 def _read_splits(values: Mapping[str, NDArray[Any]], name: str | None, count: int) -> NDArray[np.uint8]:

@@ -91,6 +91,11 @@ class Ground:
         bottom, top = oy + (north - y0 - size_px) * ry, oy + (north - y0) * ry
         return np.stack((left, bottom, right, top), axis=1)
 
+    def corners(self) -> tuple[Floats, Floats]:
+        """(longitude, latitude) of the array's corners. Pure."""
+        left, bottom, right, top = self.grid.bounds()
+        return self.degrees(np.array([left, right, right, left]), np.array([bottom, bottom, top, top]))
+
     def holds(self, y0: Ints, x0: Ints, size_px: int) -> NDArray[np.bool_]:
         """(window,): whether each lies in the array, is this zone's by its centre, and holds ground of the area.
 

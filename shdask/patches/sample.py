@@ -6,7 +6,7 @@ Reads pixels of class bands and class rasters only. Refuses to know what patches
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,8 +15,10 @@ import numpy as np
 
 from shdask.errors import PlanError
 from shdask.patches import class_raster
+from shdask.patches.asked import check_metres, check_numbers, check_scheme, check_words
 from shdask.patches.assigning import find_sets, notes_on_sets, thin_out
 from shdask.patches.draft import Draft, draft_features, draft_places, join_drafts, make_squares, make_table
+from shdask.patches.geometry import describe_extent
 from shdask.patches.labels import LabelColumns, place_features, read_features
 from shdask.patches.places import find_grounds, grid_places, join, number_places, random_places
 from shdask.patches.rating import Wanted, check_wanted, find_dated_layer, match_dates, rate
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shdask.patches.class_raster import ClassRule, Counts
+    from shdask.patches.labels import Features
     from shdask.patches.places import Grounds
     from shdask.patches.rating import Dates, ShareIndex
     from shdask.plan.cube import CubePlan
@@ -39,8 +42,6 @@ FEWEST_DRAWS = 4096
 """At once."""
 IDLE_ROUNDS = 8
 """Of draws without a new place: then all are known, but for one that so many draws miss by chance."""
-LARGEST_PX = 32768
-MOST_PATCHES = 10**8
 DEFAULT_SHARES = (0.7, 0.15, 0.15)
 
 
@@ -105,10 +106,14 @@ def sample_patches(
     ``notes`` of what is returned say how many were dropped, and why. Raises PlanError for what cannot be asked of this
     cube, and where nothing is left; StoreError where there is no cube of ours.
     """
+    columns = LabelColumns(
+        label=class_column, parcel=id_column, date=date_column, split=split_column, block=block_column
+    )
     sizes = {"size_px": size_px, "stride_px": stride_px, "align_px": align_px}
-    _check_sizes(sizes, block_m=block_m, guard_m=guard_m, count=count, scheme=scheme)
-    if scheme == "labels" and align_px > size_px:
-        raise PlanError(f"align_px = {align_px}: labels would lie beside patches; make it at most size_px = {size_px}")
+    check_numbers({**sizes, "count": count, "per_class": per_class}, seed=seed, class_share=class_share)
+    check_words({"scheme": scheme, "class_rule": class_rule, "dates": dates, "balance": balance})
+    check_metres(block_m, guard_m)
+    check_scheme(scheme, labels, columns.names(), count=count, align_px=align_px, size_px=size_px)
     asked, grounds = check_shares(shares), find_grounds(cube)
     wanted = Wanted(
         layers=_layers(grounds, layers),
@@ -128,14 +133,10 @@ def sample_patches(
         stride_px=stride_px,
         align_px=align_px,
     )
-    columns = LabelColumns(
-        label=class_column, parcel=id_column, date=date_column, split=split_column, block=block_column
-    )
     classes: tuple[str, ...] = ()
     if scheme == "labels":
         draft, classes, notes = _of_features(choice, labels, columns)
     else:
-        _check_raster(labels, columns)
         draft, notes = _of_grid(choice) if scheme == "grid" else _of_chance(choice, count or 0)
         if labels is not None:
             draft, more = _with_classes(choice, draft, str(labels), class_rule, class_share)
@@ -181,32 +182,12 @@ class _Choice:
         return rated, rejected.shares, rejected.dates
 
 
-def _check_sizes(
-    sizes: Mapping[str, int | None], *, block_m: float, guard_m: float, count: int | None, scheme: str
-) -> None:
-    for name, value in {**sizes, "count": count}.items():
-        largest = MOST_PATCHES if name == "count" else LARGEST_PX
-        if value is not None and not 0 < value <= largest:
-            raise PlanError(f"{name} = {value}: give a whole number from 1 to {largest}")
-    if not block_m >= 1.0 or not guard_m >= 0.0:
-        raise PlanError(f"block_m = {block_m:g} and guard_m = {guard_m:g} are metres, from 1 and from 0")
-    if scheme not in {"grid", "random", "labels"}:
-        raise PlanError(f"scheme {scheme!r} is none of grid, random and labels")
-    if (count is None) == (scheme == "random"):
-        raise PlanError('count: scheme = "random" needs it, and no other takes it')
-
-
-def _check_raster(labels: object, columns: LabelColumns) -> None:
-    if labels is not None and not isinstance(labels, str | os.PathLike):
-        raise PlanError('labels: features choose places themselves; take scheme = "labels"')
-    if columns.names():
-        raise PlanError('labels: a raster has no columns; features do, with scheme = "labels"')
-
-
 def _layers(grounds: Grounds, layers: str | Sequence[str] | None) -> tuple[str, ...]:
-    if layers is None:
-        return grounds.grounds[0].layers
-    return (layers,) if isinstance(layers, str) else tuple(layers)
+    known = grounds.grounds[0].layers
+    found = known if layers is None else (layers,) if isinstance(layers, str) else tuple(layers)
+    if not found:
+        raise PlanError(f"layers: none is named; leave them out, or take some of {', '.join(known)}")
+    return found
 
 
 def _open_index(grounds: Grounds, wanted: Wanted) -> ShareIndex | None:
@@ -270,13 +251,13 @@ def _count_places(draft: Draft) -> NDArray[np.int64]:
 def _of_features(
     choice: _Choice, labels: object, columns: LabelColumns
 ) -> tuple[Draft, tuple[str, ...], tuple[str, ...]]:
-    if labels is None:
-        raise PlanError('labels missing; scheme = "labels" needs a vector file, or GeoJSON')
     features = read_features(labels, columns)
     places, rows = place_features(
         features, choice.grounds.grounds, size_px=choice.size_px, stride_px=choice.stride_px, align_px=choice.align_px
     )
     outside = features.geometry.size - np.unique(rows).size
+    if not rows.size:
+        raise PlanError(_describe_miss(choice.grounds, features, choice.size_px))
     unaligned = "" if choice.align_px == 1 else f", or where no patch aligned to {choice.align_px} px holds them"
     draft, bad, undated = choice.rate(draft_features(places, features, rows))
     ordered = draft.in_order()
@@ -290,12 +271,27 @@ def _of_features(
     return ordered, features.classes, notes
 
 
+def _describe_miss(grounds: Grounds, features: Features, size_px: int) -> str:
+    there = describe_extent(*features.degrees())
+    here = [describe_extent(*ground.corners()) for ground in grounds.grounds]
+    return (
+        f"labels: none of {features.geometry.size} has a place for a patch of {size_px} px in the area of "
+        f"{grounds.name}: they lie in {there}, and it in {' and '.join(here)}; check their CRS, that x comes before y, "
+        f"and that they are of this place"
+    )
+
+
 def _with_classes(
     choice: _Choice, draft: Draft, labels: str, rule: ClassRule, share: float | None
 ) -> tuple[Draft, tuple[str, ...]]:
     counts = _count(choice, draft, labels)
     label = class_raster.choose_classes(counts, len(draft), choice.size_px, rule, share)
     has = label != NO_LABEL
+    if len(draft) and not has.any():
+        raise PlanError(
+            f"labels: none of {len(draft)} patches is of a class of {labels}: no pixel of it that is valid lies under "
+            f"them, or no class has the share asked for; check its place and nodata, or take a smaller class_share"
+        )
     notes = () if has.all() else (f"{int((~has).sum())} patches are of no class",)
     return replace(draft, label=label).take(has), notes
 
@@ -304,6 +300,8 @@ def _count(choice: _Choice, draft: Draft, labels: str) -> Counts:
     grounds, size_px = choice.grounds, choice.size_px
     if labels.lower().endswith(class_raster.SUFFIXES):
         return class_raster.count_in_raster(Path(labels).expanduser(), draft, grounds.grounds, size_px)
+    if Path(labels).expanduser().is_file():
+        raise PlanError(f'labels: {labels} is no GeoTIFF; points and polygons need scheme = "labels" (--scheme labels)')
     if grounds.store is None or choice.index is None:
         raise PlanError(f"labels: {labels} is no GeoTIFF, and {grounds.name} has no pixels yet; give its store")
     dated = find_dated_layer(grounds.grounds[0], choice.index, choice.wanted.layers)
