@@ -47,26 +47,28 @@ class Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Axis:
-    """The dates of a layer, without those that were bought again."""
+    """The dates of a layer, each once; of one that was bought again every tile counts as it was bought last."""
 
     times: NDArray[np.datetime64]
     """(date,) ascending, UTC to the second; one NaT where the layer has no time axis."""
-    steps: NDArray[np.intp]
-    """Where each stands in the arrays."""
+    steps: tuple[tuple[int, ...], ...]
+    """Where each stands in the arrays, the newest first where it was bought again."""
     ranks: NDArray[np.intp]
-    """Where each stands among all dates by time and revision, as an index of the cube counts them."""
+    """Where the newest of each stands among all by time and revision, as an index of the cube counts them."""
 
     @classmethod
     def read(cls, place: Place) -> Axis:
         """That of the group at ``place``. Raises StoreError."""
         timeline = frozen_timeline(place)
         if timeline is None:
-            return cls(times=np.array([NO_DATE]), steps=np.zeros(1, np.intp), ranks=np.zeros(1, np.intp))
-        stamps = [step.time.replace(tzinfo=None) for step in timeline.steps]
-        times = np.array(stamps, "datetime64[s]")
-        order = np.lexsort((np.array([step.revision for step in timeline.steps]), times))
-        newest = np.flatnonzero(np.append(np.diff(times[order]) != np.timedelta64(0, "s"), True)[: order.size])
-        return cls(times=times[order][newest], steps=np.asarray(order[newest], np.intp), ranks=newest)
+            return cls(times=np.array([NO_DATE]), steps=((0,),), ranks=np.zeros(1, np.intp))
+        stamps = np.array([step.time.replace(tzinfo=None) for step in timeline.steps], "datetime64[s]")
+        order = np.lexsort((np.array([step.revision for step in timeline.steps]), stamps))
+        times, firsts = np.unique(stamps[order], return_index=True)
+        ends = np.append(firsts[1:], order.size)[: firsts.size]  # a layer may have no date yet
+        parts = zip(firsts.tolist(), ends.tolist(), strict=True)
+        steps = tuple(tuple(order[first:end][::-1].tolist()) for first, end in parts)
+        return cls(times=times, steps=steps, ranks=np.asarray(ends - 1, np.intp))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -145,23 +147,30 @@ class GroupReader:
         mask = self.arrays[DATA_MASK]
         valid = np.zeros((len(dates), *window.shape), np.bool_)
         under = list(mask.cells(window))
-        cells = []
-        for step, date in enumerate(dates):
-            where = (int(self.axis.steps[date]),) if self.has_time else ()
-            cells += [(step, (*where, *cell), pixels) for cell, pixels in under if date >= 0]
-        found: list[int] = []
+        jobs = [(step, cell, pixels) for step, date in enumerate(dates) if date >= 0 for cell, pixels in under]
+        found: list[tuple[int, tuple[int, ...], Window]] = []
 
-        def read(number: int) -> None:
-            step, position, pixels = cells[number]
-            chunk = self.source.mask(mask, position, states)
-            if chunk is not None:
-                target = valid[step][pixels.within(window).slices]
-                np.not_equal(_part(mask, chunk, position, pixels), 0, out=target)
-                if target.any():
-                    found.append(number)
+        def read(job: tuple[int, tuple[int, int], Window]) -> None:
+            step, cell, pixels = job
+            for position in self._positions(dates[step], cell):
+                chunk = self.source.mask(mask, position, states)
+                if chunk is not None:
+                    target = valid[step][pixels.within(window).slices]
+                    np.not_equal(_part(mask, chunk, position, pixels), 0, out=target)
+                    if target.any():
+                        found.append((step, position, pixels))
+                    return
 
-        self.readers.run(read, range(len(cells)))
-        return Look(window=window, states=states, valid=valid, cells=tuple(cells[number] for number in sorted(found)))
+        self.readers.run(read, jobs)
+        return Look(window=window, states=states, valid=valid, cells=tuple(found))
+
+    def _positions(self, date: int, cell: tuple[int, int]) -> Iterator[tuple[int, ...]]:
+        """Where a chunk of a date may stand, the newest first."""
+        if not self.has_time:
+            yield cell
+            return
+        for step in self.axis.steps[date]:
+            yield step, *cell
 
     def read_codes(self, band: str, look: Look) -> NDArray[Any]:
         """(step, y, x) of a band as it is stored, of no meaning where it is not valid. Raises StoreError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from pathlib import Path
 
@@ -113,6 +114,25 @@ def test_a_patch_with_a_date_has_that_date(dated: CubeStore):
     assert (padding["present"].tolist(), padding["dates"].tolist()) == ([False], [0])
     assert not padding["image"].any()
     assert not padding["valid"].any()
+
+
+def test_of_a_date_that_was_bought_again_each_tile_is_as_it_was_bought_last(tmp_path: Path):
+    """A scene that came late reaches one tile; the others stay as they were."""
+    plan = dated_plan(3)
+    first, second, third = plan.timeline.steps
+    again = dataclasses.replace(third, time=first.time, revision=1)
+    plan = dataclasses.replace(plan, timeline=dataclasses.replace(plan.timeline, steps=(first, second, again)))
+    across, down = plan.tile_set.grid_shape
+    late = 2 * across * down
+    cube = make_cube(tmp_path / "cube.zarr", plan, [*range(late), late])
+    patch = patches_of(cube)[1]
+    sample = open_reader(cube.place.name).read(patch)
+    red, _, valid = arrays_under(cube, patch)
+    is_late = (np.arange(20, 52) < 32)[:, np.newaxis] & (np.arange(8, 40) < 32)
+    shown, is_shown = (np.where(is_late, every[2], every[0]) for every in (np.where(valid, red, 0), valid))
+    np.testing.assert_array_equal(sample["image"][0, 0], shown)
+    np.testing.assert_array_equal(sample["valid"][0], is_shown)
+    assert sample["image"].shape[0] == 2
 
 
 def test_a_rule_chooses_the_dates(dated: CubeStore):
