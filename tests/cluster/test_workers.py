@@ -42,6 +42,12 @@ def test_task_on_a_worker_without_the_plugin_raises(client) -> None:
         client.submit(run_batch, "unknown", [0], pure=False).result(timeout=30)
 
 
+def test_our_own_cluster_looks_at_no_waiting_threads(client) -> None:
+    """Task threads wait for their batches; to watch them doing so costs a build CPU on every worker."""
+    watched = client.run(lambda dask_worker: "profile" in dask_worker.periodic_callbacks)
+    assert set(watched.values()) == {False}
+
+
 def test_secret_is_in_no_task_and_no_plugin(client, point_at, tmp_path) -> None:
     """While a build runs, neither the tasks nor the workers' plugins on the scheduler hold the OAuth secret."""
     secret = "canary-0451"
