@@ -21,6 +21,7 @@ from shdask.assemble.lease import DEAD_S, Owner, read_owner
 from shdask.assemble.ledger import read_ledger
 from shdask.assemble.outlook import eta_s, next_step, next_words, share_left
 from shdask.assemble.place import Place, open_place
+from shdask.assemble.pyramid import outdated_tiles
 from shdask.assemble.rows import LedgerSummary
 from shdask.assemble.spool import Spool, spool_prefix
 from shdask.assemble.store import read_cube_attributes
@@ -179,6 +180,11 @@ class Found:
         """What those have cost."""
         return math.fsum(job.pu for job in self.open_jobs)
 
+    def count_outdated(self) -> int:
+        """How many tiles the overviews, if there are any, show as they no longer are. Raises StoreError."""
+        outdated = outdated_tiles(self.place, self.attributes)
+        return 0 if outdated is None else int(outdated.sum())
+
     @property
     def last_begun(self) -> float:
         """POSIX time at which the last run began; 0 where there was none."""
@@ -205,6 +211,9 @@ def make_status(found: Found, *, store: str, pu_left: float, more_left: bool) ->
     if left or living or more_left:
         step = next_step(ledger, owner=owner, owner_state=owner_state, pu_left=pu_left, spooled=spooled)
         command = shlex.join(next_words(ledger, store=store, owner_state=owner_state, pu_left=pu_left))
+    elif (outdated := found.count_outdated()) > 0:
+        step = f"bring its overviews up to date: {outdated} tiles are newer than they"
+        command = shlex.join(["shdask", "overviews", store])
     return CubeStatus(
         store=found.place.name,
         complete=bool(found.attributes.get("complete")),

@@ -109,12 +109,11 @@ def export(
             nodata=nodata,
             compress=compress,
         )
-    if stac is not None:
-        from shdask.serve.stac import write_item
+        if stac is not None:
+            from shdask.serve.stac import write_item
 
-        with _warnings_told():
             write_item(store, stac, layer=layer, zone=zone, files=files)
-        console().print(f"{stac}: a STAC item", highlight=False, soft_wrap=True)
+            console().print(f"{stac}: a STAC item", highlight=False, soft_wrap=True)
     if as_json:
         print(json.dumps({"store": store, "files": [file.as_dict() for file in files]}))
     else:
@@ -133,8 +132,9 @@ def _warnings_told() -> Iterator[None]:
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always", IncompleteCubeWarning)
         yield
+    told = [warning for warning in heard if issubclass(warning.category, IncompleteCubeWarning)]
+    for message in dict.fromkeys(str(warning.message) for warning in told):
+        console().print(f"note: {message}", markup=False, highlight=False, soft_wrap=True)
     for warning in heard:
-        if issubclass(warning.category, IncompleteCubeWarning):
-            console().print(f"note: {warning.message}", markup=False, highlight=False, soft_wrap=True)
-        else:
+        if warning not in told:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)

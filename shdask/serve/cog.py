@@ -76,7 +76,7 @@ def export_cog(
     *,
     layer: str | None = None,
     zone: str | int | None = None,
-    bands: Sequence[str] | None = None,
+    bands: str | Sequence[str] | None = None,
     time: Days | None = None,
     bbox: Bbox | None = None,
     nodata: float | None = None,
@@ -102,7 +102,9 @@ def export_cog(
     if is_job(store):
         raise WrongStore(f"{store} is a job, which has no pixels yet; build it, and export the store")
     cube = open_cube(store, layer=layer, zone=zone, bbox=bbox, time=time)
-    names = tuple(str(name) for name in cube.data_vars if name != DATA_MASK) if bands is None else tuple(bands)
+    names = tuple(str(name) for name in cube.data_vars if name != DATA_MASK)
+    if bands is not None:
+        names = (bands,) if isinstance(bands, str) else tuple(bands)
     unknown = [name for name in names if name not in cube.data_vars]
     if unknown or not names:
         there = ", ".join(str(name) for name in cube.data_vars)
@@ -111,6 +113,9 @@ def export_cog(
     targets = [(cube, Path(path))]
     if TIME in cube.dims:
         targets = list(zip(_dates(cube), _date_paths(cube, Path(path)), strict=True))
+    for _, target in targets:
+        if target.is_dir():  # which would be told when all is read
+            raise StoreUnavailable(f"{target} is a folder; choose another file")
     blocks = len(list(picture.windows())) * len(targets)
     found: list[Exported] = []
     for number, (date, target) in enumerate(targets):
@@ -319,5 +324,8 @@ def _file_errors(target: Path) -> Iterator[None]:
     except StoreError:
         raise
     except (OSError, RasterioError, RasterioIOError, CopyError) as error:
-        why = getattr(error, "strerror", None) or error
+        why: BaseException = error
+        while why.__cause__ is not None:  # rasterio only says that a write failed, and GDAL what it was
+            why = why.__cause__
+        why = getattr(why, "strerror", None) or why
         raise StoreUnavailable(f"{target}: {why}; make room there or choose another file") from error

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,9 +19,10 @@ import numpy as np
 from shdask.assemble.conventions import GRID_MAPPING
 from shdask.assemble.template import DATA_MASK
 from shdask.assemble.time_axis import TIME
-from shdask.errors import PlanError, StoreUnavailable
+from shdask.errors import PlanError
 from shdask.serve.coarse import Coarse, Scene, read_coarse
 from shdask.serve.looks import Look, choose_look
+from shdask.serve.whole_file import write_whole
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -63,11 +65,13 @@ class Preview:
     """(x, y) on the ground in the middle of the picture."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it as PNG. Raises StoreUnavailable where the place refuses."""
-        try:
-            self.image.save(path, format="PNG")
-        except OSError as error:
-            raise StoreUnavailable(f"{os.fspath(path)}: {error.strerror or error}; choose another file") from error
+        """Write it as PNG, whole or not at all.
+
+        Raises PlanError for a name that says another format, StoreUnavailable where the place refuses.
+        """
+        if Path(path).suffix.lower() not in {"", ".png"}:
+            raise PlanError(f"{os.fspath(path)}: a picture is written as PNG; call it {Path(path).stem}.png")
+        write_whole(path, self._repr_png_())
 
     def as_dict(self) -> dict[str, object]:
         """What it shows, as JSON types."""

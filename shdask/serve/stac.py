@@ -25,6 +25,7 @@ from shdask.errors import StoreUnavailable
 from shdask.request.reproject import reproject, split_at_antimeridian
 from shdask.serve.open import open_cube, pick_group
 from shdask.serve.stored import StoredCube
+from shdask.serve.whole_file import write_whole
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -57,9 +58,9 @@ def write_item(
     item = make_item(store, layer=layer, zone=zone, files=files, folder=target.parent)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(item, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise StoreUnavailable(f"{target}: {error.strerror or error}; choose another file") from error
+    write_whole(target, (json.dumps(item, indent=2) + "\n").encode())
     return item
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.enums import MaskFlags
+from rasterio.errors import RasterioIOError
 from rio_cogeo.cogeo import cog_validate
 from shapely import Polygon
 
@@ -220,6 +221,27 @@ def test_what_cannot_be_is_refused(integers: Path, tmp_path: Path, words: dict[s
     """With what can be."""
     with pytest.raises(PlanError, match=said):
         export_cog(integers, tmp_path / "out.tif", **words)
+
+
+def test_a_folder_in_its_place_is_refused_before_anything_is_read(integers: Path, tmp_path: Path):
+    """And left as it is."""
+    heard: list[int] = []
+    with pytest.raises(StoreUnavailable, match="is a folder; choose another file"):
+        export_cog(integers, tmp_path, on_progress=lambda done, _: heard.append(done))
+    assert heard == []
+
+
+def test_a_write_that_fails_is_told_by_its_cause(integers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As of a full disk, of which rasterio only says that it failed; what stood there stands."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RasterioIOError("Write failed. See previous exception for details.") from OSError(28, "disk full")
+
+    monkeypatch.setattr("rasterio.shutil.copy", fail)
+    (tmp_path / "out.tif").write_text("before")
+    with pytest.raises(StoreUnavailable, match=r"out\.tif: disk full; make room there"):
+        export_cog(integers, tmp_path / "out.tif", bands="B04")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
 
 
 def test_a_place_that_cannot_be_written_is_named(integers: Path, tmp_path: Path):

@@ -194,6 +194,15 @@ def test_a_tile_that_changed_outdates_what_lies_above_it(cube: Path, plan: Group
     np.testing.assert_array_equal(level(cube, 2)["B04"], means(values, pixels.mask).filled(0))
 
 
+def test_status_tells_of_outdated_ones(cube: Path):
+    """And what brings them up to date; a cube without overviews is left in peace."""
+    assert read_whole_status(cube).whole.command is None
+    zarr.open_array(cube / "overviews" / "made_of", mode="r+")[0, :2] = 1  # what another version of these tiles left
+    told = read_whole_status(cube).whole
+    assert told.next == "bring its overviews up to date: 2 tiles are newer than they"
+    assert told.command == f"shdask overviews {cube}"
+
+
 def test_a_tile_that_is_gone_is_gone_from_them(cube: Path):
     """Where nothing stands, overviews show nothing."""
     forget(cube, [4])

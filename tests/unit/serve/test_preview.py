@@ -215,8 +215,14 @@ def test_it_is_saved_and_shown_as_png(store: Path, tmp_path: Path):
 
 def test_a_place_that_cannot_be_written_is_named(store: Path, tmp_path: Path):
     """With the cure."""
-    with pytest.raises(StoreUnavailable, match=r"nowhere/out\.png: No such file or directory; choose another file"):
+    with pytest.raises(StoreUnavailable, match=r"nowhere/out\.png: No such file or directory; make room there or"):
         preview(store, size_px=80).save(tmp_path / "nowhere" / "out.png")
+
+
+def test_a_name_of_another_format_is_refused(store: Path, tmp_path: Path):
+    """It would not be what it says."""
+    with pytest.raises(PlanError, match=r"out\.jpg: a picture is written as PNG; call it out\.png"):
+        preview(store, size_px=80).save(tmp_path / "out.jpg")
 
 
 def test_what_cannot_be_drawn_is_refused(store: Path, series: Path):
