@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from shdask.emulator.launch import EmulatorProcess, start_emulator
+
 # a shared machine may stall any example; the timeout of the whole test still holds
 settings.register_profile("shared-machine", deadline=None)
 settings.load_profile("shared-machine")
@@ -49,6 +51,22 @@ def learning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("SHDASK_LEARN")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path / "state" / "shdask" / "learned.json"
+
+
+@pytest.fixture(scope="session")
+def one_emulator() -> Iterator[EmulatorProcess]:
+    """An emulator of the synthetic Earth with no limits, for all tests of this process."""
+    with start_emulator() as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def earth(one_emulator: EmulatorProcess) -> Iterator[EmulatorProcess]:
+    """The same as new, for the tests of one file; they may set faults."""
+    one_emulator.clear_faults()
+    one_emulator.reset()
+    yield one_emulator
+    one_emulator.clear_faults()
 
 
 @pytest.fixture(scope="session")

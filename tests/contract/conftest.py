@@ -8,17 +8,10 @@ from pathlib import Path
 import pytest
 
 import shdask
-from shdask.emulator.launch import EmulatorProcess, start_emulator
+from shdask.emulator.launch import EmulatorProcess
 from tests.unit.conftest import run, work, write_job
 
 __all__ = ["run", "work", "write_job"]
-
-
-@pytest.fixture(scope="session")
-def one_emulator() -> Iterator[EmulatorProcess]:
-    """One emulator for all."""
-    with start_emulator() as service:
-        yield service
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ Answer = bytes | ScriptSetup | Surveyed | Spooled
 
 
 class RendererPool:
-    """So many renderer processes; they end with this process, or on ``close``."""
+    """Up to ``count`` renderer processes, as many as are asked at once; they end with this process, or on ``close``."""
 
     def __init__(self, config: EmulatorConfig, count: int) -> None:
         self._config = config
@@ -35,8 +35,8 @@ class RendererPool:
         self._children: set[_Child] = set()
 
     def start(self) -> None:
-        """Start the processes, without waiting for them."""
-        while len(self._children) < self._count:
+        """Start the first process, without waiting for it."""
+        if not self._children:
             self._add()
 
     def close(self) -> None:
@@ -78,6 +78,8 @@ class RendererPool:
         return answer
 
     async def _ask(self, question: Question, patience: float = 1.0) -> Answer:
+        if self._idle.empty() and len(self._children) < self._count:
+            self._add()
         child = await self._idle.get()
         try:
             answer = await asyncio.get_running_loop().run_in_executor(self._threads, child.ask, question, patience)

@@ -168,10 +168,10 @@ def test_latency_is_waited_before_every_answer(launched):
 
 
 def test_emulator_ends_with_its_parent():
-    """Killing the program that started an emulator ends the emulator and its renderers."""
+    """Killing the program that started an emulator ends the emulator and its renderer, one until two are needed."""
     program = (
         "from shdask.emulator.launch import start_emulator\n"
-        "with start_emulator(renderers=1) as e:\n    print(e.pid, flush=True)\n    input()\n"
+        "with start_emulator(renderers=2) as e:\n    print(e.pid, flush=True)\n    input()\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdin=-1, stdout=-1, text=True) as parent:
         emulator = psutil.Process(int(parent.stdout.readline()))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from shdask.emulator.launch import EmulatorProcess, start_emulator
+from shdask.emulator.launch import EmulatorProcess
 from shdask.fetch.auth import ClientCredentials
 from shdask.fetch.client import ServiceClient
 from shdask.fetch.limiter import LimiterState, LocalRateGate
@@ -37,10 +37,9 @@ class Room:
 
 
 @pytest.fixture(scope="module")
-def emulator() -> Iterator[EmulatorProcess]:
-    """An emulator without limits, for the tests of one file; each test starts from zeroed counts."""
-    with start_emulator() as process:
-        yield process
+def emulator(earth: EmulatorProcess) -> EmulatorProcess:
+    """An emulator without limits; each test starts from zeroed counts."""
+    return earth
 
 
 @pytest.fixture

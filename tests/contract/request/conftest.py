@@ -15,7 +15,7 @@ import requests
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
-from shdask.emulator.launch import EmulatorProcess, start_emulator
+from shdask.emulator.launch import EmulatorProcess
 from shdask.request.body import process_body
 from shdask.request.bounds import bounds_json
 
@@ -29,24 +29,17 @@ class Bought:
     pu: float
 
 
-@pytest.fixture(scope="session")
-def emulator() -> Iterator[EmulatorProcess]:
-    """An emulator without limits."""
-    with start_emulator() as process:
-        yield process
-
-
-@pytest.fixture(scope="session")
-def post(emulator: EmulatorProcess) -> Iterator[Callable[..., requests.Response]]:
+@pytest.fixture(scope="module")
+def post(earth: EmulatorProcess) -> Iterator[Callable[..., requests.Response]]:
     """Sends a Process body."""
     form = {
         "grant_type": "client_credentials",
-        "client_id": emulator.client_id,
-        "client_secret": emulator.client_secret,
+        "client_id": earth.client_id,
+        "client_secret": earth.client_secret,
     }
     with requests.Session() as session:
-        token = session.post(emulator.token_url, data=form, timeout=30).json()["access_token"]
-        url = f"{emulator.base_url}/api/v1/process"
+        token = session.post(earth.token_url, data=form, timeout=30).json()["access_token"]
+        url = f"{earth.base_url}/api/v1/process"
 
         def send(body: Mapping[str, Any], accept: str = "*/*") -> requests.Response:
             headers = {"Authorization": f"Bearer {token}", "Accept": accept}
@@ -55,7 +48,7 @@ def post(emulator: EmulatorProcess) -> Iterator[Callable[..., requests.Response]
         yield send
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def buy(post: Callable[..., requests.Response]) -> Callable[..., Bought]:
     """Buys ``size`` (x, y) pixels of a bbox in UTM zone 33 N."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shdask.emulator.launch import EmulatorProcess, start_emulator
+from shdask.emulator.launch import EmulatorProcess
 from shdask.sentinelhub.base import ProcessingRequest
 from shdask.sentinelhub.config import SHConfig
 from shdask.sentinelhub.connections import close_connections
@@ -28,11 +28,10 @@ def closed() -> Iterator[None]:
     close_connections()
 
 
-@pytest.fixture(scope="session")
-def emulator() -> Iterator[EmulatorProcess]:
+@pytest.fixture
+def emulator(earth: EmulatorProcess) -> EmulatorProcess:
     """An emulator without limits."""
-    with start_emulator() as process:
-        yield process
+    return earth
 
 
 @pytest.fixture

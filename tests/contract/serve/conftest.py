@@ -9,17 +9,10 @@ import dask
 import pytest
 
 import shdask
-from shdask.emulator.launch import EmulatorProcess, start_emulator
+from shdask.emulator.launch import EmulatorProcess
 
 AREA = [(500000, 5100000), (505000, 5100000), (505000, 5103000), (502000, 5105000), (500000, 5105000)]
 """250 x 250 pixels of 20 m, two by two tiles, with a corner cut off."""
-
-
-@pytest.fixture(scope="module")
-def one_emulator() -> Iterator[EmulatorProcess]:
-    """One for the tests of a file."""
-    with start_emulator() as process:
-        yield process
 
 
 @pytest.fixture
