@@ -15,6 +15,7 @@ NAMES = (
     "slovenia",
     "windows",
     "patch_buying",
+    "patch_sampling",
     "composites",
     "engine_overhead",
     "rate_limit",
