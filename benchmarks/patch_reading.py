@@ -78,12 +78,13 @@ def run() -> dict[str, Any]:
             "quarters_of_a_chunk_128_px": choose(plan, half, step_px=half),
             "anywhere_256_px": choose(plan, PATCH_PX, step_px=1),
         }
+        memory = watch_memory(store, kinds["aligned_256_px"])  # before others have left theirs to be used again
         return {
             "beside_others": {
                 kind: compare(store, patches, on_grid=kind != "anywhere_256_px") for kind, patches in kinds.items()
             },
             f"aligned_256_px_by_{WORKERS}_workers": compare_workers(store, kinds["aligned_256_px"]),
-            "memory": watch_memory(store, kinds["aligned_256_px"]),
+            "memory": memory,
             "aligned_256_px_by_chunk_px": {
                 chunk_px: compare_chunks(other, choose(made, PATCH_PX, step_px=PATCH_PX))
                 for chunk_px, (made, other) in stores.items()

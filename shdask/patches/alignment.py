@@ -133,7 +133,8 @@ class ClearestDates:
 class NearestDates:
     """For each step of another layer, or for the patch's own date, the nearest within so many days.
 
-    The earlier of two that are equally near; padding where none is near enough. One date may serve several steps.
+    The earlier of two that are equally near; padding where none is near enough. One date may serve several steps. Of a
+    layer by day (or dekad, ...) a time is the beginning of its span.
     """
 
     within_days: float

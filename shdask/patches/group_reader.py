@@ -53,22 +53,20 @@ class Axis:
     """(date,) ascending, UTC to the second; one NaT where the layer has no time axis."""
     steps: tuple[tuple[int, ...], ...]
     """Where each stands in the arrays, the newest first where it was bought again."""
-    ranks: NDArray[np.intp]
-    """Where the newest of each stands among all by time and revision, as an index of the cube counts them."""
 
     @classmethod
     def read(cls, place: Place) -> Axis:
         """That of the group at ``place``. Raises StoreError."""
         timeline = frozen_timeline(place)
         if timeline is None:
-            return cls(times=np.array([NO_DATE]), steps=((0,),), ranks=np.zeros(1, np.intp))
+            return cls(times=np.array([NO_DATE]), steps=((0,),))
         stamps = np.array([step.time.replace(tzinfo=None) for step in timeline.steps], "datetime64[s]")
         order = np.lexsort((np.array([step.revision for step in timeline.steps]), stamps))
         times, firsts = np.unique(stamps[order], return_index=True)
         ends = np.append(firsts[1:], order.size)[: firsts.size]  # a layer may have no date yet
         parts = zip(firsts.tolist(), ends.tolist(), strict=True)
         steps = tuple(tuple(order[first:end][::-1].tolist()) for first, end in parts)
-        return cls(times=times, steps=steps, ranks=np.asarray(ends - 1, np.intp))
+        return cls(times=times, steps=steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -193,8 +193,8 @@ class PatchReader:
         shares = None
         if rule.needs_shares and self.index is not None:
             at = np.array([patch.y0]), np.array([patch.x0])
-            valid, clear = self.index.shares(patch.zone, view.layer, *at, patch.size_px)
-            shares = (valid[0] * clear[0])[group.axis.ranks]
+            valid, clear = self.index.shares(patch.zone, view.layer, *at, patch.size_px, group.axis.times)
+            shares = valid[0] * clear[0]
         return rule.align(group.axis.times, shares=shares, leader=leader)
 
     def _read_mask(
