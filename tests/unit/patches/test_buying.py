@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import shdask
 from shdask.errors import PlanError
@@ -152,3 +155,49 @@ def test_days_around_are_each_layers_own(whole, patches) -> None:
         plan_patches(whole, patches, days_around={"s1": 3})
     with pytest.raises(PlanError, match="days_around = -1: it counts days"):
         plan_patches(whole, patches, days_around=-1)
+
+
+@cache
+def one_tile() -> CubePlan:
+    """Heights of 128 x 128 px, in one tile: cuts run every 8 px, and up to 51 x 51 px have one price."""
+    square = job(shapely.box(500000, 5100000 - 128 * 40, 500000 + 128 * 40, 5100000))
+    both = shdask.make_plan(square)
+    return replace(both, groups={"": both.groups["dem"]})
+
+
+def ways_to_share(patches: list[tuple[int, int]]) -> list[list[list[tuple[int, int]]]]:
+    """Every way to put patches into heaps."""
+    if not patches:
+        return [[]]
+    first, *rest = patches
+    found = []
+    for heaps in ways_to_share(rest):
+        found.append([[first], *heaps])
+        found += [[*heaps[:n], [first, *heaps[n]], *heaps[n + 1 :]] for n in range(len(heaps))]
+    return found
+
+
+def price_of(heaps: list[list[tuple[int, int]]], side_px: int, worth_pu: float) -> float:
+    """Units of a request for the box around each heap, and what requests are worth; no price where boxes overlap."""
+    boxes = [shapely.box(*np.min(heap, axis=0), *(np.max(heap, axis=0) + side_px)) for heap in heaps]
+    if shapely.area(shapely.union_all(boxes)) < sum(box.area for box in boxes):
+        return np.inf
+    return sum(one_tile().only.layer.price((1, int(box.area))) + worth_pu for box in boxes)
+
+
+@given(
+    corners=st.lists(
+        st.tuples(*[st.integers(0, 14).map(lambda cell: 8 * cell)] * 2), min_size=1, max_size=4, unique=True
+    )
+)
+@settings(max_examples=25)
+def test_no_way_to_share_requests_is_cheaper(corners: list[tuple[int, int]]) -> None:
+    """Of all ways to buy patches together, in boxes that do not overlap; nor has any fewer requests at that price.
+
+    Of more than four boxes some cannot be told apart by cuts right across.
+    """
+    group = plan_patches(one_tile(), make_patches(one_tile().only.grid, corners, size_px=16)).only
+    worth = group.windows.worth_pu
+    assert group.cost.pu + worth * group.cost.requests <= (
+        min(price_of(heaps, 16, worth) for heaps in ways_to_share(corners)) * (1 + 1e-6)
+    )
