@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,13 +51,20 @@ def job(write_job, service: EmulatorProcess) -> Path:
     return write_job(*DATED, extra=LAYERS)
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first test that asks for the cube builds it, for all."""
+    return tmp_path_factory.mktemp("built") / "cube"
+
+
 @pytest.fixture
-def cube(run, job: Path, work: Path, service: EmulatorProcess) -> Path:
-    """Both, built."""
-    code, _, err = run("build", job, "cube")
-    assert code == 0, err
-    service.reset()
-    return work / "cube"
+def cube(run, job: Path, built: Path, work: Path, service: EmulatorProcess) -> Path:
+    """Both, built, and none of it bought by this test."""
+    if not built.exists():
+        code, _, err = run("build", job, built)
+        assert code == 0, err
+        service.reset()
+    return shutil.copytree(built, work / "cube")
 
 
 def one_request(group: GroupPlan) -> np.ndarray:

@@ -56,12 +56,14 @@ def prefix(tmp_path: Path) -> str:
     return tmp_path.name
 
 
-@pytest.fixture
-def right(bench: Bench, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def right(one_bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The cube of the bench's own plan, built by Process."""
-    shdask.build_cube(bench.plan("none", route="process"), tmp_path / "right", executor=SERIAL).raise_for_failures()
-    bench.service.reset()
-    return tmp_path / "right"
+    folder = tmp_path_factory.mktemp("right") / "cube"
+    with pytest.MonkeyPatch.context() as patch:
+        [patch.setenv(*variable) for variable in one_bench.service.environment().items()]
+        shdask.build_cube(one_bench.plan("none", route="process"), folder, executor=SERIAL).raise_for_failures()
+    return folder
 
 
 def build(plan: shdask.CubePlan, store: Path, *, only: Sequence[int] | None = None) -> BuildReport:

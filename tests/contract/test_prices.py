@@ -53,6 +53,30 @@ function setup() {
 }
 function evaluatePixel(samples) { return [samples.length, 1]; }
 """
+LAYERS: dict[str, dict[str, Any]] = {
+    "one-band": {**S2, "bands": ["B04"]},
+    "twelve-bands":
+        {**S2, "bands": ["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"]},
+    "reflectance": {**S2, "bands": ["B02", "B04"], "units": "REFLECTANCE"},
+    "floats": {**S2, "bands": ["sunZenithAngles", "viewZenithMean"]},
+    "parts":
+        {**S2, "bands": ["B02", "SCL", "CLD", "sunZenithAngles"], "resampling": "bilinear", "units": "REFLECTANCE"},
+    "bytes": {**S2, "bands": ["B02", "B03"], "encode": {"dtype": "uint8", "scale": 40}},
+    "outputs": {**S2, "evalscript": INDEX, "input_bands": ["B04", "B08"],
+        "outputs": {"index": {"bands": ["ndvi"]}, "kind": {"bands": ["land"], "dtype": "uint8"}}},
+    "fusion": {"evalscript": FUSED, "outputs": {"default": {"bands": ["red", "height"]}},
+        "sources": {"optical": {**S2, "bands": ["B04"]}, "heights": {"collection": "dem", "bands": ["DEM"]}}},
+    "terrain": {**S1, "bands": ["VV", "VH"]},
+    "ortho": {**S1, "bands": ["VV"], "preset": "sigma0-ellipsoid"},
+    "heights": {"collection": "dem", "bands": ["DEM"]},
+    "landsat": {"collection": "landsat-ot-l2", "bands": ["B04", "B10", "BQA"]},
+    "dates": {**S2, **ACQUIRED, "bands": ["B04", "SCL"]},
+    "radar-dates": {**S1, **ACQUIRED, "bands": ["VV"], "encode": {"scale": 0.01, "db": True}},
+    "dekads": {**S2, "cadence": "dekad", "bands": ["B04", "B08"]},
+    "medians": {**S2, "cadence": "month", "bands": ["B04", "B11"], "composite": "median"},
+}  # fmt: skip  # one case a line
+FURTHER = ("twelve-bands", "reflectance", "bytes", "ortho", "landsat", "radar-dates", "dekads")
+"""Forms of the others."""
 
 
 def star(points: int = 7) -> shapely.Geometry:
@@ -148,36 +172,10 @@ def buy(recorded: tuple[EmulatorProcess, Path], tmp_path: Path, monkeypatch: pyt
     return build
 
 
-@pytest.mark.parametrize(
-    "layer",
-    [
-        {**S2, "bands": ["B04"]},
-        {**S2, "bands": ["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"]},
-        {**S2, "bands": ["B02", "B04"], "units": "REFLECTANCE"},
-        {**S2, "bands": ["sunZenithAngles", "viewZenithMean"]},
-        {**S2, "bands": ["B02", "SCL", "CLD", "sunZenithAngles"], "resampling": "bilinear", "units": "REFLECTANCE"},
-        {**S2, "bands": ["B02", "B03"], "encode": {"dtype": "uint8", "scale": 40}},
-        {**S2, "evalscript": INDEX, "input_bands": ["B04", "B08"],
-         "outputs": {"index": {"bands": ["ndvi"]}, "kind": {"bands": ["land"], "dtype": "uint8"}}},
-        {"evalscript": FUSED, "outputs": {"default": {"bands": ["red", "height"]}},
-         "sources": {"optical": {**S2, "bands": ["B04"]}, "heights": {"collection": "dem", "bands": ["DEM"]}}},
-        {**S1, "bands": ["VV", "VH"]},
-        {**S1, "bands": ["VV"], "preset": "sigma0-ellipsoid"},
-        {"collection": "dem", "bands": ["DEM"]},
-        {"collection": "landsat-ot-l2", "bands": ["B04", "B10", "BQA"]},
-        {**S2, **ACQUIRED, "bands": ["B04", "SCL"]},
-        {**S1, **ACQUIRED, "bands": ["VV"], "encode": {"scale": 0.01, "db": True}},
-        {**S2, "cadence": "dekad", "bands": ["B04", "B08"]},
-        {**S2, "cadence": "month", "bands": ["B04", "B11"], "composite": "median"},
-    ],
-    ids=[
-        "one-band", "twelve-bands", "reflectance", "floats", "parts", "bytes", "outputs", "fusion", "terrain", "ortho",
-        "heights", "landsat", "dates", "radar-dates", "dekads", "medians",
-    ],
-)  # fmt: skip  # one case a line
-def test_every_request_costs_what_was_projected(buy: Buy, layer: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.long] * (name in FURTHER)) for name in LAYERS])
+def test_every_request_costs_what_was_projected(buy: Buy, name: str) -> None:
     """In windows cut down to the least price; they are the plan's requests, and their sum is its price."""
-    prices = buy({"layer": layer})
+    prices = buy({"layer": LAYERS[name]})
     assert_equal(prices)
     assert prices.plan.cost.requests == len(prices.charged)
 

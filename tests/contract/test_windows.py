@@ -32,6 +32,8 @@ LAYERS: dict[str, dict[str, Any]] = {
     "heights": {"collection": "dem", "bands": ["DEM"], "resampling": "bicubic"},
     "landsat": {"collection": "landsat-ot-l2", "bands": ["B04", "BQA"], "resampling": "bilinear"},
 }  # fmt: skip  # a layer a line
+MORE = ("bilinear", "clouds", "decibels", "heights")
+"""Further forms of the others."""
 TIMED: dict[str, dict[str, Any]] = {
     "near": {**S2, "bands": ["B04", "SCL"], "cadence": "acquisition", "resampling": "bicubic"},
     "acquisition": {**S2, "bands": ["B04"], "cadence": "acquisition", "resampling": "bilinear"},
@@ -125,7 +127,7 @@ def assert_equal(one: Bought, other: Bought) -> None:
     [np.testing.assert_array_equal(one.arrays[name], other.arrays[name], err_msg=name) for name in one.arrays]
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.long] * (name in MORE)) for name in LAYERS])
 def test_windows_bring_the_pixels_of_whole_boxes(service: EmulatorProcess, tmp_path: Path, name: str) -> None:
     """Cut as much as may ever pay; both cost what was planned."""
     plan = make_group(LAYERS[name])
@@ -140,13 +142,12 @@ def test_windows_bring_the_pixels_of_whole_boxes(service: EmulatorProcess, tmp_p
 @pytest.mark.parametrize(
     "changes",
     [
-        {"all_touched": True},
-        {"crs": "EPSG:4326", "resolution": 0.0002},
-        {"crs": "EPSG:3035", "resolution": 25},
-        {"store": {"chunk_px": 75, "tile_px": 225, "sharded": False}},
-        {"service": {**RATES, "prefer": "requests"}},
+        pytest.param({"all_touched": True}, id="touched", marks=pytest.mark.long),
+        pytest.param({"crs": "EPSG:4326", "resolution": 0.0002}, id="degrees"),
+        pytest.param({"crs": "EPSG:3035", "resolution": 25}, id="laea", marks=pytest.mark.long),
+        pytest.param({"store": {"chunk_px": 75, "tile_px": 225, "sharded": False}}, id="objects"),
+        pytest.param({"service": {**RATES, "prefer": "requests"}}, id="requests", marks=pytest.mark.long),
     ],
-    ids=["touched", "degrees", "laea", "objects", "requests"],
 )
 def test_windows_bring_the_same_on_any_grid(service: EmulatorProcess, tmp_path: Path, changes: dict[str, Any]) -> None:
     """Touched pixels, other CRSs, other tiles, and windows that are only trimmed."""
@@ -160,7 +161,7 @@ def test_windows_bring_the_same_on_any_grid(service: EmulatorProcess, tmp_path: 
     ("name", "place"),
     [
         pytest.param("near", NEAR, id="20 m"),
-        pytest.param("acquisition", WIDE, id="acquisition"),
+        pytest.param("acquisition", WIDE, id="acquisition", marks=pytest.mark.long),
         pytest.param("day", WIDE, id="day", marks=pytest.mark.long),
         pytest.param("dekad", WIDE, id="dekad", marks=pytest.mark.long),
         pytest.param("radar", WIDE, id="radar", marks=pytest.mark.long),

@@ -24,7 +24,7 @@ TILES = 6
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[EmulatorProcess]:
+def slow() -> Iterator[EmulatorProcess]:
     """A service that takes a second for an answer."""
     with start_emulator(latency_s=LATENCY_S) as service:
         yield service
@@ -48,17 +48,16 @@ def sent(service: EmulatorProcess) -> int:
 
 
 @pytest.fixture
-def expected(service: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> xr.Dataset:
-    """The recipe's cube, built without a cluster; nothing is counted yet."""
-    [monkeypatch.setenv(*variable) for variable in service.environment().items()]
+def expected(earth: EmulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> xr.Dataset:
+    """The recipe's cube, built without a cluster."""
+    [monkeypatch.setenv(*variable) for variable in earth.environment().items()]
     shdask.build_cube(RECIPE / "job.toml", tmp_path / "serial", executor=shdask.SerialExecutor())
-    service.reset()
     return shdask.open_cube(tmp_path / "serial").load()
 
 
-def test_recipe_builds_its_job(service, expected, tmp_path) -> None:
+def test_recipe_builds_its_job(earth, expected, tmp_path) -> None:
     """The recipe ends with 0 and nothing but the dashboard's address on stderr; its pixels are those of one process."""
-    process = start(tmp_path / "cube", service)
+    process = start(tmp_path / "cube", earth)
     out, err = process.communicate(timeout=120)
     assert (process.returncode, err.count("\n")) == (0, 1), err
     assert "Dask dashboard: http://127.0.0.1:" in err
@@ -67,15 +66,15 @@ def test_recipe_builds_its_job(service, expected, tmp_path) -> None:
 
 
 @pytest.mark.long
-def test_recipe_that_is_told_to_end_loses_nothing(service, expected, tmp_path) -> None:
+def test_recipe_that_is_told_to_end_loses_nothing(slow, expected, tmp_path) -> None:
     """SIGTERM in mid-build ends it with 130 once what is in flight is written; run again, no tile is bought twice."""
-    process = start(tmp_path / "cube", service)
-    wait_until(lambda: sent(service) > 0)
+    process = start(tmp_path / "cube", slow)
+    wait_until(lambda: sent(slow) > 0)
     process.send_signal(signal.SIGTERM)
     began = time.monotonic()
     _, err = process.communicate(timeout=60)
     assert (process.returncode, time.monotonic() - began < 30) == (130, True), err
-    again = start(tmp_path / "cube", service)
+    again = start(tmp_path / "cube", slow)
     again.communicate(timeout=120)
-    assert (again.returncode, sent(service)) == (0, TILES)
+    assert (again.returncode, sent(slow)) == (0, TILES)
     xr.testing.assert_equal(shdask.open_cube(tmp_path / "cube").load(), expected)
