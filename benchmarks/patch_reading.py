@@ -93,26 +93,32 @@ def run() -> dict[str, Any]:
                 chunk_px: compare_chunks(other, choose(made, PATCH_PX, step_px=1))
                 for chunk_px, (made, other) in stores.items()
             },
+            "series_and_maps_by_chunk_px": {
+                chunk_px: compare_uses(Path(folder) / f"series-{chunk_px}.zarr", chunk_px)
+                for chunk_px in (SERIES_PATCH_PX, 64, *CHUNKS_PX[:3])
+            },
             "series_of_24_dates_32_px_by_dates_in_a_chunk": compare_dates(Path(folder)),
         }
 
 
-def make_cube(store: Path, chunk_px: int) -> tuple[GroupPlan, Path]:
+def make_cube(
+    store: Path, chunk_px: int, *, side_px: int = SIDE_PX, dates: int = DATES, bands: tuple[str, ...] = BANDS
+) -> tuple[GroupPlan, Path]:
     """A square of whole tiles, all of it valid, its pixels a smooth field and noise."""
-    side = SIDE_PX * 20
+    side = side_px * 20
     spec = shdask.CubeSpec(
         aoi=[400_000, 5_000_000, 400_000 + side, 5_000_000 + side],
         aoi_crs="EPSG:32633",
         crs="EPSG:32633",
         resolution=20,
         time=["2024-06-01", "2024-06-30"],
-        layers={"s2": {"collection": "sentinel-2-l2a", "bands": list(BANDS)}},
+        layers={"s2": {"collection": "sentinel-2-l2a", "bands": list(bands)}},
         store={"chunk_px": chunk_px, "tile_px": TILE_PX},
     )
     plan = shdask.make_plan(spec).only
-    plan = along_days(plan, everywhere(plan, DATES))
+    plan = along_days(plan, everywhere(plan, dates))
     cube = create_or_open(plan, store)
-    pictures = [make_pixels(seed) for seed in range(DATES)]
+    pictures = [make_pixels(seed)[: len(bands)] for seed in range(dates)]
     for tile in plan.tiles():
         rows, columns = tile.extent.shape
         data_mask = np.ones((rows, columns), np.bool_)
@@ -349,6 +355,34 @@ def watch_memory(store: Path, patches: Patches) -> dict[str, Any]:
         "batch_mb": round(BATCH * DATES * PATCH_PX**2 * (4 * len(BANDS) + 2) / 2**20, 1),
         "mb_after_each_epoch": above,
     }
+
+
+def compare_uses(store: Path, chunk_px: int) -> dict[str, Any]:
+    """The pace of series of 24 dates of small patches far apart, by ours; and of whole dates, by zarr.
+
+    A cube of one band. Nothing is held: patches that are far apart share no chunk.
+    """
+    plan, _ = make_cube(store, chunk_px, side_px=SERIES_PX, dates=SERIES_DATES, bands=BANDS[:1])
+    rng = np.random.default_rng(3)
+    anywhere = rng.integers(0, SERIES_PX - SERIES_PATCH_PX, (COUNT // 2, 2))
+    on_grid = rng.integers(0, SERIES_PX // SERIES_PATCH_PX, (COUNT // 2, 2)) * SERIES_PATCH_PX
+    kinds = {"series_anywhere": anywhere, "series_on_grid": on_grid}
+    tables = {name: make_patches(plan.grid, at.tolist(), size_px=SERIES_PATCH_PX) for name, at in kinds.items()}
+    array = zarr.open_array(store, path=BANDS[0], mode="r")
+    ways: dict[str, Callable[[], Read]] = {
+        **{name: partial(read_fresh, store, table) for name, table in tables.items()},
+        "whole_dates": lambda: partial(read_windows, array, [(step,) for step in range(COUNT // 2)]),
+    }
+    paces = {name: asdict(pace) for name, pace in race(ways, COUNT // 2).items()}
+    nbytes = sum(file.stat().st_size for file in (store / BANDS[0]).rglob("*") if file.is_file())
+    return {**paces, "stored_mb": round(nbytes / 2**20, 1)}
+
+
+def read_fresh(store: Path, patches: Patches) -> Read:
+    """Reading by ours, that holds nothing."""
+    reader = open_reader(store, cache_nbytes=0)
+    reader.read(patches[0])
+    return partial(read_by_us, reader, patches)
 
 
 def compare_dates(folder: Path) -> dict[int, Any]:
