@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import typer
@@ -99,9 +99,18 @@ def as_page(notebook: Path) -> str:
 
 
 def cells(notebook: Path) -> Iterator[str]:
-    """Text as it stands, code in fences, pictures that code has drawn."""
+    """Text as it stands, code in fences, and what the code has printed, shown and drawn."""
     for cell in json.loads(notebook.read_text("utf-8"))["cells"]:
         source = "".join(cell["source"])
         yield f"```python\n{source}\n```" if cell["cell_type"] == "code" else source
         for output in cell.get("outputs", ()):
-            yield f"![What it draws](data:image/png;base64,{output['data']['image/png']})"
+            yield as_shown({kind: "".join(text) for kind, text in output.get("data", output).items()})
+
+
+def as_shown(data: Mapping[str, str]) -> str:
+    """The best form of an output that a page can show."""
+    if "image/png" in data:
+        return f"![What it draws](data:image/png;base64,{data['image/png']})"
+    if "text/html" in data:
+        return f'<div class="output">{"".join(data["text/html"].splitlines())}</div>'
+    return f"```text\n{data.get('text/plain') or data['text']}\n```"
