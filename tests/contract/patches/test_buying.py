@@ -144,10 +144,31 @@ def test_patches_have_come_when_their_tiles_have(whole: Whole, patches: Patches,
     plan = plan_patches(whole.plan, patches.take(np.array([0, 3])))
     tiles = plan.only.tile_set.indices()
     first = [int(tile) for tile in tiles if tile % 4 == 0]
-    run_cube(plan, tmp_path / "cube.zarr", shdask.SerialExecutor(), Credentials.load(), only={"": first})
+    begun = run_cube(plan, tmp_path / "cube.zarr", shdask.SerialExecutor(), Credentials.load(), only={"": first})
     assert find_arrived(tmp_path / "cube.zarr", patches.take(np.array([0, 3]))).tolist() == [True, False]
-    build(plan, tmp_path / "cube.zarr")
+    rest = build(plan, tmp_path / "cube.zarr")
     assert find_arrived(tmp_path / "cube.zarr", patches.take(np.array([0, 3]))).tolist() == [True, True]
+    assert begun.pu_spent + rest.pu_spent == pytest.approx(plan.cost.pu)
+
+
+def test_what_has_come_is_whole_while_the_rest_is_bought(
+    patches: Patches, whole: Whole, sparse, tmp_path: Path
+) -> None:
+    """A reader asks after every tile: a patch comes once, with the pixels that it has in the end; at last all have."""
+    final, seen, had = open_reader(sparse[0]), {}, [0]
+
+    def look(_: object) -> None:
+        known = find_arrived(tmp_path / "cube.zarr", patches)
+        reader = open_reader(tmp_path / "cube.zarr")
+        seen.update({patch.key: reader.read(patch) for patch in patches.take(known) if patch.key not in seen})
+        had.append(int(known.sum()))
+
+    plan = plan_patches(whole.plan, patches)
+    shdask.build_cube(plan, tmp_path / "cube.zarr", executor=shdask.SerialExecutor(), on_event=look)
+    assert sorted(had) == had
+    assert len(set(had)) > 2
+    assert had[-1] == len(seen) == 5
+    [np.testing.assert_equal(seen[patch.key], final.read(patch)) for patch in patches]
 
 
 def test_further_patches_are_bought_into_the_same_store(whole: Whole, patches: Patches, tmp_path: Path) -> None:
@@ -158,6 +179,9 @@ def test_further_patches_are_bought_into_the_same_store(whole: Whole, patches: P
     np.testing.assert_array_equal(found["B04"], np.where(inside, expected["B04"], 0))
     assert few.pu_spent > 0 < rest.pu_spent
     assert few.pu_spent + rest.pu_spent < whole.plan.cost.pu / 3
+    assert rest.pu_spent == pytest.approx(rest.pu_projected)
+    assert read_cube_attributes(tmp_path / "cube.zarr")["pu_spent"] == pytest.approx(few.pu_spent + rest.pu_spent)
+    assert build(plan_patches(whole.plan, patches), tmp_path / "cube.zarr").requests == 0
 
 
 def test_dated_patches_are_bought_at_their_dates(whole: Whole, tmp_path: Path) -> None:
