@@ -46,13 +46,12 @@ def index_nbytes(chunks: int) -> int:
     return chunks * _ENTRY_NBYTES + _CHECKSUM_NBYTES
 
 
-def decode_index(table: bytes) -> list[tuple[int, int]]:
-    """(offset, length) of each chunk, row by row, from the table at a shard's end. Pure. ValueError if spoilt."""
+def decode_index(table: bytes) -> NDArray[np.uint64]:
+    """(chunk, 2): offset and length, row by row, from the table at a shard's end. Pure. Raises ValueError if spoilt."""
     index, checksum = table[:-_CHECKSUM_NBYTES], table[-_CHECKSUM_NBYTES:]
     if len(index) % _ENTRY_NBYTES or google_crc32c.value(index).to_bytes(_CHECKSUM_NBYTES, "little") != checksum:
         raise ValueError("the table of chunks does not have its checksum")
-    pairs = np.frombuffer(index, "<u8").reshape(-1, 2).tolist()
-    return [(offset, length) for offset, length in pairs]
+    return np.frombuffer(index, "<u8").reshape(-1, 2)
 
 
 def decode_chunk(data: bytes, chunk_px: int, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:

@@ -27,11 +27,11 @@ from shdask.patches.states import TileStates
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Index = tuple[list[tuple[int, int]], Tag]
+    Index = tuple[NDArray[np.uint64], Tag]
 
 CACHE_NBYTES = 256 * 2**20
 INDEX_ENTRIES = 2**18
-"""Chunks whose places in shards are remembered; an entry takes some 200 bytes."""
+"""Chunks whose places in shards are remembered; an entry takes 16 bytes, so 4 MB at most."""
 _TRIES = 3
 """An object may be replaced between its table and its chunk, by a build that makes tiles wider."""
 
@@ -211,7 +211,7 @@ class ChunkSource:
                 if found is None:
                     return None, None
                 entries, tag = found
-                offset, nbytes = entries[number]
+                offset, nbytes = entries[number].tolist()
                 if offset == nbytes == NOTHING:
                     if self._ranges.tag(key) == tag:
                         return None, tag
@@ -226,8 +226,9 @@ class ChunkSource:
         """Where the chunks of a shard lie; None, which is not remembered, where it is not there (yet)."""
         with self._lock:
             held = self._indices.get(key)
-        if held is not None:
-            return held
+            if held is not None:
+                self._indices.move_to_end(key)
+                return held
         found = self._ranges.read_end(key, index_nbytes(chunks))
         if found is None:
             return None

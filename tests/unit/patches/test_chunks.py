@@ -133,6 +133,15 @@ def test_what_is_held_anew_is_forgotten_last():
     assert cache.held_nbytes == 1024
 
 
+def test_tables_of_shards_are_bounded_and_forgotten_when_not_used(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """Two of four chunks each: the one that was used again stays, and what is read is the same."""
+    monkeypatch.setattr("shdask.patches.chunks.INDEX_ENTRIES", 8)
+    chunks, array = source(folder, ChunkCache(0))
+    found = [read(chunks, array, position) for position in ((0, 0, 0), (0, 0, 2), (0, 0, 1), (0, 2, 0))]
+    np.testing.assert_array_equal(found[-1], PIXELS[0, 32:48, :16])
+    assert list(chunks._indices) == ["B04/c/0/0/0", "B04/c/0/1/0"]
+
+
 def test_what_is_larger_than_a_cache_is_not_held(folder: Path):
     """It is read all the same."""
     cache = ChunkCache(100)
