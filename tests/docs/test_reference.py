@@ -16,6 +16,7 @@ from shdask.plan.delivery_spec import DeliveryOptions
 from shdask.plan.layer_spec import Layer
 from shdask.plan.spec import CubeSpec, ServiceOptions, StoreOptions
 from tests.docs.blocks import ROOT
+from tests.unit.test_house import FLOORS
 
 REFERENCE = ROOT / "docs" / "reference"
 JOB_FILE = (REFERENCE / "job-file.md").read_text()
@@ -89,3 +90,18 @@ def test_every_state_on_disk_is_told() -> None:
     names = dict(zip(flags["flag_meanings"].split(), flags["flag_values"], strict=True))
     told = re.findall(r"^\| `(\w+)` \((\d+)\) \|", (REFERENCE / "cube.md").read_text(), re.MULTILINE)
     assert {name: int(number) for name, number in told} == names
+
+
+def test_every_room_is_told_on_its_floor() -> None:
+    """The page of the design has the floors that imports are held to."""
+    rows = re.findall(r"^\| (\d) \| (.*?) \|", (ROOT / "docs" / "design.md").read_text(), re.MULTILINE)
+    assert {room: int(floor) for floor, rooms in rows for room in re.findall(r"`(\w+)`", rooms)} == FLOORS
+
+
+def test_every_figure_has_its_file() -> None:
+    """What the page of figures names was written by a benchmark."""
+    page = (ROOT / "docs" / "figures.md").read_text()
+    named = set(re.findall(r"\(`(?:make )?(\w+)`\) \|", page)) | set(re.findall(r"`make bench ONLY=(\w+)`", page))
+    files = {file.stem for file in (ROOT / "benchmarks" / "results").glob("*.json")}
+    assert named > {"million_tiles", "slurm", "windows"}
+    assert named - files == set()
