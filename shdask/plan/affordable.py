@@ -60,12 +60,12 @@ def cut_dear_window(plan: GroupPlan, window: Window, index: int) -> tuple[Window
 
 
 def _affordable_px(plan: GroupPlan, samples: Floats) -> Floats:
-    """(window,): how many pixels one request may have at so many dates."""
+    """(window,): how many pixels one request may have at so many dates; no fewer than it is charged at least."""
     million, layer = np.full(samples.shape, 1e6), plan.layer
     pu = np.stack([layer.part_prices(part, million, samples=samples) for part in layer.parts]).max(axis=0)
     afford: Floats = np.full(samples.shape, np.inf)
     np.divide(MAX_MINUTE_SHARE * plan.deployment.pu_per_minute * 1e6, pu, out=afford, where=pu > 0)
-    return afford
+    return np.maximum(afford, layer.prices.min_area * layer.prices.px_per_pu)
 
 
 def _boxes_of(table: WindowTable) -> dict[int, Sequence[Box]]:

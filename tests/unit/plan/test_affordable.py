@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import shapely
 
+from shdask.model import Window
+from shdask.plan.affordable import cut_dear_window
 from shdask.plan.group import GroupPlan
 from shdask.plan.grown_area import Reopened
 from shdask.plan.placing import place_in_time
@@ -45,6 +47,12 @@ def test_no_window_costs_more_than_a_quarter_of_a_minute(dear: GroupPlan) -> Non
     assert dear.deployment.pu_per_minute == 300
     assert max(map(max, prices)) <= 75
     assert [len(tile) for tile in prices] == [4, 1, 2, 1]
+
+
+def test_windows_are_not_cut_where_that_saves_nothing(dear: GroupPlan) -> None:
+    """For an account of hardly any units: up to 51 x 51 px have the price of one, so that 100 x 100 are four."""
+    poor = replace(dear, deployment=replace(dear.deployment, pu_per_minute=0.01))
+    assert len(cut_dear_window(poor, Window(y0=0, y1=100, x0=0, x1=100), 0)) == 4
 
 
 def test_a_tile_that_is_reopened_is_cut_by_the_same_rule(dear: GroupPlan) -> None:
