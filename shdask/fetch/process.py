@@ -139,8 +139,9 @@ def fetch_tiles(
     except ShdaskError as error:
         error.add_note(_name(tiles))
         raise
-    # what an earlier run bought may hold pixels that this one's windows leave out, in some parts alone
-    purchase.valid &= purchase.bought.all(axis=0)
+    if not purchase.bought.all():
+        # what an earlier run bought may hold pixels that this one's windows leave out, in some parts alone
+        purchase.valid &= purchase.bought.all(axis=0)
     return [purchase.tile(position) for position in range(len(tiles))]
 
 
