@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shdask.errors import PlanError
 from shdask.plan.clear import CLEAR_CLASSES, LOOK_BAND
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ class ClearBand:
     classes: tuple[int, ...] = ()
     """None where bits decide."""
     bad_bits: int = 0
+
+    def __post_init__(self) -> None:
+        if bool(self.classes) == bool(self.bad_bits):
+            raise PlanError(f"mask band {self.name}: tell either which codes are clear, or which bits are bad")
 
     def is_clear(self, codes: NDArray[Any]) -> NDArray[np.bool_]:
         """True where a code says clear, in the shape of ``codes``; NaN, which masked cubes hold, is not clear. Pure."""

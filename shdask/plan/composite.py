@@ -28,16 +28,16 @@ def compose(
     collection: Collection,
     bands: tuple[Band, ...],
     parts: tuple[Part, ...],
-    asked: Mapping[str, tuple[RequestedBand, str]],
+    asked: Mapping[str, tuple[Band, RequestedBand, str]],
 ) -> tuple[tuple[Band, ...], tuple[Part, ...]]:
     """The stored bands and the one part of a layer's composite, from those of its single dates. Pure.
 
-    ``asked`` has, by name, how each band that NDVI is made of is asked for, and its sample type. Behind the bands comes
-    ``clear_count``, and ``origin_day`` where the job wants it, both uint16. Raises PlanError where one request cannot
-    bring all of it.
+    ``asked`` has, by name, each band that NDVI is made of as it is stored and asked for, and its sample type. Behind
+    the bands comes ``clear_count``, and ``origin_day`` where the job wants it, both uint16. Raises PlanError where one
+    request cannot bring all of it.
     """
     first, *others = parts
-    types = {first.sample_type, *(sample_type for _, sample_type in asked.values())}
+    types = {first.sample_type, *(sample_type for _, _, sample_type in asked.values())}
     if others or len(types) > 1:
         sent = sorted({part.sample_type for part in parts} | types)
         raise PlanError(
@@ -56,7 +56,8 @@ def compose(
         clear_band=None if clear is None else clear.name,
         clear_classes=() if clear is None else clear.classes,
         bad_bits=0 if clear is None else clear.bad_bits,
-        red_nir=None if red_nir is None else (asked[red_nir[0]][0], asked[red_nir[1]][0]),
+        red_nir=None if red_nir is None else (asked[red_nir[0]][1], asked[red_nir[1]][1]),
+        ndvi_steps=() if red_nir is None else _steps_of_ndvi(*(asked[name][:2] for name in red_nir)),
         weights=weights if composite.method == "medoid" else (),
         has_origin=composite.origin,
     )
@@ -64,3 +65,10 @@ def compose(
     more = tuple(Band(name=name, dtype="uint16", fill_value=0) for name in told)
     whole = replace(first, bands=tuple(range(len(bands) + len(more))), composite=rule)
     return (*bands, *more), (whole,)
+
+
+def _steps_of_ndvi(*red_nir: tuple[Band, RequestedBand]) -> tuple[tuple[float, float], ...]:
+    """Told where one is asked for as the source's integers, whose step the request does not say, and one is not."""
+    if len({requested.scale is None for _, requested in red_nir}) == 1:
+        return ()
+    return tuple((1.0 if band.scale is None else band.scale, band.offset) for band, _ in red_nir)

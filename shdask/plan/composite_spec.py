@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import field_validator
+from pydantic import Discriminator, NonNegativeInt, Tag, field_validator, model_validator
 
 from shdask.plan.cadence import ACQUISITION
 from shdask.plan.clear_bands import CLEAR_BANDS, ClearBand, find_clear_band
@@ -36,13 +36,33 @@ RED_NIR: Mapping[str, tuple[str, str]] = MappingProxyType(
 """The bands of NDVI by collection."""
 
 
+class MaskBand(Table):
+    """A band of codes that tells clear ground, where the collection's own is another, or none is known."""
+
+    band: str
+    clear: tuple[NonNegativeInt, ...] = ()
+    """Its codes that are clear."""
+    bad_bits: NonNegativeInt = 0
+    """Or its bits of which a clear pixel has none."""
+
+    @model_validator(mode="after")
+    def _decides(self) -> Self:
+        if bool(self.clear) == bool(self.bad_bits):
+            raise ValueError("tell either which codes are clear = [...], or which bad_bits a clear pixel has none of")
+        return self
+
+
 class Composite(Table):
     """One picture of the clear dates of each step; the service makes it, and is paid for every date that it reads."""
 
     method: CompositeMethod
     """``median`` of each band; the date nearest to it (``medoid``); the date of the greatest NDVI (``max-ndvi``)."""
-    mask: str = AUTO
-    """The band that tells clear ground; ``auto`` takes the collection's, if there is one, ``none`` counts all dates."""
+    mask: Annotated[
+        Annotated[str, Tag("name")] | Annotated[MaskBand, Tag("table")],
+        Discriminator(lambda given: "name" if isinstance(given, str) else "table"),
+    ] = AUTO
+    """The band that tells clear ground; ``auto`` takes the collection's, if there is one, ``none`` counts all dates, a
+    table says it of a band of your own."""
     ndvi: tuple[str, str] | None = None
     """Red and near infrared; the collection's where left out."""
     origin: bool = False
@@ -50,14 +70,16 @@ class Composite(Table):
 
     @field_validator("mask")
     @classmethod
-    def _is_known(cls, mask: str) -> str:
+    def _is_known(cls, mask: str | MaskBand) -> str | MaskBand:
         known = (AUTO, NO_MASK, *CLEAR_BANDS)
-        if mask not in known:
-            raise ValueError(f"{mask!r} is not known; write {', '.join(known)}")
+        if isinstance(mask, str) and mask not in known:
+            raise ValueError(f"{mask!r} is not known; write {', '.join(known)}, or a table for a band of your own")
         return mask
 
     def clear_band(self, collection: Collection) -> ClearBand | None:
         """What tells clear ground in ``collection``. Pure."""
+        if isinstance(self.mask, MaskBand):
+            return ClearBand(name=self.mask.band, classes=self.mask.clear, bad_bits=self.mask.bad_bits)
         if self.mask == AUTO:
             return find_clear_band(collection.bands or ())
         return None if self.mask == NO_MASK else CLEAR_BANDS[self.mask]
@@ -107,7 +129,9 @@ def _check_bands(composite: Composite, collection: Collection, bands: tuple[str,
         raise ValueError("a median is of no one date; leave out origin, or take medoid")
     for name in composite.also_read(collection):
         collection.band(name)
-    codes = [name for name in bands if collection.band(name).classes or name == composite.mask]
+    clear = composite.clear_band(collection)
+    mask = None if clear is None else clear.name
+    codes = [name for name in bands if collection.band(name).classes or name == mask]
     if codes:
         raise ValueError(f"{', '.join(codes)} holds codes, of which no composite is made; leave it out of the bands")
     for name in sorted(OF_COMPOSITES & set(bands)):

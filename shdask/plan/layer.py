@@ -301,7 +301,7 @@ def _of_bands(layer: Layer) -> tuple[tuple[Band, ...], tuple[Part, ...]]:
     if layer.composite is None:
         return bands, parts
     of_ndvi = {
-        name: _ask(layer, collection.band(name), layer.encode_of(name))[1:]
+        name: _ask(layer, collection.band(name), layer.encode_of(name))
         for name in layer.composite.red_nir(collection) or ()
     }
     return compose(layer.composite, collection, bands, parts, of_ndvi)

@@ -119,7 +119,7 @@ class Part:
         written = {"bands": [asdict(band) for band in self.requested], "sample_type": self.sample_type}
         pictures = [{**asdict(output), "bands": list(output.bands)} for output in self.outputs]
         run = {"script": self.script, "outputs": pictures}
-        made_of = {} if self.composite is None else {"composite": asdict(self.composite)}
+        made_of = {} if self.composite is None else {"composite": self.composite.describe()}
         return {**(run if self.script else written), "resampling": self.resampling, **made_of}
 
 

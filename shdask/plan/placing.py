@@ -14,6 +14,7 @@ import shapely
 from shdask.errors import PlanError
 from shdask.plan.bundles import choose_bundles
 from shdask.plan.clear import make_clear_rule
+from shdask.plan.composite_spec import AUTO
 from shdask.plan.footprint import METRES_PER_DEGREE, make_footprint, metres_per_px
 from shdask.plan.group import GroupPlan
 from shdask.plan.layer import make_layer
@@ -89,7 +90,7 @@ def make_groups(
                 deployment=deployment,
                 max_pu=spec.service.max_pu,
                 prefer=spec.service.prefer,
-                notes=notes,
+                notes=(*notes, *_mask_notes(spec.layers[name])),
             )
             if planned.cadence == MOSAIC:
                 groups[path] = groups[path].with_windows()
@@ -143,6 +144,20 @@ def _is_met(plan: GroupPlan, step: int) -> bool:
         return tiles.reach is None or bool(tiles.reach.mask(step).any())
     rows, columns = tiles.runs.cells(0, tiles.runs.count)
     return bool(tiles.reach.cells(step, rows, columns).any())
+
+
+def _mask_notes(layer: Layer) -> tuple[str, ...]:
+    """Says where a composite was to find its mask, and there is none."""
+    composite, collection = layer.composite, find_collection(layer.collection)
+    if composite is None or composite.mask != AUTO or composite.clear_band(collection) is not None:
+        return ()
+    if not collection.has_clouds and collection.bands is not None:  # radar sees through them
+        return ()
+    note = (
+        f"no band of {layer.collection} is known to tell clouds: its composites count every date; where there is one, "
+        f'name it, as in composite.mask = {{band = "...", clear = [0]}}'
+    )
+    return (note,)
 
 
 def _check_limits(grid: Grid, layer: Layer, store: StoreOptions, deployment: Deployment) -> None:

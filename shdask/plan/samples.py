@@ -16,9 +16,11 @@ import numpy as np
 import shapely
 from pyproj import Transformer
 
+from shdask.errors import PlanError
 from shdask.model import Window
 from shdask.plan.acquisition import WGS84
 from shdask.plan.windows import TileWindows
+from shdask.request.evalscript import SAMPLE_DTYPES
 from shdask.request.reproject import reproject, split_at_antimeridian
 
 if TYPE_CHECKING:
@@ -158,15 +160,27 @@ def price_composites(plan: GroupPlan, tiles: NDArray[np.intp]) -> Floats:
 def with_mean_samples(plan: GroupPlan) -> GroupPlan:
     """The same plan, in whose layer the guess of how many dates a pixel has gives way to the mean of its tiles. Pure.
 
-    By it windows are trimmed to the area, and compared with whole boxes.
+    By it windows are trimmed to the area, and compared with whole boxes. Raises PlanError where the dates of a step are
+    more than the type in which they are counted holds.
     """
     tiles = plan.tile_set.indices()
     if not tiles.size:
         return plan
     owners, boxes = window_boxes(replace(plan, windows=TileWindows()), tiles)
-    mean = float(plan.samples(tiles[owners] // plan.tile_set.cell_count, boxes).mean())
-    inputs = tuple(replace(each, samples=mean) for each in plan.layer.inputs)
+    samples = plan.samples(tiles[owners] // plan.tile_set.cell_count, boxes)
+    _check_count(plan, int(samples.max()))
+    inputs = tuple(replace(each, samples=float(samples.mean())) for each in plan.layer.inputs)
     return replace(plan, layer=replace(plan.layer, inputs=inputs))
+
+
+def _check_count(plan: GroupPlan, dates: int) -> None:
+    for part in plan.layer.parts:
+        most = np.iinfo(SAMPLE_DTYPES[part.sample_type]).max if not part.is_float else dates
+        if dates > most:
+            raise PlanError(
+                f"layers.{plan.layer.name}: composite: clear_count comes as {part.sample_type} as the bands do, which "
+                f"holds {most}, and a step has up to {dates} dates; encode wider, or take a shorter cadence"
+            )
 
 
 def box_of(window: Window) -> tuple[int, int, int, int]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from shdask.errors import PlanError
 from shdask.request.evalscript import DATA_MASK, RequestedBand, check_bands, clamped_value, encoded_value
@@ -120,10 +120,17 @@ class CompositeRule:
     """Its bits of which a clear pixel has none."""
     red_nir: tuple[RequestedBand, RequestedBand] | None = None
     """What NDVI is made of, for ``max-ndvi``; they may be among the bands of the picture."""
+    ndvi_steps: tuple[tuple[float, float], ...] = ()
+    """(scale, offset) by which sent red and nir become what NDVI is made of; none: those they are asked with."""
     weights: tuple[float, ...] = ()
     """For ``medoid``: what a squared step of each band counts, as values are sent."""
     has_origin: bool = False
     """Whether the day that a pixel was taken from is told as well."""
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON types; what is not said was not there before it could be said. Pure."""
+        told = asdict(self)
+        return told if self.ndvi_steps else {key: told[key] for key in told if key != "ndvi_steps"}
 
     def values(self, bands: Sequence[RequestedBand]) -> tuple[RequestedBand, ...]:
         """What values are read of for a picture of ``bands``, each once: those first. Pure."""
@@ -144,9 +151,10 @@ def make_composite_script(bands: Sequence[RequestedBand], sample_type: str, rule
     A date counts where its dataMask is 1, its code of ``rule.clear_band`` is clear, and all that is read is finite;
     where none does, all is 0. Values are first rounded and clamped as the picture of one date would hold them.
 
-    ``median``: of each band by itself, the mean of the middle two where dates are even in number. ``medoid``: the date
-    whose values are nearest to those medians, by the weighted sum of squares. ``max-ndvi``: the date of the greatest
-    (nir - red) / (nir + red), -1 where that has no value. Of equal dates the earliest is taken.
+    ``median``: of each band by itself, the mean of the middle two where dates are even in number, which integers round
+    half up. ``medoid``: the date whose values are nearest to those medians, by the weighted sum of squares.
+    ``max-ndvi``: the date of the greatest (nir - red) / (nir + red), -1 where that has no value. Of equal dates the
+    earliest is taken.
     Raises PlanError as `make_evalscript`, and for a rule without what its method needs.
     """
     read, valued = rule.read(bands), rule.values(bands)
@@ -160,7 +168,7 @@ def make_composite_script(bands: Sequence[RequestedBand], sample_type: str, rule
     names = [band.name for band in valued]
     extra = ["dates.length", *(["found.day"] if rule.has_origin else []), "1"]
     count = len(bands) + len(extra)
-    red, nir = ("", "") if rule.red_nir is None else (_physical(band, names.index(band.name)) for band in rule.red_nir)
+    red, nir = ("", "") if rule.red_nir is None else _of_ndvi(rule.red_nir, rule.ndvi_steps, names)
     return (_SETUP + ("" if rule.method == "max-ndvi" else _MEDIAN) + _PICKS[rule.method]).format(
         bands=json.dumps([*(band.name for band in read), DATA_MASK]),
         units=json.dumps([*(band.unit for band in read), "DN"]),
@@ -195,6 +203,16 @@ def _sent(name: str, band: RequestedBand, sample_type: str) -> str:
     return f"Math.floor({clamped_value(name, band, sample_type)} + 0.5)"
 
 
-def _physical(band: RequestedBand, position: int) -> str:
-    value = f"values[{position}]"
-    return value if band.scale is None else f"({value} * {band.scale!r} + ({band.offset!r}))"
+def _of_ndvi(red_nir: Sequence[RequestedBand], told: Sequence[tuple[float, float]], names: Sequence[str]) -> list[str]:
+    """As sent where one step is the other's, for NDVI is then the same and exact."""
+    values = [f"values[{names.index(band.name)}]" for band in red_nir]
+    steps = told or [(1.0 if band.scale is None else band.scale, band.offset) for band in red_nir]
+    if are_alike(steps):
+        return values
+    return [f"({value} * {scale!r} + ({offset!r}))" for value, (scale, offset) in zip(values, steps, strict=True)]
+
+
+def are_alike(steps: Sequence[tuple[float, float]]) -> bool:
+    """Whether the NDVI of two bands in these (scale, offset) is that of their numbers as they are sent. Pure."""
+    (red, red_offset), (nir, nir_offset) = steps
+    return red == nir and red_offset == nir_offset == 0.0

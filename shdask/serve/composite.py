@@ -5,7 +5,7 @@ Refuses to know where pixels come from; the service makes the same pictures of a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -22,7 +22,7 @@ from shdask.plan.cadence import ACQUISITION, find_spans
 from shdask.plan.clear_bands import CLEAR_BANDS, ClearBand, find_clear_band
 from shdask.plan.composite_spec import AUTO, CLEAR_COUNT, NO_MASK, ORIGIN_DAY, RED_NIR
 from shdask.request.composite import CompositeMethod
-from shdask.serve.composite_block import BlockRule, composite_block
+from shdask.serve.composite_block import BlockRule, Step, composite_block
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -42,7 +42,7 @@ def make_composite(
     method: CompositeMethod,
     *,
     freq: str | None = None,
-    mask: str = AUTO,
+    mask: str | ClearBand = AUTO,
     bands: Sequence[str] | None = None,
     ndvi: tuple[str, str] | None = None,
     origin: bool = False,
@@ -52,14 +52,15 @@ def make_composite(
 
     ``freq`` is a job's cadence: ``month``, ``dekad`` or an ISO period such as ``P10D``, which is counted from the
     cube's first day; None makes one picture of all dates, (y, x). A date counts at a pixel where ``data_mask`` is 1,
-    every band is finite, and ``mask`` says clear: a band of the cube among SCL, CLM, BQA and QA_PIXEL, ``auto`` for the
-    first of them that is there, ``none`` for all dates. A date that was bought again takes the place of the one it
-    mends.
+    every band is finite, and ``mask`` says clear: a band of the cube among SCL, CLM, CLP, BQA and QA_PIXEL, ``auto``
+    for the first of them that is there, ``none`` for all dates, or a `ClearBand`, which names a band of your own and
+    its codes that are clear. A date that was bought again takes the place of the one it mends.
 
-    ``median``: of each band by itself, the mean of the middle two where dates are even in number; integers are rounded
-    half up. ``medoid``: the date whose values are nearest to those medians, by the sum of squares over ``bands``.
-    ``max-ndvi``: the date of the greatest (nir - red) / (nir + red), -1 where that has no value; ``ndvi`` names red and
-    nir where the cube's collection does not tell. Of equal dates the earliest is taken.
+    ``median``: of each band by itself, the mean of the middle two where dates are even in number, rounded half up to an
+    integer, or to the step in which floats were bought, as far as the cube tells it. ``medoid``: the date whose values
+    are nearest to those medians, by the sum of squares over ``bands``. ``max-ndvi``: the date of the greatest
+    (nir - red) / (nir + red), -1 where that has no value; ``ndvi`` names red and nir where the cube's collection does
+    not tell. Of equal dates the earliest is taken.
 
     Returns ``bands`` (default: all but codes) in their types, ``clear_count`` (uint16: of how many dates), where
     ``origin`` is set ``origin_day`` (uint16: days since 1970-01-01 UTC), and ``data_mask``, which is 0, with bands 0 or
@@ -77,7 +78,8 @@ def make_composite(
         [cube[name].transpose(*DIMS).data for name in wanted.arrays], int(counts.max()), block_nbytes
     )
     kinds = tuple(cube[name].dtype for name in wanted.bands)
-    rules = [wanted.rule(tuple(times[spans == start].astype(np.int64).tolist()), kinds) for start in starts]
+    steps = _steps_of(cube, wanted.read)
+    rules = [wanted.rule(tuple(times[spans == start].astype(np.int64).tolist()), kinds, steps) for start in starts]
     ends = np.cumsum(counts).tolist()
     pictures = [
         _one_picture([array[end - len(rule.times) : end] for array in arrays], rule)
@@ -108,13 +110,14 @@ class _Wanted:
         clear = () if self.clear is None else (self.clear.name,)
         return (*self.read, *clear, *((DATA_MASK,) if self.has_mask else ()))
 
-    def rule(self, times: tuple[int, ...], kinds: Sequence[np.dtype[Any]]) -> BlockRule:
-        """What becomes of dates at ``times``, with bands of ``kinds``."""
+    def rule(self, times: tuple[int, ...], kinds: Sequence[np.dtype[Any]], steps: tuple[Step | None, ...]) -> BlockRule:
+        """What becomes of dates at ``times``, with bands of ``kinds`` and values in ``steps``."""
         return BlockRule(
             method=self.method,
             bands=len(self.bands),
             values=len(self.read),
             red_nir=None if self.red_nir is None else tuple(self.read.index(name) for name in self.red_nir),
+            steps=steps,
             clear=self.clear,
             has_mask=self.has_mask,
             has_origin=self.origin,
@@ -140,7 +143,7 @@ def _choose(
     cube: xr.Dataset,
     method: CompositeMethod,
     *,
-    mask: str,
+    mask: str | ClearBand,
     bands: Sequence[str] | None,
     ndvi: tuple[str, str] | None,
     origin: bool,
@@ -150,10 +153,9 @@ def _choose(
     if origin and method == "median":
         raise PlanError("a median is of no one date; leave out origin, or take medoid")
     rasters = {str(name): each for name, each in cube.data_vars.items() if set(each.dims) == set(DIMS)}
-    clear = find_clear_band(rasters) if mask == AUTO else CLEAR_BANDS.get(mask)
-    if clear is None and mask not in {AUTO, NO_MASK}:
-        raise PlanError(f"mask {mask!r} is not known; write {', '.join((AUTO, NO_MASK, *CLEAR_BANDS))}")
-    own = tuple(name for name in rasters if name not in {DATA_MASK, *CLEAR_BANDS})
+    clear = _find_mask(mask, rasters)
+    codes = {DATA_MASK, *CLEAR_BANDS, *(() if clear is None else (clear.name,))}
+    own = tuple(name for name in rasters if name not in codes)
     chosen = own if bands is None else tuple(bands)
     red_nir = None
     if method == "max-ndvi":
@@ -166,6 +168,31 @@ def _choose(
         raise PlanError(f"the cube has no band {what} along {', '.join(DIMS)}; it has {', '.join(rasters)}")
     has_mask = DATA_MASK in rasters
     return _Wanted(method=method, bands=chosen, red_nir=red_nir, clear=clear, has_mask=has_mask, origin=origin)
+
+
+def _find_mask(mask: str | ClearBand, rasters: Iterable[str]) -> ClearBand | None:
+    if isinstance(mask, ClearBand):
+        return mask
+    clear = find_clear_band(rasters) if mask == AUTO else CLEAR_BANDS.get(mask)
+    if clear is None and mask not in {AUTO, NO_MASK}:
+        raise PlanError(f"mask {mask!r} is not known; write {', '.join((AUTO, NO_MASK, *CLEAR_BANDS))}, or a ClearBand")
+    return clear
+
+
+def _steps_of(cube: xr.Dataset, names: Sequence[str]) -> tuple[Step | None, ...]:
+    """In which steps the values of arrays of floats were sent, as far as the cube tells."""
+    layer = dict(cube.attrs.get("spec", {})).get("layer", {})
+    told = {band["name"]: band for band in layer.get("bands", ())}
+
+    def step_of(name: str) -> Step | None:
+        if name not in told or cube[name].dtype.kind != "f":
+            return None
+        band = told[name]
+        if band["scale"] is None:
+            return (1.0, 0.0) if np.dtype(band["dtype"]).kind != "f" else None
+        return band["scale"], band["offset"]
+
+    return tuple(map(step_of, names))
 
 
 def _spans(times: NDArray[np.datetime64], freq: str | None, since: str | None) -> NDArray[np.datetime64]:

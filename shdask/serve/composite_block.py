@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shdask.plan.clear_bands import ClearBand
-from shdask.request.composite import CompositeMethod
+from shdask.request.composite import CompositeMethod, are_alike
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
 
 DAY_US = 86_400_000_000
+
+Step = tuple[float, float]
+"""(scale, offset): a value is a whole number x scale + offset, as it was sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,8 @@ class BlockRule:
     """How many arrays are values; then come the codes, where ``clear``, and the mask, where ``has_mask``."""
     red_nir: tuple[int, ...] | None
     """Positions among the values."""
+    steps: tuple[Step | None, ...]
+    """Of each array of values: what its numbers are counted in; None where they are counted as they are."""
     clear: ClearBand | None
     has_mask: bool
     has_origin: bool
@@ -51,7 +56,10 @@ def composite_block(*arrays: NDArray[Any], rule: BlockRule) -> NDArray[Any]:
     counts = _find_clear(arrays, rule)
     number = counts.sum(axis=0)
     if rule.method == "median":
-        days, found = None, [_round(_median(each, counts, number), each.dtype) for each in values[: rule.bands]]
+        days, found = (
+            None,
+            [_middle(*each, counts, number) for each in zip(values, rule.steps[: rule.bands], strict=False)],
+        )
     else:
         dates = _pick(values, counts, number, rule)
         days = np.array(rule.times)[dates] // DAY_US
@@ -84,6 +92,27 @@ def _find_clear(arrays: Sequence[NDArray[Any]], rule: BlockRule) -> Bools:
     return found
 
 
+def _middle(values: NDArray[Any], step: Step | None, counts: Bools, number: NDArray[np.intp]) -> Doubles:
+    """(y, x): the median as the service sends it: rounded half up, to integers or to the band's step."""
+    numbers, step = _count_steps(values, step, counts)
+    middle = _median(numbers, counts, number)
+    if numbers.dtype.kind == "f" and step is None:
+        return middle
+    scale, offset = step or (1.0, 0.0)
+    return np.asarray(np.floor(middle + 0.5) * scale + offset)
+
+
+def _count_steps(values: NDArray[Any], step: Step | None, counts: Bools) -> tuple[NDArray[Any], Step | None]:
+    """``values`` as the whole numbers that were sent; as they are, without a step, where they are not of that step."""
+    if step is None:
+        return values, None
+    scale, offset = step
+    with np.errstate(invalid="ignore"):  # infinities, which do not count
+        numbers = np.floor((values - np.float64(offset)) / scale + 0.5)
+        is_off = (numbers * scale + offset).astype(values.dtype) != values
+    return (values, None) if bool((is_off & counts).any()) else (numbers, step)
+
+
 def _median(values: NDArray[Any], counts: Bools, number: NDArray[np.intp]) -> Doubles:
     """(y, x); without a meaning where no date counts."""
     ordered = np.where(counts, values, np.inf).astype(np.float64, copy=False)
@@ -96,18 +125,23 @@ def _median(values: NDArray[Any], counts: Bools, number: NDArray[np.intp]) -> Do
 def _pick(values: Sequence[NDArray[Any]], counts: Bools, number: NDArray[np.intp], rule: BlockRule) -> NDArray[np.intp]:
     """(y, x): the position of the date that is taken."""
     if rule.red_nir is not None:
-        red, nir = (values[position].astype(np.float64) for position in rule.red_nir)
+        red, nir = _of_ndvi([(values[position], rule.steps[position]) for position in rule.red_nir], counts)
         with np.errstate(invalid="ignore"):  # infinities, which do not count
             total = nir + red
             score = np.divide(red - nir, total, out=np.ones_like(total), where=total != 0)
     else:
         score = np.zeros(counts.shape)
-        for each in values[: rule.bands]:
-            off = np.where(counts, each, 0.0) - np.where(number > 0, _median(each, counts, number), 0.0)
-            score += off * off
+        for each, step in zip(values, rule.steps[: rule.bands], strict=False):
+            numbers, kept = _count_steps(each, step, counts)
+            off = np.where(counts, numbers, 0.0) - np.where(number > 0, _median(numbers, counts, number), 0.0)
+            score += off * off * (1.0 if kept is None else kept[0] ** 2)
     return np.asarray(np.where(counts, score, np.inf).argmin(axis=0))
 
 
-def _round(values: Doubles, dtype: np.dtype[Any]) -> Doubles:
-    """Half up, as the service does, where the type holds integers."""
-    return np.floor(values + 0.5) if dtype.kind != "f" else values
+def _of_ndvi(red_nir: Sequence[tuple[NDArray[Any], Step | None]], counts: Bools) -> list[Doubles]:
+    """Red and nir, each (time, y, x), by the service's rule: as they were sent where both count alike."""
+    counted = [_count_steps(values, step, counts) for values, step in red_nir]
+    steps = [step or (1.0, 0.0) for _, step in counted]
+    if are_alike(steps):
+        return [values.astype(np.float64) for values, _ in counted]
+    return [values * scale + offset for (values, _), (scale, offset) in zip(counted, steps, strict=True)]

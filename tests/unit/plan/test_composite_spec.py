@@ -79,6 +79,27 @@ def test_the_identity_names_the_composite_and_no_other_layers_changes() -> None:
     assert set(plain) == {"bands", "sample_type", "resampling"}
 
 
+def test_a_mask_may_be_a_band_of_ones_own() -> None:
+    """By codes or bits; it is read and paid for, and it is named where the composite is made here."""
+    mine = layer(
+        collection="byoc-1", bands=["red"], composite={"method": "median", "mask": {"band": "qa", "bad_bits": 6}}
+    )
+    plan = make_layer("mine", mine, JUNE)
+    assert "(sample.qa & 6) === 0" in plan.evalscript(plan.parts[0], [])
+    assert plan.parts[0].read_count == 2
+    assert days_of(mine).bands == ("red", "qa")
+
+
+def test_ndvi_of_bands_in_different_steps_is_told_both() -> None:
+    """One is the source's integers, the other encoded; of bands alike nothing is added to what stores know."""
+    coarse = planned(units="REFLECTANCE", encode={"B04": {"dtype": "uint16", "scale": 0.001}}, composite="max-ndvi")
+    assert coarse.parts[0].composite is not None
+    assert coarse.parts[0].composite.ndvi_steps == ((0.001, 0.0), (0.0001, 0.0))
+    assert "values[1] * 0.001 + (0.0)" in coarse.evalscript(coarse.parts[0], [])
+    (plain,) = planned(units="REFLECTANCE", composite="max-ndvi").identity()["parts"]
+    assert "ndvi_steps" not in plain["composite"]
+
+
 def test_runs_of_composites_are_a_kind_of_their_own() -> None:
     """How the service counts their dates says nothing of other prices."""
     assert kind_of(planned(), HERE).endswith("sentinel-2-l2a composite median")
@@ -103,6 +124,8 @@ def test_a_composite_made_here_needs_all_that_the_services_reads() -> None:
         ({"composite": "mean"}, "composite.method: 'mean' is not one of"),
         ({"composite": {"method": "median", "origin": True}}, "composite: a median is of no one date"),
         ({"composite": {"method": "median", "mask": "clouds"}}, "composite.mask: 'clouds' is not known; write auto"),
+        ({"composite": {"method": "median", "mask": {"band": "CLD"}}}, "composite.mask: tell either which codes"),
+        ({"composite": {"method": "median", "mask": {"band": "B04", "clear": [0]}}}, "composite: B04 holds codes"),
         ({"composite": {"method": "median", "mask": "BQA"}}, "composite: sentinel-2-l2a has no band 'BQA'"),
         ({"composite": {"method": "median", "ndvi": ["B04", "B08"]}}, "composite: ndvi names the red"),
         ({"collection": "byoc-1", "composite": "max-ndvi"}, "composite: max-ndvi does not know the bands"),

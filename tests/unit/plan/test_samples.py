@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import shapely
 
 from shdask.assemble.grow import continue_timeline
 from shdask.assemble.store import create_or_open
+from shdask.errors import PlanError
 from shdask.plan import placing, samples
 from shdask.plan.acquisition import Acquisition
 from shdask.plan.all_dates import weigh_composites
@@ -156,6 +158,34 @@ def test_a_jobs_price_has_its_own_dates(placed: GroupPlan) -> None:
     """Of one box around all windows, which all scenes meet: by 10 PU a job is never cheaper."""
     (job,) = make_jobs(placed, placed.tile_set.indices())
     assert job.pu == 10.0
+
+
+def test_more_dates_than_their_type_holds_are_refused(placed: GroupPlan) -> None:
+    """They would be counted as fewer than they are."""
+    assert placed.timeline is not None
+    (part,) = placed.layer.parts
+    small = replace(placed, layer=replace(placed.layer, parts=(replace(part, sample_type="INT8"),)))
+    assert place_in_time(small, placed.timeline).cost.requests == placed.cost.requests
+    days = [date(2024, 1, 1) + timedelta(number) for number in range(130)]
+    many = [scene(f"{day}", f"{day}T10:00:00", footprint=EVERYWHERE) for day in days]
+    half = make_timeline(many, "P1Y", span("2024-01-01", "2025-01-01"))
+    with pytest.raises(PlanError, match="holds 127, and a step has up to 130 dates; encode wider, or take a shorter"):
+        place_in_time(small, half)
+
+
+def test_where_no_band_tells_clouds_the_plan_says_so(plan_of: PlanOf) -> None:
+    """Radar has none to see, and who wants none has said so."""
+    area = shapely.box(500_000, 5_100_000, 500_640, 5_100_640)
+    optical, unmasked, radar = (
+        plan_of(area, layers={"one": {**S2, **fields}}).notes
+        for fields in (
+            {"collection": "sentinel-2-l1c"},
+            {"collection": "sentinel-2-l1c", "composite": {"method": "median", "mask": "none"}},
+            {"collection": "sentinel-1-grd", "bands": ["VV"]},
+        )
+    )
+    assert optical[-1].startswith("no band of sentinel-2-l1c is known to tell clouds: its composites count every date")
+    assert unmasked == radar == ()
 
 
 def test_composites_are_weighed_against_all_dates(placed: GroupPlan) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -85,6 +86,14 @@ def test_the_greenest_date_has_the_greatest_ndvi(run: Run, values: list[tuple[in
     red, nir = np.array(values, np.float64).T
     ndvi = np.divide(nir - red, nir + red, out=np.full(red.shape, -1.0), where=nir + red > 0)
     assert sent == [*values[int(ndvi.argmax())], len(values), 1]
+
+
+def test_ndvi_is_made_of_what_values_stand_for(run: Run) -> None:
+    """Of integers of 0.0001 beside steps of 0.001 from -0.0005: 9 and 2 are 0.0009 and 0.0015, the greenest."""
+    rule = replace(GREENEST, ndvi_steps=((0.0001, 0.0), (0.001, -0.0005)))
+    script = make_composite_script([RED, NIR], "UINT16", rule)
+    assert run(script, pixel([sample(6, 1), sample(4, 1), sample(9, 2)])) == [9, 2, 3, 1]
+    assert "ndvi_steps" not in GREENEST.describe()
 
 
 @pytest.mark.parametrize("as_dates", [False, True])

@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 from shdask.errors import PlanError
+from shdask.plan.clear_bands import ClearBand
 from shdask.serve.composite import make_composite
 
 DAYS = np.array(["2024-06-03", "2024-06-11", "2024-06-19", "2024-06-27", "2024-07-05", "2024-07-13"], "M8[ns]")
@@ -126,6 +127,43 @@ def test_a_masked_cube_gives_the_same_values(method: Any) -> None:
     exact = plain["B04"].where(plain["data_mask"] == 1)
     np.testing.assert_allclose(made["B04"], exact, atol=0.5)
     np.testing.assert_array_equal(made["clear_count"], plain["clear_count"])
+
+
+def in_steps(cube: xr.Dataset, scale: float) -> xr.Dataset:
+    """Its bands as floats of so much a step, as a cube of reflectance tells it."""
+    bands = ("B04", "B08")
+    told = [{"name": name, "dtype": "float32", "scale": scale, "offset": 0.0} for name in bands]
+    floats = {name: (cube[name] * np.float64(scale)).astype(np.float32) for name in bands}
+    return cube.assign(floats).assign_attrs(cube.attrs, spec={"layer": {"bands": told}})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_values_in_steps_are_what_their_integers_give(method: Any) -> None:
+    """Few values, so that ties are many: of floats they would go to whatever rounding makes the least."""
+    rng = np.random.default_rng(3)
+    cube = make_cube(**{name: rng.integers(1, 5, SHAPE).astype(np.uint16) for name in ("B04", "B08")})
+    plain, made = (make_composite(each, method) for each in (cube, in_steps(cube, 0.0001)))
+    valid = plain["data_mask"] == 1
+    expected = (plain["B08"] * 0.0001).astype(np.float32).where(valid)
+    np.testing.assert_array_equal(made["B08"], expected)
+
+
+def test_values_that_are_in_no_such_steps_are_left_as_they_are() -> None:
+    """Somebody has computed with them since."""
+    cube = in_steps(make_cube(), 0.5)
+    moved = cube.assign({name: cube[name] + np.float32(0.1) for name in ("B04", "B08")})
+    expected = make_composite(moved.drop_attrs(), "median")["B04"]
+    np.testing.assert_array_equal(make_composite(moved, "median")["B04"], expected)
+
+
+def test_a_mask_may_be_a_band_of_ones_own() -> None:
+    """By codes that are clear or bits that are bad; it is no band of the picture."""
+    cube = make_cube()
+    mine = make_composite(cube.rename(SCL="mine"), "median", mask=ClearBand(name="mine", classes=CLEAR))
+    xr.testing.assert_identical(mine, make_composite(cube, "median"))
+    odd = make_composite(cube.rename(SCL="mine"), "median", mask=ClearBand(name="mine", bad_bits=1))
+    counted = (cube["data_mask"] == 1) & (cube["SCL"] % 2 == 0)
+    np.testing.assert_array_equal(odd["clear_count"], counted.sum("time"))
 
 
 def test_grid_attributes_and_span_are_kept() -> None:
