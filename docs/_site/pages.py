@@ -76,8 +76,9 @@ def list_decisions() -> str:
         "",
     ]
     for path in sorted((ROOT / "docs" / "decisions").glob("*.md"), reverse=True):
-        title = path.read_text("utf-8").partition("\n")[0].removeprefix("# ")
-        lines.append(f"- [{title}]({path.name})")
+        day = path.name[:10]
+        title = path.read_text("utf-8").partition("\n")[0].removeprefix("# ").removeprefix(f"{day}: ")
+        lines.append(f"- {day}: [{title[0].upper()}{title[1:]}]({path.name})")
     return "\n".join(lines)
 
 
