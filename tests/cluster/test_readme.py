@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 import shdask
-from shdask.cli.app import app
 from tests.cluster.specs import L_SHAPE
 
 ROOT = Path(__file__).parents[2]
@@ -49,11 +48,3 @@ def test_layers_can_be_planned(earth, point_at, folder) -> None:
     (folder / "job.toml").write_text(before + block("toml", "docs/layers.md") + after)
     plan = shdask.make_plan("job.toml")
     assert {"s2", "s1", "heights", "scout/s2"} == set(plan.groups)
-
-
-def test_commands_are_those_that_exist(folder) -> None:
-    """Every command of the README is one of the command line's."""
-    named = set(re.findall(r"^shdask ([a-z]+)\b", block("sh"), re.MULTILINE))
-    assert named == {"plan", "build", "status", "verify", "preview", "export", "patches"}
-    assert named <= {command.callback.__name__ for command in app.registered_commands if command.callback}
-    assert shdask.make_plan(folder / "job.toml").only.max_pu == 500

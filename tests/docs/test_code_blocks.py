@@ -44,6 +44,12 @@ def test_a_page_runs(name: str, page: Runner) -> None:
     page.run(read_blocks(name))
 
 
+def test_commands_of_the_front_page_run(page: Runner) -> None:
+    """All of them, on its own job in small tiles."""
+    page.run([block for block in read_blocks("README.md") if block.language == "sh"])
+    assert [Path(name).is_file() for name in ("cube.png", "cube.tif", "cube.json", "patches.parquet")] == [True] * 4
+
+
 def test_no_page_is_left_out() -> None:
     """A page whose blocks are run elsewhere has blocks, and the test that it names exists."""
     assert set(ELSEWHERE) <= set(WITH_BLOCKS)
