@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -71,8 +72,15 @@ class OwnerSeat:
 
 
 def ask_scheduler(worker: Seat, handler: str, /, timeout_s: float = ASK_S, **words: Any) -> Any:
-    """What the scheduler's handler answers. Raises TransportError, which is tried again, where it cannot be reached."""
-    return _sync(worker, getattr(worker.scheduler, handler), timeout_s, **words)
+    """What the scheduler's handler answers; a ShdaskError among that comes pickled, and is raised.
+
+    Raises TransportError, which is tried again, where it cannot be reached.
+    """
+    answer = _sync(worker, getattr(worker.scheduler, handler), timeout_s, **words)
+    if isinstance(answer, bytes):
+        error: ShdaskError = pickle.loads(answer)  # noqa: S301  # our own scheduler's error
+        raise error
+    return answer
 
 
 def _sync(seat: Seat, ask: Callable[..., Any], limit_s: float, /, **words: Any) -> Any:
@@ -85,11 +93,19 @@ def _sync(seat: Seat, ask: Callable[..., Any], limit_s: float, /, **words: Any) 
 class SchedulerGate:
     """The RateGate of a worker: leases timed permits from the scheduler in batches, one call at a time."""
 
-    def __init__(self, worker: Seat, account: str, *, sleep: Callable[[float], object] = time.sleep) -> None:
+    def __init__(
+        self,
+        worker: Seat,
+        account: str,
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+        waiting: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> None:
+        """``sleep`` may raise a ShdaskError where waiting is of no more use; ``waiting`` is entered meanwhile."""
         self._worker = worker
         self._account = account
         self._sleep = sleep
-        """May raise a ShdaskError where waiting is of no more use."""
+        self._waits = waiting
         self._changed = threading.Condition()
         self._permits: list[tuple[float, float]] = []
         """(monotonic time from which it is good, PU of the request it is for), ascending."""
@@ -113,10 +129,12 @@ class SchedulerGate:
         Raises ServiceDown when the service has brought nothing for too long, BuildError where the scheduler has given
         this worker up.
         """
+        self._sleep(0.0)
         started = time.monotonic()
         while True:
-            due, rejections = self._wait_for_permit(pu)
-            self._sleep(max(0.0, due - time.monotonic()))
+            with self._waits():
+                due, rejections = self._wait_for_permit(pu)
+                self._sleep(max(0.0, due - time.monotonic()))
             if rejections == self._rejections and time.monotonic() - due < STALE_S:
                 return time.monotonic() - started
             with self._changed:
@@ -192,9 +210,6 @@ class SchedulerGate:
             answered=answered,
             unused=unused,
         )
-        if isinstance(delays, bytes):
-            error: ShdaskError = pickle.loads(delays)  # noqa: S301  # our own scheduler's error
-            raise error
         received = time.monotonic()
         if received - asked > STALE_S:  # the answer may have waited for this process to wake up
             with self._changed:
@@ -257,13 +272,10 @@ class SchedulerBudget:
         promise = secrets.randbits(63)
         words: dict[str, Any] = {"build": self._build, "worker": str(self._worker.address), "pu": pu}
         try:
-            answer: int | bytes | None = ask_scheduler(self._worker, "shdask_reserve_pu", promise=promise, **words)
+            answer: int | None = ask_scheduler(self._worker, "shdask_reserve_pu", promise=promise, **words)
         except TransportError:
             self._keep(promise, 0.0)
             raise
-        if isinstance(answer, bytes):
-            error: ShdaskError = pickle.loads(answer)  # noqa: S301  # our own scheduler's error
-            raise error
         return answer
 
     def settle(self, promise: int, spent: float) -> None:
@@ -324,11 +336,7 @@ class SchedulerTokens:
 
     def _ask(self, rejected: str | None) -> AccessToken:
         words: dict[str, Any] = {"account": self._account, "rejected": rejected}
-        answer = ask_scheduler(self._worker, "shdask_token", timeout_s=TOKEN_S, **words)
-        if isinstance(answer, bytes):
-            error: ShdaskError = pickle.loads(answer)  # noqa: S301  # our own scheduler's error
-            raise error
-        value, lifetime_s = answer
+        value, lifetime_s = ask_scheduler(self._worker, "shdask_token", timeout_s=TOKEN_S, **words)
         now = time.monotonic()
         self._good_until = now + lifetime_s - renewal_margin_s(lifetime_s)
         return AccessToken(value=value, expires_at=now + lifetime_s)

@@ -33,7 +33,6 @@ from shdask.cluster.telling import Teller, pack_events
 from shdask.errors import BuildError, ShdaskError, StoreError, TransportError
 from shdask.fetch.budget import Budget, Uncapped
 from shdask.fetch.client import RequestsTransport, ServiceClient
-from shdask.fetch.limiter import RateGate
 from shdask.jobs.deliveries import Deliveries
 from shdask.model import TileEvent, TileState
 from shdask.plan.group import GroupPlan
@@ -113,7 +112,7 @@ class TileWorker(WorkerPlugin):
         client = ServiceClient(
             self.plan.deployment,
             self._transport,
-            _FlightGate(SchedulerGate(worker, self.account, sleep=self._pause), self._flights, self._pause),
+            SchedulerGate(worker, self.account, sleep=self._pause, waiting=self._flights.waiting),
             SchedulerTokens(worker, self.account),
             self.patience.retries,
             timeouts=self.patience.timeouts,
@@ -147,8 +146,7 @@ class TileWorker(WorkerPlugin):
         flying = self._flights.sent()
         if flying:
             with contextlib.suppress(OSError, TimeoutError):
-                words = {"build": self.build, "worker": str(worker.address), "tiles": flying}
-                await asyncio.wait_for(worker.scheduler.shdask_leave(**words), LEAVE_S)
+                await asyncio.wait_for(worker.scheduler.shdask_leave(**self._about(flying)), LEAVE_S)
             await asyncio.to_thread(self._flights.wait_for_landing, DRAIN_S)
         self._over.set()
         if flying:  # those that have landed may still be telling so
@@ -201,8 +199,7 @@ class TileWorker(WorkerPlugin):
         """
         left = list(indices)
         while left and not self._over.is_set():
-            words: dict[str, Any] = {"build": self.build, "worker": str(self._worker.address), "tiles": left}
-            answer = ask_scheduler(self._worker, "shdask_take", **words)
+            answer = ask_scheduler(self._worker, "shdask_take", **self._about(left))
             if answer is None:  # the build is over
                 return
             self._flights.resize(fetch_threads(self.plan.deployment, answer["workers"]))
@@ -228,8 +225,11 @@ class TileWorker(WorkerPlugin):
         if not tiles:
             return
         with contextlib.suppress(TransportError):  # a scheduler that is lost gives them to nobody
-            words: dict[str, Any] = {"build": self.build, "worker": str(self._worker.address), "tiles": list(tiles)}
-            ask_scheduler(self._worker, "shdask_give_back", timeout_s=LEAVE_S, **words)
+            ask_scheduler(self._worker, "shdask_give_back", timeout_s=LEAVE_S, **self._about(tiles))
+
+    def _about(self, tiles: Sequence[int]) -> dict[str, Any]:
+        """What the desk of builds is told in any case."""
+        return {"build": self.build, "worker": str(self._worker.address), "tiles": list(tiles)}
 
     def _run_bundle(self, indices: list[int]) -> list[TileOutcome]:
         """What became of a bundle's tiles; nothing of those that were not begun or not sent."""
@@ -309,35 +309,6 @@ class TileWorker(WorkerPlugin):
         if flight is not None:
             flight.computed = True
         return self._compute_pool.run(call, urgent=goes_on)
-
-
-class _FlightGate:
-    """A RateGate that tells a flight's waiting from its being stuck, and lets nothing pass that is of no more use."""
-
-    def __init__(self, inner: RateGate, flights: Flights, pause: Callable[[float], object]) -> None:
-        self._inner = inner
-        self._flights = flights
-        self._pause = pause
-
-    def acquire(self, pu: float) -> float:
-        """A permit of the inner gate. Raises as that does, and BuildError where nothing shall be sent any more."""
-        self._pause(0.0)
-        with self._flights.waiting():
-            waited_s = self._inner.acquire(pu)
-        self._pause(0.0)
-        return waited_s
-
-    def answered(self) -> None:
-        """As the inner gate."""
-        self._inner.answered()
-
-    def failed(self, text: str) -> None:
-        """As the inner gate."""
-        self._inner.failed(text)
-
-    def rejected(self, retry_after_s: float | None) -> None:
-        """As the inner gate."""
-        self._inner.rejected(retry_after_s)
 
 
 class _FlightBudget:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -169,7 +170,7 @@ def test_what_has_a_promise_counts_as_sent(part) -> None:
     """A permit alone is not enough: the cap may say no."""
     client = part._work.client
     with part._flights.fly([7]):
-        client._gate._inner = SimpleNamespace(acquire=lambda _pu: 0.0)
+        client._gate._permits.append((time.monotonic(), 1.0))
         client._gate.acquire(1.0)
         assert part._flights.sent() == []
         client._budget.reserve(1.0)
