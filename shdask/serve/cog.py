@@ -264,6 +264,7 @@ def _describe(pixels: Any, picture: _Picture, date: xr.Dataset) -> None:
     tags = {
         "TIFFTAG_SOFTWARE": f"shdask {attributes.get('shdask_version', '')}".strip(),
         "TIFFTAG_IMAGEDESCRIPTION": str(attributes.get("title", "")),
+        "COMPLETE": "" if attributes.get("complete", True) else "no: tiles that were not written yet are no data",
         "SOURCE": str(attributes.get("source", "")),
         "LAYER": str(attributes.get("layer", "")),
     }

@@ -86,6 +86,8 @@ class Look:
     """(band, y, x), (y, x) shown and metres per pixel -> (3, y, x) in 0..1."""
     legend: Legend | None = None
     """Of codes, all that a picture shows: what each is called, and its colour as #rrggbb."""
+    ends: tuple[str, str] | None = None
+    """Of one measurement: the colours, as #rrggbb, of `stretch_ends` of its values and of what lies beyond."""
 
 
 def choose_look(
@@ -166,12 +168,13 @@ def _terrain(name: str, bands: Sequence[str], source: str) -> Look | None:
             return np.stack([light] * 3)
         return _hypsometric(values[0], shown) * (0.45 + 0.55 * light)
 
-    return Look(name=name, bands=(band,), paint=paint)
+    ends = None if name == "hillshade" else (_hex_bytes(_TERRAIN[0][1]), _hex_bytes(_TERRAIN[-1][1]))
+    return Look(name=name, bands=(band,), paint=paint, ends=ends)
 
 
 def _one(band: str, classes: Sequence[str], source: str) -> Look:
     if band not in classes:
-        return Look(name=band, bands=(band,), paint=_paint_grey)
+        return Look(name=band, bands=(band,), paint=_paint_grey, ends=("#000000", "#ffffff"))
     legend: Legend = _tell_codes
     if band == ORIGIN_DAY:
         legend = _tell_days
@@ -194,7 +197,11 @@ def _parse(colour: str) -> tuple[float, ...]:
 
 
 def _hex(parts: Sequence[float]) -> str:
-    return "#" + "".join(f"{round(part * 255):02x}" for part in parts)
+    return _hex_bytes([round(part * 255) for part in parts])
+
+
+def _hex_bytes(parts: Sequence[int]) -> str:
+    return "#" + bytes(parts).hex()
 
 
 def _tell_scl(codes: Sequence[int]) -> list[tuple[str, str]]:
@@ -239,9 +246,14 @@ def _paint_grey(values: Floats, shown: Mask, metres: float) -> Floats:
     return np.stack([_stretch(values[0], shown)] * 3)
 
 
-def _stretch(band: Floats, shown: Mask) -> Floats:
+def stretch_ends(band: Floats, shown: Mask) -> tuple[float, float]:
+    """The values of ``band`` (y, x) that a picture of it draws darkest and lightest. Pure."""
     low, high = np.percentile(band[shown], _EACH) if shown.any() else (0.0, 1.0)
-    return _tones(band, low, high)
+    return float(low), float(high)
+
+
+def _stretch(band: Floats, shown: Mask) -> Floats:
+    return _tones(band, *stretch_ends(band, shown))
 
 
 def _tones(values: Floats, low: float, high: float) -> Floats:

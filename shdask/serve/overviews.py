@@ -140,7 +140,7 @@ def _update(place: Place, path: str, classes: Collection[str], smallest_px: int)
             if not levels:
                 return Overviews(group=path, factors=(), tiles=0, objects=0)
             create_levels(place, attributes, levels, codes)
-        elif codes != {*attributes[MULTISCALES]["classes"]}:
+        elif codes != {*attributes[MULTISCALES].get("classes", ())}:
             tell_classes(place, attributes, codes)
         attributes = read_cube_attributes(place)
         extend_levels(place, attributes)

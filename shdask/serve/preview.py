@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,8 +20,9 @@ from shdask.assemble.conventions import GRID_MAPPING
 from shdask.assemble.template import DATA_MASK
 from shdask.assemble.time_axis import TIME
 from shdask.errors import PlanError
+from shdask.plan.cadence import ACQUISITION
 from shdask.serve.coarse import Coarse, Scene, read_coarse
-from shdask.serve.looks import Look, choose_look
+from shdask.serve.looks import Look, choose_look, stretch_ends
 from shdask.serve.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def preview(
     name = str(found.attrs.get("layer", ""))
     words = [name, look.name, _say_when(at, found.attrs)]
     return Preview(
-        image=_draw(pixels, look, metres, "  ".join(filter(None, words))),
+        image=_draw(pixels, look, metres, "  ".join(filter(None, words)), units.get(look.bands[0], "")),
         layer=name,
         look=look.name,
         bands=look.bands,
@@ -137,7 +138,7 @@ def preview(
     )
 
 
-def _draw(pixels: Coarse, look: Look, metres: tuple[float, float], title: str) -> Image:
+def _draw(pixels: Coarse, look: Look, metres: tuple[float, float], title: str, unit: str) -> Image:
     from PIL import Image as Images
     from PIL import ImageDraw as Draws
 
@@ -145,7 +146,7 @@ def _draw(pixels: Coarse, look: Look, metres: tuple[float, float], title: str) -
     layers = np.where(pixels.shown, colours.round(), _stripes(pixels.shown.shape)).astype(np.uint8)
     picture = Images.fromarray(np.moveaxis(layers, 0, -1))
     width = max(picture.width, _NARROWEST_PX)
-    rows = _legend_rows(_legend(pixels, look), width)
+    rows = _legend_rows(_legend(pixels, look, unit), width)
     page = Images.new("RGB", (width, picture.height + _LINE_PX * (2 + len(rows)) + _EDGE_PX), _PAPER)
     page.paste(picture, ((width - picture.width) // 2, 0))
     draw = Draws.Draw(page)
@@ -163,8 +164,11 @@ def _stripes(shape: tuple[int, int]) -> NDArray[np.uint8]:
     return np.where((x + y) // _STRIPE_PX % 2, _BARE, _STRIPE).astype(np.uint8)
 
 
-def _say_when(at: str | None, attributes: Mapping[str, object]) -> str:
-    """The moment, or the days that a picture without a time axis was asked for."""
+def _say_when(at: str | None, attributes: Mapping[str, Any]) -> str:
+    """The moment, the first day of a longer span, or the days that a picture without a time axis was asked for."""
+    cadence = attributes.get("spec", {}).get("layer", {}).get("cadence", "day")
+    if at is not None and cadence not in {"day", ACQUISITION}:
+        return f"{cadence} from {at[:10]}"
     if at is not None:
         return at.removesuffix("T00:00:00").replace("T", " ") + ("" if at.endswith("T00:00:00") else " UTC")
     if "time_coverage_end" not in attributes:
@@ -199,9 +203,12 @@ def _round_length(metres: float) -> float:
     return max(part * power for part in (1, 2, 5) if part * power <= metres * (1 + 1e-9))
 
 
-def _legend(pixels: Coarse, look: Look) -> list[tuple[str, str | None]]:
-    """(name, colour) of the classes that are seen, and of no data, which has none of its own."""
+def _legend(pixels: Coarse, look: Look, unit: str) -> list[tuple[str, str | None]]:
+    """(name, colour) of the classes that are seen, or of both ends; and of no data, which has no colour of its own."""
     found: list[tuple[str, str | None]] = []
+    if look.ends is not None and pixels.shown.any():
+        low, high = (f"{end:.4g} {unit}".strip() for end in stretch_ends(pixels.values[0], pixels.shown))
+        found += [(f"{low} or less", look.ends[0]), (f"{high} or more", look.ends[1])]
     if look.legend is not None:
         found += look.legend(np.unique(pixels.values[0][pixels.shown].astype(np.int64)).tolist())
     if len(found) > _MOST_WORDS:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shdask.errors import PlanError
-from shdask.serve.looks import SCL, Look, choose_look
+from shdask.serve.looks import SCL, Look, choose_look, stretch_ends
 
 S2 = ("B02", "B03", "B04", "B08", "SCL")
 
@@ -127,6 +127,18 @@ def test_slopes_are_told_by_their_steepness_on_the_ground():
     y, x = np.mgrid[0:5, 0:5] * 1.0
     near, far = (paint(look("hillshade", ("DEM",), "dem"), (-x - y).tolist(), metres=metres) for metres in (1.0, 30.0))
     assert near.max() < far.min()
+
+
+def test_one_measurement_tells_what_its_ends_mean():
+    """Values at both ends of the stretch have the colours that are said of them."""
+    values = [[float(value) for value in range(101)]]
+    grey, heights = look("B08"), look("terrain", ("DEM",), "dem")
+    assert stretch_ends(np.array(values), np.ones((1, 101), np.bool_)) == (2.0, 98.0)
+    assert (paint(grey, values)[:, 0, [0, 2, 98]].T.tolist(), grey.ends) == (
+        [[0] * 3, [0] * 3, [1] * 3],
+        ("#000000", "#ffffff"),
+    )
+    assert heights.ends == ("#387646", "#fafafa")
 
 
 def test_classes_have_their_own_colours():

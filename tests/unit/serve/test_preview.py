@@ -162,7 +162,15 @@ def test_the_caption_says_layer_look_date_and_scale(store: Path, series: Path, m
     preview(store, size_px=80)
     preview(series, size_px=80)
     assert heard[:3] == ["s2  true-colour  2024-06-01 to 2024-06-30", "200 m", "no data"]
-    assert heard[3:] == ["s2  B04  2024-06-02 10:11:12 UTC", "200 m", "no data"]
+    assert heard[3:5] == ["s2  B04  2024-06-02 10:11:12 UTC", "200 m"]
+    assert heard[5:] == ["1 or less", "1 or more", "no data"]
+
+
+def test_a_longer_span_is_no_single_day():
+    """As of a month's composite."""
+    month = {"spec": {"layer": {"cadence": "month"}}}
+    assert drawing._say_when("2024-06-01T00:00:00", month) == "month from 2024-06-01"
+    assert drawing._say_when("2024-06-01T00:00:00", {}) == "2024-06-01"
 
 
 # dates and layers
