@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,15 +24,12 @@ from shdask.settings import Credentials
 
 @pytest.fixture(scope="session")
 def client() -> Iterator[Client]:
-    with open_local_client(2) as client:
+    """Of a cluster of two processes, for who asks for it: it is nobody's default."""
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        patch.setattr("shdask.cluster.local.Client", partial(Client, set_as_default=False))
+        client = stack.enter_context(open_local_client(2))
+        patch.undo()
         yield client
-
-
-@pytest.fixture(scope="session")
-def earth() -> Iterator[EmulatorProcess]:
-    """An emulator of the synthetic Earth with no limits."""
-    with start_emulator() as service:
-        yield service
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +47,7 @@ def point_at(monkeypatch: pytest.MonkeyPatch):
     def point(service: EmulatorProcess) -> EmulatorProcess:
         for name, value in service.environment().items():
             monkeypatch.setenv(name, value)
+        service.clear_faults()
         service.reset()
         return service
 

@@ -44,11 +44,13 @@ def bench(one_bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return one_bench
 
 
-@pytest.fixture
-def workers(bench: Bench) -> Iterator[Client]:
+@pytest.fixture(scope="module")
+def workers(one_bench: Bench) -> Iterator[Client]:
     """A cluster whose workers have the bucket's keys in their environment."""
-    with open_local_client(2) as client:
-        yield client
+    with pytest.MonkeyPatch.context() as patch:
+        [patch.setenv(*variable) for variable in {**ADMIN.environ, "AWS_REGION": "us-east-1"}.items()]
+        with open_local_client(2) as client:
+            yield client
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def test_a_build_by_jobs_is_watched_as_one(bench: Bench, workers: Client, tmp_pa
     executor = shdask.DaskExecutor(workers, Patience(jobs=HASTE))
     plan = bench.plan(tmp_path.name, resolution=RESOLUTION)
     report = run_cube(plan, tmp_path / "cube", executor, Credentials.load())
-    (seen,) = workers.run_on_scheduler(lambda dask_scheduler: dask_scheduler.plugins["shdask-watch"].snapshots())
+    seen, *_ = workers.run_on_scheduler(lambda dask_scheduler: dask_scheduler.plugins["shdask-watch"].snapshots())
     assert (seen.store, seen.end, seen.done) == (str(tmp_path / "cube"), "done", report.tiles)
     assert (dict(seen.jobs), seen.pu_spent) == ({"done": JOBS}, pytest.approx(report.pu_spent))
 

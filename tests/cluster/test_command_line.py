@@ -78,9 +78,17 @@ def test_plan_prints_the_promised_json(job) -> None:
     assert "tiles" in json.loads(out)
 
 
-def test_build_prints_the_promised_json(earth, job, tmp_path) -> None:
+@pytest.fixture(scope="module")
+def built(earth, tmp_path_factory) -> tuple[Path, int, str, str]:
+    """A cube that ``build --json`` has built, its exit code, and what it printed."""
+    folder = tmp_path_factory.mktemp("built")
+    job = write_job(folder, resolution=20, tile_px=256)
+    return folder / "cube", *run("build", job, folder / "cube", "--workers", 1, "--json", service=earth)
+
+
+def test_build_prints_the_promised_json(built) -> None:
     """``build --json`` prints one object on stdout, everything else on stderr."""
-    code, out, err = run("build", job, tmp_path / "cube", "--workers", 1, "--json", service=earth)
+    _, code, out, err = built
     report = json.loads(out)
     assert code == 0, err
     assert list(report) == [
@@ -97,10 +105,9 @@ def test_build_runs_on_a_scheduler_elsewhere(earth, client, job, tmp_path) -> No
     assert json.loads(out)["written"] == json.loads(out)["tiles"]
 
 
-def test_status_says_how_far_a_cube_is(earth, job, tmp_path) -> None:
+def test_status_says_how_far_a_cube_is(built) -> None:
     """``status --json`` counts tiles by state without a cluster."""
-    run("build", job, tmp_path / "cube", "--workers", 1, service=earth)
-    code, out, _ = run("status", tmp_path / "cube", "--json")
+    code, out, _ = run("status", built[0], "--json")
     status = json.loads(out)
     assert code == 0
     assert status["complete"]

@@ -21,7 +21,7 @@ from tests.cluster.specs import earth_spec
 from tests.contract.assemble.conftest import environ, server, url  # noqa: F401  # fixtures
 
 KILLS = [
-    ("owner", 0.8, 0),
+    pytest.param("owner", 0.8, 0, marks=pytest.mark.long),
     ("one worker", 0.75, 1),
     pytest.param("all workers", 0.85, 0, marks=pytest.mark.long),
     pytest.param("scheduler", 0.8, 0, marks=pytest.mark.long),

@@ -26,6 +26,7 @@ from tests.cluster.specs import earth_spec, scene_spec
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests
 
 SMALL = earth_spec(store={"chunk_px": 64, "tile_px": 64})
+FEW = earth_spec(store={"chunk_px": 96, "tile_px": 96})
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +37,11 @@ def slow() -> Iterator[EmulatorProcess]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(slow: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
+def undisturbed(earth: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
     """The cube as it is without trouble."""
     folder = tmp_path_factory.mktemp("undisturbed")
     with pytest.MonkeyPatch.context() as patch:
-        [patch.setenv(*variable) for variable in slow.environment().items()]
+        [patch.setenv(*variable) for variable in earth.environment().items()]
         shdask.build_cube(earth_spec(), folder / "cube", executor=shdask.SerialExecutor())
     return shdask.open_cube(folder / "cube").load()
 
@@ -106,7 +107,9 @@ def test_worker_that_is_told_to_end_drains(slow, point_at, processes, undisturbe
     """SIGTERM to a worker without a nanny, as a batch system sends it."""
     point_at(slow)
     ended = [processes.start_worker(name) for name in ("a", "b")]
-    report = build(processes, tmp_path, lambda client, worker: os.kill(pid_of(client, worker), signal.SIGTERM))
+    report = build(
+        processes, tmp_path, lambda client, worker: os.kill(pid_of(client, worker), signal.SIGTERM), spec=FEW
+    )
     assert_bought_once(slow, report, tmp_path, undisturbed)
     assert [process.poll() for process in ended].count(None) == 1
 

@@ -94,6 +94,7 @@ def build(job: Path, store: Path, scheduler: str, environ: dict[str, str]) -> tu
     return ended.returncode, ended.stdout, ended.stderr
 
 
+@pytest.mark.long
 def test_whole_build_over_tls(earth: EmulatorProcess, point_at, tmp_path) -> None:
     """A cluster with Dask's temporary certificates builds the cube that a plain one builds, beyond loopback too."""
     point_at(earth)

@@ -197,8 +197,11 @@ def test_endless_script_ends_alone(impatient, endless):
 
 @pytest.mark.parametrize(
     "greed",
-    ["kept.push(new Float64Array(1e6).fill(1))", "kept.push([1, 2, 3])", "kept.push('a'.repeat(1e6) + kept.length)"],
-    ids=["typed arrays", "small arrays", "texts"],
+    [
+        pytest.param("kept.push(new Float64Array(1e6).fill(1))", id="typed arrays"),
+        pytest.param("kept.push([1, 2, 3])", id="small arrays", marks=pytest.mark.long),
+        pytest.param("kept.push('a'.repeat(1e6) + kept.length)", id="texts", marks=pytest.mark.long),
+    ],
 )
 def test_greedy_script_ends_alone(launched, greed):
     """A script that takes all memory is ended with its process, and the emulator goes on answering."""

@@ -160,7 +160,7 @@ def test_tiles_of_jobs_are_those_of_process(open_desk: Any, layer: dict[str, Any
     assert_equal(desk.collect(found), desk.bought())
 
 
-@pytest.mark.parametrize("compression", ["none", "zstd", "lzw"])
+@pytest.mark.parametrize("compression", ["none", "zstd", pytest.param("lzw", marks=pytest.mark.long)])
 def test_files_are_read_however_they_are_compressed(open_desk: Any, server: Server, compression: str):
     """The service does not say what it uses."""
     with start_emulator(s3_endpoint=server.endpoint, renderers=1, compression=compression) as other:
