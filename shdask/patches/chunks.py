@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,8 @@ from shdask.patches.states import TileStates
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    State = tuple[Tag, Tag]
+    """(of the object that commits its tile, of the one that holds its mask): see `TileStates`."""
     Index = tuple[NDArray[np.uint64], Tag]
 
 CACHE_NBYTES = 256 * 2**20
@@ -47,11 +50,12 @@ class ArrayLayout:
     chunk_px: int
     shard_px: int | None
     """None where chunks are objects."""
+    tile_px: int
     units: str
     """Its attribute; empty without."""
 
     @classmethod
-    def of(cls, array: zarr.Array[Any], place: Place) -> ArrayLayout:
+    def of(cls, array: zarr.Array[Any], place: Place, *, tile_px: int) -> ArrayLayout:
         """The layout of an array of the cube at ``place``. Raises WrongStore where its chunks are not as ours."""
         if not (len(array.compressors) == 1 and isinstance(array.compressors[0], BloscCodec)) or array.filters:
             raise WrongStore(f"{place.name}: {array.path} is not compressed as shdask does; read it with zarr")
@@ -62,6 +66,7 @@ class ArrayLayout:
             fill_value=float(array.fill_value),
             chunk_px=array.chunks[-1],
             shard_px=None if array.shards is None else array.shards[-1],
+            tile_px=tile_px,
             units=str(array.attrs.get("units", "")),
         )
 
@@ -70,6 +75,18 @@ class ArrayLayout:
         across = 1 if self.shard_px is None else self.shard_px // self.chunk_px
         *steps, row, column = position
         return object_key(name or self.name, (*steps, row // across, column // across))
+
+    def mark_of(self, position: tuple[int, ...]) -> str:
+        """The key of the ``data_mask`` object that commits the tile of a chunk, as `Layout.mark` has it. Pure."""
+        if self.shard_px is not None:
+            return self.object_of(position, DATA_MASK)
+        side, across = self.chunk_px, self.tile_px // self.chunk_px
+        *steps, row, column = position
+        last = [
+            (min((number // across + 1) * self.tile_px, length) - 1) // side
+            for number, length in zip((row, column), self.shape[-2:], strict=True)
+        ]
+        return object_key(DATA_MASK, (*steps, *last))
 
     def cells(self, window: Window) -> Iterator[tuple[tuple[int, int], Window]]:
         """(row, column) of each chunk that ``window`` touches, and the pixels of it that are in both. Pure."""
@@ -94,19 +111,19 @@ class ArrayLayout:
 class ChunkCache:
     """Decoded chunks, those used last, up to ``nbytes``; pickles without them. Threads may share it.
 
-    Each is held with the state of its tile: the tag of the mask under which it was read.
+    Each is held with the state of its tile under which it was read.
     """
 
     def __init__(self, nbytes: int = CACHE_NBYTES) -> None:
         self.nbytes = nbytes
         self._held = 0
-        self._chunks: OrderedDict[tuple[Any, ...], tuple[NDArray[Any], Tag]] = OrderedDict()
+        self._chunks: OrderedDict[tuple[Any, ...], tuple[NDArray[Any], State]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[ChunkCache], tuple[int]]:
         return ChunkCache, (self.nbytes,)
 
-    def get(self, key: tuple[Any, ...]) -> tuple[NDArray[Any], Tag] | None:
+    def get(self, key: tuple[Any, ...]) -> tuple[NDArray[Any], State] | None:
         """The chunk under ``key`` and its state, if it is held."""
         with self._lock:
             found = self._chunks.get(key)
@@ -114,7 +131,7 @@ class ChunkCache:
                 self._chunks.move_to_end(key)
             return found
 
-    def put(self, key: tuple[Any, ...], chunk: NDArray[Any], state: Tag) -> None:
+    def put(self, key: tuple[Any, ...], chunk: NDArray[Any], state: State) -> None:
         """Hold ``chunk`` in place of one of another state, and forget what was not used for longest."""
         if chunk.nbytes > self.nbytes:
             return
@@ -163,15 +180,24 @@ class ChunkSource:
 
         Raises StoreError; TileReplaced where ``states`` have seen the tile in another state.
         """
-        key, mark = (self.name, array.name, position), array.object_of(position)
-        seen, state = states.find(self, mark)
-        held = self._cache.get(key)
-        if held is not None and not (seen and held[1] != state):
-            states.see(self, mark, held[1])
-            return held[0]
-        data, state = self._read(array, position)
-        states.see(self, mark, state)
-        return None if data is None else self._decode(array, position, data, state)
+        own, mark = array.object_of(position), array.mark_of(position)
+        held = self._cache.get((self.name, array.name, position))
+        if held is not None:
+            pairs = list(zip((mark, own), held[1], strict=True))
+            if not any(states.was_seen(self, key) and states.tag(self, key) != tag for key, tag in pairs):
+                for key, tag in pairs:
+                    states.see(self, key, tag)
+                return held[0]
+        commit = None if own == mark else states.tag(self, mark) if states.was_seen(self, mark) else self.tag(mark)
+        data, tag = self._read(array, position)
+        state = (tag if own == mark else commit), tag
+        for key, told in zip((mark, own), state, strict=True):
+            states.see(self, key, told)
+        if data is None or state[0] is None:
+            return None
+        chunk = self._decode(array, position, data)
+        self._cache.put((self.name, array.name, position), chunk, state)
+        return chunk
 
     def chunk(self, array: ArrayLayout, position: tuple[int, ...], states: TileStates) -> NDArray[Any] | None:
         """(y, x) of the whole chunk at ``position``, [step,] row, column; None where nothing is stored.
@@ -179,23 +205,27 @@ class ChunkSource:
         The mask's chunk there has been read into ``states``. What is given may be shared: it cannot be written to.
         Raises StoreError, and where the chunk is broken.
         """
-        mark = array.object_of(position, DATA_MASK)
-        _, state = states.find(self, mark)
-        held = self._cache.get((self.name, array.name, position))
+        own, mark = array.object_of(position, DATA_MASK), array.mark_of(position)
+        state = states.tag(self, mark), states.tag(self, own)
+        key = self.name, array.name, position
+        held = self._cache.get(key)
         if held is not None and held[1] == state:
             return held[0]
-        if self._may_change:
-            states.doubt(self, mark)
         data, _ = self._read(array, position)
-        return None if data is None else self._decode(array, position, data, state)
+        chunk = None if data is None else self._decode(array, position, data)
+        keep = partial(self._cache.put, key, chunk, state) if chunk is not None else None
+        if self._may_change:
+            states.doubt(self, (mark, own), keep)
+        elif keep is not None:
+            keep()
+        return chunk
 
-    def _decode(self, array: ArrayLayout, position: tuple[int, ...], data: bytes, state: Tag) -> NDArray[Any]:
+    def _decode(self, array: ArrayLayout, position: tuple[int, ...], data: bytes) -> NDArray[Any]:
         try:
             chunk = decode_chunk(data, array.chunk_px, array.dtype)
         except ValueError as error:
             raise self._broken(f"{array.name}, chunk {position}", error) from error
         chunk.setflags(write=False)
-        self._cache.put((self.name, array.name, position), chunk, state)
         return chunk
 
     def _read(self, array: ArrayLayout, position: tuple[int, ...]) -> tuple[bytes | None, Tag]:

@@ -86,9 +86,10 @@ class GroupReader:
         """Read what ``group`` says of its arrays. Raises StoreError."""
         place = group.place
         bands = tuple(group.attributes["bands"])
+        tile_px = int(group.attributes["layout"]["tile_px"])
         with place.errors():
             root = zarr.open_group(place.zarr_store(read_only=True), mode="r")
-            arrays = {name: _layout(root, name, place) for name in (*bands, DATA_MASK)}
+            arrays = {name: _layout(root, name, place, tile_px) for name in (*bands, DATA_MASK)}
         return cls(
             group=group,
             axis=Axis.read(place),
@@ -199,11 +200,11 @@ def _part(array: ArrayLayout, chunk: NDArray[Any], position: tuple[int, ...], pi
     return chunk[pixels.y0 - y : pixels.y1 - y, pixels.x0 - x : pixels.x1 - x]
 
 
-def _layout(root: zarr.Group, name: str, place: Place) -> ArrayLayout:
+def _layout(root: zarr.Group, name: str, place: Place, tile_px: int) -> ArrayLayout:
     array = root[name]
     if not isinstance(array, zarr.Array):
         raise TypeError(f"{name} is no array")
-    return ArrayLayout.of(array, place)
+    return ArrayLayout.of(array, place, tile_px=tile_px)
 
 
 def _flatten(aligned: Aligned) -> tuple[list[int], list[slice] | None]:

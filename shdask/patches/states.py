@@ -5,6 +5,7 @@ Refuses to know pixels, and how often a sample is tried.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from shdask.errors import StoreError
@@ -31,6 +32,9 @@ class Objects(Protocol):
 class TileStates:
     """The tag of each object of ``data_mask`` under which the pixels of one sample are read. Threads may share one.
 
+    A chunk's state are two of them: of the object that commits its tile, and of the one that holds its mask, which is
+    the same where tiles are shards.
+
     A build writes a tile's mask after its bands. A tile that grows keeps its valid pixels as they are, and of one that
     is bought again the mask is taken away first. So what is read after a mask is of its state, unless the mask has
     changed since; and what was read under another mask, and is held in memory, is not.
@@ -39,32 +43,40 @@ class TileStates:
     def __init__(self) -> None:
         self._tags: dict[tuple[Objects, str], Tag] = {}
         self._unsure: dict[tuple[Objects, str], None] = {}
+        self._keep: list[Callable[[], None]] = []
 
-    def find(self, objects: Objects, mark: str) -> tuple[bool, Tag]:
-        """Whether the mask's object was seen already, and its tag."""
-        key = objects, mark
-        return key in self._tags, self._tags.get(key)
+    def tag(self, objects: Objects, mark: str) -> Tag:
+        """That under which the mask's object was seen, None where it was not."""
+        return self._tags.get((objects, mark))
+
+    def was_seen(self, objects: Objects, mark: str) -> bool:
+        """Whether the mask's object was seen."""
+        return (objects, mark) in self._tags
 
     def see(self, objects: Objects, mark: str, tag: Tag) -> None:
         """Take ``tag`` as that of the sample. Raises TileReplaced where it was seen with another."""
         if self._tags.setdefault((objects, mark), tag) != tag:
             raise _replaced(objects, mark)
 
-    def doubt(self, objects: Objects, mark: str) -> None:
-        """Pixels were read under this mask just now: `confirm` is to look whether it still stands."""
-        self._unsure[objects, mark] = None
+    def doubt(self, objects: Objects, marks: Iterable[str], keep: Callable[[], None] | None) -> None:
+        """Pixels were read under these masks: `confirm` is to look whether they stand, and if so to ``keep`` pixels."""
+        self._unsure.update(((objects, mark), None) for mark in marks)
+        if keep is not None:
+            self._keep.append(keep)
 
     def confirm(self) -> None:
         """Raise TileReplaced where a mask in doubt has changed since it was seen, StoreError where that is not told."""
         for objects, mark in self._unsure:
             if objects.tag(mark) != self._tags[objects, mark]:
                 raise _replaced(objects, mark)
-        self._unsure.clear()
+        for keep in self._keep:
+            keep()
 
     def look_again(self) -> None:
         """Take every tile as it stands now. Raises StoreError."""
         self._tags = {(objects, mark): objects.tag(mark) for objects, mark in self._tags}
         self._unsure.clear()
+        self._keep.clear()
 
 
 def _replaced(objects: Objects, mark: str) -> TileReplaced:

@@ -44,7 +44,7 @@ def write(folder: Path, *, sharded: bool = True, dtype: str = "uint16", compress
 def source(folder: Path, cache: ChunkCache | None = None) -> tuple[ChunkSource, ArrayLayout]:
     place = open_place(folder)
     array = zarr.open_array(folder, path="B04", mode="r")
-    return ChunkSource(place, cache or ChunkCache()), ArrayLayout.of(array, place)
+    return ChunkSource(place, cache or ChunkCache(), may_change=False), ArrayLayout.of(array, place, tile_px=32)
 
 
 def read(chunks: ChunkSource, array: ArrayLayout, position: tuple[int, ...]) -> np.ndarray | None:
@@ -209,6 +209,16 @@ def test_a_spoilt_table_is_refused():
     """Of a length that no table has."""
     with pytest.raises(ValueError, match="checksum"):
         decode_index(b"12345678")
+
+
+def test_the_object_that_commits_a_tile_is_its_last(folder: Path, tmp_path: Path):
+    """Its shard, else its chunk at the lower right, also at the array's edge."""
+    write(tmp_path, sharded=False)
+    (_, sharded), (_, unsharded) = source(folder), source(tmp_path)
+    positions = [(1, 0, 0), (1, 3, 2), (0, 4, 4)]
+    found = [[array.mark_of(position) for position in positions] for array in (sharded, unsharded)]
+    assert found[0] == ["data_mask/c/1/0/0", "data_mask/c/1/1/1", "data_mask/c/0/2/2"]
+    assert found[1] == ["data_mask/c/1/1/1", "data_mask/c/1/3/3", "data_mask/c/0/4/4"]
 
 
 def test_a_bucket_gives_ends_and_parts_of_objects():

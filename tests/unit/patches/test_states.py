@@ -31,9 +31,14 @@ def patch_of(cube: CubeStore, size_px: int) -> Patch:
     return make_patches(cube.plan.grid, [(0, 0)], size_px=size_px, dates=[first])[0]
 
 
-def replace(cube: CubeStore, value: int) -> None:
-    """Write the first tile anew, of this value: its lower half valid if that is even, else its upper."""
+def take_mark_away(cube: CubeStore) -> None:
+    """As the first step of buying the first tile again."""
     cube.place.remove(object_key("data_mask", cube.layout.mark(cube.plan.tile(0))))
+
+
+def replace(cube: CubeStore, value: int) -> None:
+    """Write the first tile anew, of this value: of each eight rows four valid, the first if it is even."""
+    take_mark_away(cube)
     data_mask = np.zeros((32, 32), np.bool_)
     data_mask[np.arange(32) // 4 % 2 == value % 2] = True
     cube.write_tile(cube.plan.tile(0), TileData(values=np.full((2, 32, 32), value, np.uint16), data_mask=data_mask))
@@ -83,6 +88,23 @@ def test_a_tile_that_is_replaced_between_mask_and_bands_is_read_again(cube: Cube
 
     monkeypatch.setattr(ChunkSource, "chunk", late)
     np.testing.assert_array_equal(shown(reader, patch), expected(cube, patch))
+
+
+@pytest.mark.parametrize("sharded", [True, False])
+def test_pixels_of_a_tile_that_loses_its_mark_are_neither_shown_nor_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sharded: bool
+):
+    """Where the mask's other objects stand as well."""
+    cube = make_cube(tmp_path / "cube.zarr", dated_plan(sharded=sharded), [0])
+    reader, patch = open_reader(cube.place.name), patch_of(cube, 16)
+    chunk, once = ChunkSource.chunk, iter([1])
+
+    def late(self, *where):
+        [take_mark_away(cube) for _ in once]
+        return chunk(self, *where)
+
+    monkeypatch.setattr(ChunkSource, "chunk", late)
+    assert [reader.read(patch)["valid"].any() for _ in range(2)] == [False, False]
 
 
 def test_a_tile_that_is_replaced_again_and_again_is_told(cube: CubeStore, monkeypatch: pytest.MonkeyPatch):
