@@ -220,7 +220,7 @@ def test_files_list_the_sets_and_a_yaml_tells_of_the_bands(tmp_path, patches) ->
 
 
 def test_chips_are_read_as_terratorch_reads_them(tmp_path, patches) -> None:
-    """By its generic dataset (at 85467a9): masked by nodata, (channels time) y x, and what is masked filled."""
+    """By its generic dataset (at 04d4c55): masked by nodata, (channels time) y x, and what is masked filled."""
     write_chips(tmp_path / "chips", patches, MODALITIES)
     name, expected = "p32633-16-16-4.tif", read(patches[4])
     image = rioxarray.open_rasterio(tmp_path / "chips/s2" / name, masked=True).fillna(0).to_numpy()
