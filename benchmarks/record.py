@@ -15,11 +15,11 @@ RESULTS = Path(__file__).with_name("results")
 LIBRARIES = ("dask", "distributed", "numpy", "rasterio", "requests", "urllib3", "zarr", "mini-racer")
 
 
-def write_result(name: str, question: str, result: dict[str, Any]) -> None:
+def write_result(name: str, question: str, result: dict[str, Any], command: str = "") -> None:
     """Write ``results/NAME.json`` and print it."""
     record = {
         "question": question,
-        "command": f"make bench ONLY={name}",
+        "command": command or f"make bench ONLY={name}",
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()[0]},
