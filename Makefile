@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-async test long check bench soak fuzz slurm hosts emulator alerts deploy-check browser picture docs torch clean
+.PHONY: demo demo-async test long check bench soak fuzz slurm hosts emulator alerts deploy-check browser picture docs torch train clean
 
 demo: .venv/ready
 	$(BIN)/shdask demo
@@ -68,6 +68,10 @@ docs: .venv/ready
 # torch is larger than all else together, and has an environment of its own
 torch: .venv-torch/ready
 	.venv-torch/bin/python -m pytest -q tests/torch
+
+# a small net learns the synthetic Earth's classes from patches, and says what stands where on ground it has not seen
+train: .venv-torch/ready
+	.venv-torch/bin/python -m benchmarks.train
 
 .venv-torch/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-torch
