@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,12 +21,16 @@ from shdask.model import Tile, TileData, Window
 from shdask.plan.group import GroupPlan
 from shdask.settings import Credentials
 
+QUIETENING = ("deploy.spec", "nanny")
+
 
 @pytest.fixture(scope="session")
 def client() -> Iterator[Client]:
-    """Of a cluster of two processes, for who asks for it: it is nobody's default."""
+    """Of a cluster of two processes, for who asks for it: it is nobody's default, and keeps no other's log quiet."""
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.setattr("shdask.cluster.local.Client", partial(Client, set_as_default=False))
+        # it would raise the level of pytest's own handlers for as long as the cluster lives
+        [patch.setattr(f"distributed.{name}.silence_logging_cmgr", lambda **_: nullcontext()) for name in QUIETENING]
         client = stack.enter_context(open_local_client(2))
         patch.undo()
         yield client
