@@ -10,9 +10,10 @@ demo: .venv/ready
 demo-async: .venv/ready
 	$(BIN)/shdask demo --async --store demo-async/cube.zarr
 
-# two files at a time: many tests wait for clusters more than they compute
+# so many files at a time, as they lie: those that take long come first, and none is left for the end
+PROCESSES ?= 2
 test: .venv/ready
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/browser --ignore tests/torch -m "not long"
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder --ignore tests/browser --ignore tests/torch -m "not long"
 
 # what `test` leaves out for time: further kill points, signals and waits
 long: .venv/ready

@@ -12,7 +12,7 @@ import dask
 import pytest
 
 import shdask
-from shdask.emulator.launch import EmulatorProcess, start_emulator
+from shdask.emulator.launch import EmulatorProcess
 from tests.cluster.specs import L_SHAPE
 from tests.docs.blocks import Runner, read_blocks
 from tests.unit.conftest import run, work
@@ -28,21 +28,14 @@ tile_px = 256
 
 
 @pytest.fixture(scope="session")
-def emulator() -> Iterator[EmulatorProcess]:
-    """One for all pages."""
-    with start_emulator() as service:
-        yield service
-
-
-@pytest.fixture(scope="session")
-def prepared(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(one_emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that each page begins with."""
     folder = tmp_path_factory.mktemp("prepared")
     (folder / "slovenia.geojson").write_text(json.dumps(L_SHAPE))
     job = next(block.code for block in read_blocks("README.md") if block.language == "toml")
     (folder / "job.toml").write_text(job + SMALL)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in emulator.environment().items():
+        for name, value in one_emulator.environment().items():
             patch.setenv(name, value)
         shdask.build_cube(folder / "job.toml", folder / "cube.zarr", executor=shdask.SerialExecutor())
     return folder
@@ -50,11 +43,11 @@ def prepared(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def page(
-    prepared: Path, emulator: EmulatorProcess, work: Path, run, monkeypatch: pytest.MonkeyPatch
+    prepared: Path, one_emulator: EmulatorProcess, work: Path, run, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Runner]:
     """Runs blocks in a folder of their own: builds in this process, `shdask emulator` without serving."""
     shutil.copytree(prepared, work, dirs_exist_ok=True)
-    for name, value in emulator.environment().items():
+    for name, value in one_emulator.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HOME", str(work))
     monkeypatch.delenv("XDG_CONFIG_HOME")

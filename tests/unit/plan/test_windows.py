@@ -118,7 +118,7 @@ def check_sums(plan: GroupPlan) -> None:
 
 
 @given(AREAS, st.booleans(), PREFER)
-@settings(max_examples=30)
+@settings(max_examples=20)
 def test_every_pixel_is_in_one_tight_window_of_its_tile(
     plan_of: PlanOf, area: shapely.Geometry, touched: bool, prefer: str
 ) -> None:
@@ -129,14 +129,14 @@ def test_every_pixel_is_in_one_tight_window_of_its_tile(
 
 
 @given(AREAS, st.sampled_from([(4326, 0.00012), (3035, 12.5), (32634, 11.0), (3857, 15.0)]))
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_windows_hold_on_any_grid(plan_of: PlanOf, area: shapely.Geometry, grid: tuple[int, float]) -> None:
     """Whatever CRS the area is brought into."""
     check_windows(priced(plan_of(area, crs=f"EPSG:{grid[0]}", resolution=grid[1], store=STORE)))
 
 
 @given(AREAS, st.integers(1, 15), st.integers(1, 15))
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_windows_hold_in_a_last_tile_of_a_few_pixels(
     plan_of: PlanOf, area: shapely.Geometry, rows: int, columns: int
 ) -> None:
@@ -149,7 +149,7 @@ def test_windows_hold_in_a_last_tile_of_a_few_pixels(
 
 
 @given(AREAS, AREAS, st.booleans())
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_windows_hold_for_an_area_that_has_grown(
     plan_of: PlanOf, one: shapely.Geometry, other: shapely.Geometry, touched: bool
 ) -> None:
@@ -191,7 +191,7 @@ ALONE = {"requests_per_minute": 1e9, "pu_per_minute": 1.0}
 
 
 @given(AREAS, st.floats(-1500, 1500), st.floats(-0.6, 0.6))
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_swath_edges_leave_out_no_pixel_of_a_scene(
     plan_of: PlanOf, area: shapely.Geometry, shift: float, lean: float
 ) -> None:
