@@ -36,7 +36,7 @@ def to_tensors(sample: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tensor(item: Any) -> Any:
-    return item if isinstance(item, str | list) else torch.as_tensor(np.asarray(item))
+    return item if isinstance(item, str) else torch.as_tensor(np.asarray(item))
 
 
 def read_tensors(read: Read, patches: Sequence[Patch]) -> dict[str, Any]:
@@ -44,17 +44,17 @@ def read_tensors(read: Read, patches: Sequence[Patch]) -> dict[str, Any]:
 
     Raises what reading raises, and PlanError for samples of different shapes.
     """
-    if get_worker_info() is None:
-        return {key: _tensor(item) for key, item in read_batch(read, patches).items()}
     made: dict[str, Any] = {}
+    is_worker = get_worker_info() is not None
 
     def allocate(key: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        room = torch.from_numpy(np.empty(0, dtype))
-        if 0 in shape:
-            made[key] = room.reshape(shape)
-        else:  # in memory that processes share, as torch's own collation does, so that it is not copied to the loop
+        kind = torch.from_numpy(np.empty(0, dtype)).dtype
+        if is_worker and 0 not in shape:
+            # in memory that processes share, as torch's own collation does, so that it is not copied to the loop
             shared = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)  # noqa: SLF001  # likewise
-            made[key] = room.set_(shared).view(shape)
+            made[key] = torch.empty(0, dtype=kind).set_(shared).view(shape)
+        else:
+            made[key] = torch.empty(shape, dtype=kind)
         return np.asarray(made[key].numpy())
 
     return {**read_batch(read, patches, allocate=allocate), **made}
