@@ -81,7 +81,7 @@ def test_jobs_bring_the_same_bytes_as_process(bench: Bench, prefix: str, tmp_pat
     """Two months, an area's slanted border, bilinear bands beside nearest classes: equal to the last bit."""
     layer = {"cadence": "month"}
     time = ["2024-06-01", "2024-07-31"]
-    by_jobs = bench.plan(prefix, layer=layer, time=time)
+    by_jobs = bench.plan(prefix, layer=layer, time=time, job_px=256)
     by_process = bench.plan(prefix, layer=layer, time=time, route="process")
     report = shdask.build_cube(by_jobs, tmp_path / "jobs", executor=SERIAL)
     other = shdask.build_cube(by_process, tmp_path / "process", executor=SERIAL)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import shdask
 from shdask.assemble.layout import object_key
 from shdask.assemble.place import Place, open_place
 from shdask.assemble.verify import verify_cube
-from shdask.emulator.launch import EmulatorProcess, start_emulator
+from shdask.emulator.launch import EmulatorProcess
 from tests.cluster.specs import earth_spec
 
 ARRAYS = ("B02", "B08", "data_mask")
@@ -37,25 +36,19 @@ shdask.build_cube(earth_spec(), sys.argv[1], executor=shdask.SerialExecutor())
 """
 
 
-@pytest.fixture(scope="module")
-def service() -> Iterator[EmulatorProcess]:
-    with start_emulator() as process:
-        yield process
-
-
 @pytest.fixture
-def account(service: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> EmulatorProcess:
+def account(earth: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> EmulatorProcess:
     """The service, with nothing bought yet."""
-    [monkeypatch.setenv(name, value) for name, value in service.environment().items()]
-    service.reset()
-    return service
+    [monkeypatch.setenv(name, value) for name, value in earth.environment().items()]
+    earth.reset()
+    return earth
 
 
 @pytest.fixture(scope="module")
-def undisturbed(service: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def undisturbed(earth: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What the cube's objects hold when nothing goes wrong."""
     with pytest.MonkeyPatch.context() as environ:
-        [environ.setenv(name, value) for name, value in service.environment().items()]
+        [environ.setenv(name, value) for name, value in earth.environment().items()]
         path = tmp_path_factory.mktemp("undisturbed") / "cube"
         shdask.build_cube(earth_spec(), path, executor=shdask.SerialExecutor())
     return objects(open_place(path))
@@ -67,13 +60,24 @@ def objects(place: Place) -> dict[str, bytes]:
     return {key: place.read(key) or b"" for key in keys}
 
 
-@pytest.fixture(params=["disk", "s3"])
+@pytest.fixture
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A place that nobody else uses."""
     return str(tmp_path / "cube") if request.param == "disk" else request.getfixturevalue("url")
 
 
-@pytest.mark.parametrize(("writes", "done"), [(0, 0), (7, 2), (8, 2)], ids=["first", "band", "mark"])
+@pytest.mark.parametrize(
+    ("store", "writes", "done"),
+    [
+        pytest.param("disk", 0, 0, id="first"),
+        pytest.param("disk", 7, 2, id="band"),
+        pytest.param("disk", 8, 2, id="mark"),
+        pytest.param("s3", 0, 0, id="s3-first", marks=pytest.mark.long),
+        pytest.param("s3", 7, 2, id="s3-band"),
+        pytest.param("s3", 8, 2, id="s3-mark", marks=pytest.mark.long),
+    ],
+    indirect=["store"],
+)
 def test_a_killed_build_repeats_one_tile(store, account, undisturbed, writes, done) -> None:
     """Killed before any write, between two bands, and before a commit mark: what was in flight is bought again."""
     code = [sys.executable, "-c", KILLED_BUILD, store, str(writes)]
