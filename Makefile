@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-async test long check bench soak fuzz slurm hosts emulator alerts deploy-check browser picture docs torch train clean
+.PHONY: demo demo-async test long check bench soak fuzz slurm hosts emulator alerts deploy-check browser picture docs torch train reading clean
 
 demo: .venv/ready
 	$(BIN)/shdask demo
@@ -73,6 +73,10 @@ torch: .venv-torch/ready
 # a small net learns the synthetic Earth's classes from patches, and says what stands where on ground it has not seen
 train: .venv-torch/ready
 	.venv-torch/bin/python -m benchmarks.train
+
+# samples a second beside xbatcher, and beside zarr alone
+reading: .venv-torch/ready
+	.venv-torch/bin/python -m benchmarks patch_reading
 
 .venv-torch/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-torch

@@ -43,7 +43,7 @@ def main() -> None:
         question = (module.__doc__ or "").strip().splitlines()[0]
         print(f"{name}: {question}", flush=True)
         result = module.run()
-        write_result(name, question, result)
+        write_result(name, question, result, getattr(module, "COMMAND", ""))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """How fast are samples read, beside xbatcher and beside zarr alone; and how should cubes for it be cut?
 
 Cubes of four bands and three dates on this machine's disk, in the page cache. All read the same patches in turn, across
-shards at random, in one process; and by two workers. Needs torch and xbatcher: run it as `make torch` says.
+shards at random, in one process; and by two workers. Needs torch and xbatcher.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ ARRAYS = (*BANDS, "data_mask")
 DATES = 3
 SIDE_PX = 2048
 TILE_PX = 1024
+COMMAND = "make reading"
 PATCH_PX = 256
 COUNT = 48
 """Patches that are timed at once; of cubes with other chunks a third."""

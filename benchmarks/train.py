@@ -266,7 +266,7 @@ def train_all(
     train(linear, epochs, load_shuffled(reader, sets["train"]), validation)
     batches = load(reader, sets["train"])
     counts = sum(torch.bincount(batch["mask"][batch["mask"] >= 0], minlength=classes) for batch in batches)
-    commonest = int(counts.argmax())  # type: ignore[union-attr]  # there are batches
+    commonest = int(counts.argmax())
     return (
         {
             "net": net,

@@ -25,7 +25,7 @@ CLASSES_AT_MOST = 64
 Batch = Mapping[str, Any]
 
 
-class Net(nn.Module):  # type: ignore[misc]  # Any where torch is not installed
+class Net(nn.Module):
     """Three layers that see four pixels around and all dates at once."""
 
     def __init__(self, planes: int, classes: int) -> None:
@@ -46,7 +46,7 @@ def _convolve(reach: int) -> nn.Module:
     return nn.Sequential(conv, nn.BatchNorm2d(WIDTH), nn.ReLU())
 
 
-class Linear(nn.Module):  # type: ignore[misc]  # likewise
+class Linear(nn.Module):
     """Logistic regression of each pixel by itself."""
 
     def __init__(self, planes: int, classes: int) -> None:
