@@ -14,10 +14,11 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
-from shdask.assemble.conventions import GRID_MAPPING
-from shdask.assemble.layout import Layout
+from shdask.assemble.conventions import GRID_MAPPING, NOT_CHOSEN
+from shdask.assemble.layout import Layout, object_key
 from shdask.assemble.ledger import read_ledger
 from shdask.assemble.place import Place
+from shdask.assemble.rows import LedgerSummary
 from shdask.assemble.shard import COMPRESSOR, LEVEL
 from shdask.assemble.template import DATA_MASK, expected_zarr_warnings
 from shdask.assemble.time_axis import COORDINATES, TIME
@@ -28,7 +29,9 @@ OVERVIEWS = "overviews"
 """The group below a cube's own that holds its overviews."""
 MADE_OF = "made_of"
 """The array there that tells, by tile, of which pixels the overviews were made: 2 + their checksum; 1 where no checksum
-was told, 0 where there were none. A tile for which the ledger tells another number is outdated."""
+was told, 0 where there were none; `OF_NOTHING_KNOWN`. A tile for which the ledger tells another number is outdated."""
+OF_NOTHING_KNOWN = -1
+"""There: of a tile that is outdated whatever stands, or does not."""
 MULTISCALES = "multiscales"
 _CONVENTION = {
     # https://github.com/zarr-conventions/multiscales, a "Proposal" at v0.1; readers go by the uuid
@@ -99,7 +102,9 @@ def create_levels(place: Place, attributes: dict[str, Any], levels: Sequence[Lev
             fill_value=0,
             compressors=_CODEC,
             dimension_names=states.metadata.dimension_names,  # type: ignore[union-attr]  # v3
-            attributes={"long_name": "2 + checksum of the tile that overviews were made of; 1 unknown, 0 none"},
+            attributes={
+                "long_name": "2 + checksum of the tile that overviews were made of; 1 unknown, 0 none, -1 outdated"
+            },
         )
         for level in levels:
             _create_level(root, attributes, level)
@@ -122,7 +127,11 @@ def tell_classes(place: Place, attributes: dict[str, Any], classes: Collection[s
     """
     with place.errors():
         root = zarr.open_group(place.zarr_store(), mode="r+", use_consolidated=False)
-        _array(root, f"{OVERVIEWS}/{MADE_OF}")[...] = 0
+        made_of = _array(root, f"{OVERVIEWS}/{MADE_OF}")
+        cells = CubeTiles.of(place, attributes).cells[tuple(map(slice, made_of.shape))]
+        made_of[...] = np.where(cells < NOT_CHOSEN, OF_NOTHING_KNOWN, 0)
+        keys = [object_key(made_of.path, position) for position in np.ndindex(made_of.cdata_shape)]
+        place.settle([key for key in keys if place.exists(key)])
         has_time = len(_array(root, DATA_MASK).shape) > len(attributes["spatial:shape"])
         told = _multiscales(attributes, find_levels(attributes), classes, has_time=has_time)
         root.update_attributes({MULTISCALES: told})
@@ -245,9 +254,9 @@ def gather_metadata(place: Place) -> None:
         place.settle(["zarr.json"])
 
 
-def tiles_now(place: Place, attributes: dict[str, Any]) -> NDArray[np.int64]:
+def tiles_now(place: Place, attributes: dict[str, Any], ledger: LedgerSummary) -> NDArray[np.int64]:
     """What `MADE_OF` would hold of overviews made now, in the shape of ``tile_state``. Raises StoreError."""
-    tiles, ledger = CubeTiles.of(place, attributes), read_ledger(place)
+    tiles = CubeTiles.of(place, attributes)
     stands = tiles.marks(place)
     found = stands.astype(np.int64)
     known = min(found.size, ledger.checksums.size)
@@ -263,14 +272,16 @@ def tiles_made_of(place: Place) -> NDArray[np.int64]:
         return np.asarray(zarr.open_array(store, path=f"{OVERVIEWS}/{MADE_OF}", mode="r")[...])
 
 
-def outdated_tiles(place: Place, attributes: dict[str, Any]) -> NDArray[np.bool_] | None:
+def outdated_tiles(
+    place: Place, attributes: dict[str, Any], ledger: LedgerSummary | None = None
+) -> NDArray[np.bool_] | None:
     """Of which tiles the overviews show other pixels than stand, as ``tile_state``; None where there are no overviews.
 
-    Raises StoreError.
+    ``ledger`` is the place's, where it has been read already. Raises StoreError.
     """
     if not standing_levels(place, attributes):
         return None
-    now, made = tiles_now(place, attributes), tiles_made_of(place)
+    now, made = tiles_now(place, attributes, ledger or read_ledger(place)), tiles_made_of(place)
     outdated: NDArray[np.bool_] = now != 0
     known = tuple(slice(side) for side in made.shape)  # dates may have come meanwhile
     outdated[known] = now[known] != made

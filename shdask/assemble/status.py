@@ -182,7 +182,7 @@ class Found:
 
     def count_outdated(self) -> int:
         """How many tiles the overviews, if there are any, show as they no longer are. Raises StoreError."""
-        outdated = outdated_tiles(self.place, self.attributes)
+        outdated = outdated_tiles(self.place, self.attributes, self.ledger)
         return 0 if outdated is None else int(outdated.sum())
 
     @property
@@ -194,13 +194,15 @@ class Found:
 def read_status(store: str | os.PathLike[str] | Place) -> CubeStatus:
     """The status of the cube at ``store``, whose root is its only group. Raises StoreError where there is none."""
     found = Found.read(open_place(store))
-    return make_status(found, store=found.place.name, pu_left=found.pu_left, more_left=False)
+    outdated = 0 if found.left.any() else found.count_outdated()
+    return make_status(found, store=found.place.name, pu_left=found.pu_left, more_left=False, outdated=outdated)
 
 
-def make_status(found: Found, *, store: str, pu_left: float, more_left: bool) -> CubeStatus:
+def make_status(found: Found, *, store: str, pu_left: float, more_left: bool, outdated: int) -> CubeStatus:
     """The status of a group; what to do is told of the whole cube at ``store``, of which ``pu_left`` is left to pay.
 
-    ``more_left`` tells that another group of it is not complete.
+    ``more_left`` tells that another group of it is not complete, ``outdated`` is how many tiles of it are newer than
+    its overviews.
     """
     ledger, owner_state = found.ledger, found.owner_state
     living = owner_state == "living"
@@ -211,7 +213,7 @@ def make_status(found: Found, *, store: str, pu_left: float, more_left: bool) ->
     if left or living or more_left:
         step = next_step(ledger, owner=owner, owner_state=owner_state, pu_left=pu_left, spooled=spooled)
         command = shlex.join(next_words(ledger, store=store, owner_state=owner_state, pu_left=pu_left))
-    elif (outdated := found.count_outdated()) > 0:
+    elif outdated > 0:
         step = f"bring its overviews up to date: {outdated} tiles are newer than they"
         command = shlex.join(["shdask", "overviews", store])
     return CubeStatus(

@@ -51,8 +51,10 @@ def read_whole_status(store: str | os.PathLike[str] | Place) -> WholeStatus:
         raise WrongStore(f"{root.name} was cut short while it was created; run its build again")
     pu_left = sum(one.pu_left for one in found.values())
     is_left = bool(missing) or any(bool(one.left.any()) for one in found.values())
+    outdated = 0 if is_left else sum(one.count_outdated() for one in found.values())
     statuses = {
-        path: make_status(one, store=root.name, pu_left=pu_left, more_left=is_left) for path, one in found.items()
+        path: make_status(one, store=root.name, pu_left=pu_left, more_left=is_left, outdated=outdated)
+        for path, one in found.items()
     }
     if tuple(found) == ("",) and not missing:
         return WholeStatus(whole=statuses[""], groups={})

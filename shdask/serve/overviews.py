@@ -16,6 +16,7 @@ import zarr
 
 from shdask.assemble.layout import Layout, object_key
 from shdask.assemble.lease import Lease
+from shdask.assemble.ledger import read_ledger
 from shdask.assemble.place import Place, open_place
 from shdask.assemble.pyramid import (
     MADE_OF,
@@ -134,7 +135,7 @@ def _check_classes(cube: StoredCube, paths: Sequence[str], classes: Collection[s
 def _update(place: Place, path: str, classes: Collection[str], smallest_px: int) -> Overviews:
     with Lease.acquire(place):
         attributes = read_cube_attributes(place)
-        codes = {*find_classes(attributes), *classes}
+        codes = {*find_classes(attributes), *classes} & {*attributes["bands"]}
         if not standing_levels(place, attributes):
             levels = make_levels(tuple(attributes["spatial:shape"]), smallest_px)
             if not levels:
@@ -144,7 +145,7 @@ def _update(place: Place, path: str, classes: Collection[str], smallest_px: int)
             tell_classes(place, attributes, codes)
         attributes = read_cube_attributes(place)
         extend_levels(place, attributes)
-        now = tiles_now(place, attributes)
+        now = tiles_now(place, attributes, read_ledger(place))
         stale = now != tiles_made_of(place)
         objects = _make(place, attributes, codes, now, stale)
     factors = tuple(level.factor for level in find_levels(attributes))
