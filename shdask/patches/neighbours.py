@@ -34,6 +34,8 @@ METRES_PER_DEGREE = 110_574.0
 """Of latitude, where they are shortest; of longitude at the equator there are a little more."""
 STRETCH = 1.003
 """UTM's metres are up to 0.1 % longer or shorter than the ground's, and a zone's edge lies beyond its best part."""
+FAR_IN_ZONE = 3.5
+"""Degrees from a zone's meridian, up to which its metres are true to 0.15 %: a zone's edge is at 3."""
 MOST_PAIRS = 30_000_000
 """Of different sets and near each other: some 2 GB."""
 BATCH = 4_000_000
@@ -80,17 +82,21 @@ class Squares:
         along_y, along_x = np.empty(self.grid.size), np.empty(self.grid.size)
         for grid, epsg in enumerate(self.epsg):
             rows = np.flatnonzero(self.grid == grid)
-            along_y[rows], along_x[rows] = _metres_per_px(self.bounds[rows], epsg, self.size_px)
+            along_y[rows], along_x[rows] = _own_metres_per_px(self.bounds[rows], epsg, self.size_px)
+            if epsg in UTM:
+                rows = rows[_is_far(self.longitude[rows], epsg)]
+            if rows.size:
+                along_y[rows], along_x[rows] = _metres_per_px(self.bounds[rows], epsg, self.size_px)
         return along_y, along_x
 
 
 def find_close(squares: Squares, sets: Sets, within_m: float) -> tuple[Rows, Rows]:
     """Every pair of squares of different ``sets`` that share ground, or are nearer than ``within_m``. Pure.
 
-    On one grid by its pixels, exactly where the CRS is true to the ground, as UTM is, and elsewhere rather more than
-    less (see `Squares.metres_per_px`); across zones by their outlines, and a pixel's diagonal more than less. What
-    lies on both sides of 180 degrees on one grid is taken to be far apart. Raises PlanError where there are more than
-    30 million, and where squares lie beyond what their CRS is made for.
+    On one grid by its pixels, exactly where the CRS is true to the ground, as UTM is in its zone, and elsewhere rather
+    more than less (see `Squares.metres_per_px`); across zones by their outlines, and a pixel's diagonal more than less.
+    What lies on both sides of 180 degrees on one grid is taken to be far apart. Raises PlanError where there are more
+    than 30 million, and where squares lie beyond what their CRS is made for.
     """
     found: list[tuple[Rows, Rows]] = []
     count = 0
@@ -262,12 +268,21 @@ def _metres(epsg: int) -> float:
     return math.nan if crs.is_geographic else float(crs.axis_info[0].unit_conversion_factor)
 
 
+def _is_far(longitude: Floats, epsg: int) -> NDArray[np.bool_]:
+    """Whether they lie so far from the meridian of a UTM zone that its metres may not be the ground's."""
+    meridian = epsg % 100 * 6 - 183.0
+    return np.asarray(~(np.abs((longitude - meridian + 180.0) % 360.0 - 180.0) <= FAR_IN_ZONE))
+
+
+def _own_metres_per_px(bounds: Floats, epsg: int, size_px: int) -> tuple[Floats, Floats]:
+    left, bottom, right, top = bounds.T
+    return (top - bottom) / size_px * _metres(epsg), (right - left) / size_px * _metres(epsg)
+
+
 def _metres_per_px(bounds: Floats, epsg: int, size_px: int) -> tuple[Floats, Floats]:
     """(y, x) of each square, see `Squares.metres_per_px`."""
     left, bottom, right, top = bounds.T
-    own_y, own_x = (top - bottom) / size_px * _metres(epsg), (right - left) / size_px * _metres(epsg)
-    if epsg in UTM:
-        return own_y, own_x
+    own_y, own_x = _own_metres_per_px(bounds, epsg, size_px)
     corners = _transformer(epsg, WGS84).transform(
         np.stack((left, right, right, left)), np.stack((bottom, bottom, top, top))
     )

@@ -65,8 +65,9 @@ REGIONS = [
     (3857, 20.0, (-1.9e7, 1.9e7), (-1.5e7, 1.5e7)),
     (5070, 20.0, (-2.2e6, 2.2e6), (3.0e5, 3.1e6)),
     (3413, 20.0, (-2.5e6, 2.5e6), (-2.5e6, 2.5e6)),
+    (32633, 20.0, (-1.5e6, 2.5e6), (-8.0e6, 8.0e6)),
 ]
-"""(EPSG code, resolution, from and to along x, along y): degrees, equal areas, equal angles and a pole."""
+"""(EPSG code, resolution, from and to along x, along y): degrees, equal areas, equal angles, a pole, far off a zone."""
 
 
 def in_region(draw: st.DrawFn, regions: list[tuple[int, float, tuple[float, float], tuple[float, float]]]) -> Squares:
@@ -101,6 +102,13 @@ def test_where_angles_are_not_true_none_is_missed(data: st.DataObject):
     """On Equal Earth sides of squares lean over."""
     squares = data.draw(st.composite(in_region)([(8857, 20.0, (-1.0e7, 1.0e7), (-7.5e6, 7.5e6))]))
     assert find_close(squares, np.array([0, 1], np.uint8), metres_between(squares) * 1.004)[0].size == 1
+
+
+def test_far_from_its_zone_utm_is_measured_on_the_ground():
+    """At 30 degrees east and 10 north 1000 m of zone 33, whose meridian is 15, are 967."""
+    squares = make_squares([0, 0], [0, 116], size_px=SIZE, epsg=32633, offset=(215_400, 113_600))
+    assert metres_between(squares) == pytest.approx(967, abs=1)
+    assert find_close(squares, np.array([0, 1], np.uint8), 980.0)[0].size == 1
 
 
 def test_patches_beyond_the_crs_are_refused():
