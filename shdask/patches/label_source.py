@@ -101,12 +101,14 @@ def _read_mapping(source: object, columns: Sequence[str]) -> Table:
     geometry = np.empty(len(rows), object)
     for number, row in enumerate(rows):
         geometry[number] = _read_shape(row, number)
+    told = [_read_properties(row, number) for number, row in enumerate(rows)]
     values = {}
     for name in columns:
         column = np.empty(len(rows), object)
-        column[:] = [(row.get("properties") or {}).get(name) for row in rows]
-        if rows and not any(name in (row.get("properties") or {}) for row in rows):
-            raise PlanError(f"labels: no feature has a property {name!r}; the first has {_names(rows[0])}")
+        column[:] = [properties.get(name) for properties in told]
+        if rows and not any(name in properties for properties in told):
+            there = ", ".join(map(str, told[0])) or "none"
+            raise PlanError(f"labels: no feature has a property {name!r}; the first has {there}")
         values[name] = column
     own = _own_crs(mapping) if source is mapping else getattr(source, "crs", None)  # a GeoDataFrame's
     return geometry, values, normalise_crs(own or WGS84, "labels")
@@ -122,11 +124,26 @@ def _read_shape(row: Mapping[str, Any], number: int) -> shapely.Geometry | None:
         ) from error
 
 
-def _names(row: Mapping[str, Any]) -> str:
-    return ", ".join(row.get("properties") or {}) or "none"
+def _read_properties(row: Mapping[str, Any], number: int) -> Mapping[str, Any]:
+    properties = row.get("properties") or {}
+    if not isinstance(properties, Mapping):
+        raise PlanError(
+            f"labels: feature {number} has a {type(properties).__name__} of properties; give names and values, as "
+            f'{{"crop": "maize"}}'
+        )
+    return properties
 
 
 def _own_crs(mapping: Mapping[str, Any]) -> str | None:
     """What GeoJSON of before 2016 names, and GDAL still writes and reads."""
     told = mapping.get("crs")
-    return told["properties"]["name"] if isinstance(told, Mapping) and told.get("type") == "name" else None
+    if told is None:
+        return None
+    properties = told.get("properties") if isinstance(told, Mapping) and told.get("type") == "name" else None
+    name = properties.get("name") if isinstance(properties, Mapping) else None
+    if not isinstance(name, str):
+        raise PlanError(
+            f"labels: crs is {told!r}, which names none; leave it out where coordinates are in degrees, or give "
+            f'{{"type": "name", "properties": {{"name": "EPSG:32633"}}}}'
+        )
+    return name

@@ -83,6 +83,24 @@ def test_a_crs_that_geojson_names_is_taken() -> None:
     assert found.crs == "EPSG:32633"
 
 
+@pytest.mark.parametrize(
+    "crs", [{"type": "name"}, {"type": "link", "properties": {"href": "http://x"}}, "EPSG:32633", {"type": "name",
+    "properties": ["EPSG:32633"]}],
+)  # fmt: skip  # a row
+def test_a_crs_that_names_none_is_refused(crs: object) -> None:
+    """Rather than taken for degrees."""
+    with pytest.raises(PlanError, match=r"labels: crs is .*, which names none; leave it out .* or give"):
+        read_features({**collection([IN_METRES]), "crs": crs}, LabelColumns())
+
+
+def test_properties_that_are_no_table_are_refused() -> None:
+    """The feature is named."""
+    labels = collection([shapely.Point(15, 46)] * 2, [{"crop": 1}, {}])
+    labels["features"][1]["properties"] = ["crop"]
+    with pytest.raises(PlanError, match="feature 1 has a list of properties; give names and values"):
+        read_features(labels, LabelColumns(label="crop"))
+
+
 def test_a_file_of_several_layers_is_refused(tmp_path: Path) -> None:
     """They are named; a table without shapes beside them is not in the way."""
     path = write(tmp_path / "labels.gpkg", [shapely.Point(500_000, 5_200_000)])
