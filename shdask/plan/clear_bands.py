@@ -22,6 +22,9 @@ BAD_LANDSAT_BITS = 0b11111
 """Fill, dilated cloud, cirrus, cloud and shadow of a cloud; snow and water are ground as it is. Source: USGS, Landsat
 Collection 2, QA_PIXEL."""
 
+MOST_BITS = 2**31 - 1
+"""JavaScript's & looks at 32 bits, of which one is the sign."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClearBand:
@@ -35,6 +38,8 @@ class ClearBand:
     def __post_init__(self) -> None:
         if bool(self.classes) == bool(self.bad_bits):
             raise PlanError(f"mask band {self.name}: tell either which codes are clear, or which bits are bad")
+        if not 0 <= self.bad_bits <= MOST_BITS:
+            raise PlanError(f"mask band {self.name}: bad_bits = {self.bad_bits} is not between 0 and {MOST_BITS}")
 
     def is_clear(self, codes: NDArray[Any]) -> NDArray[np.bool_]:
         """True where a code says clear, in the shape of ``codes``; NaN, which masked cubes hold, is not clear. Pure."""
@@ -45,7 +50,8 @@ class ClearBand:
             found: NDArray[np.bool_] = np.isin(codes, self.classes)
             return found
         if codes.dtype.kind != "f":
-            return np.asarray((codes & self.bad_bits) == 0)
+            fits = self.bad_bits <= np.iinfo(codes.dtype).max
+            return np.asarray(((codes if fits else codes.astype(np.int64)) & self.bad_bits) == 0)
         is_known = np.isfinite(codes)
         bits = np.where(is_known, codes, 0).astype(np.int64)
         return np.asarray(is_known & ((bits & self.bad_bits) == 0))

@@ -19,7 +19,7 @@ from shdask.request.evalscript import SAMPLE_DTYPES
 
 if TYPE_CHECKING:
     from shdask.plan.part import Part
-    from shdask.request.collections import Collection
+    from shdask.request.collections import BandInfo, Collection
     from shdask.request.evalscript import RequestedBand
 
 
@@ -56,6 +56,7 @@ def compose(
         clear_band=None if clear is None else clear.name,
         clear_classes=() if clear is None else clear.classes,
         bad_bits=0 if clear is None else clear.bad_bits,
+        clear_unit="DN" if clear is None else _unit_of_codes(collection.band(clear.name)),
         red_nir=None if red_nir is None else (asked[red_nir[0]][1], asked[red_nir[1]][1]),
         ndvi_steps=() if red_nir is None else _steps_of_ndvi(*(asked[name][:2] for name in red_nir)),
         weights=weights if composite.method == "medoid" else (),
@@ -65,6 +66,10 @@ def compose(
     more = tuple(Band(name=name, dtype="uint16", fill_value=0) for name in told)
     whole = replace(first, bands=tuple(range(len(bands) + len(more))), composite=rule)
     return (*bands, *more), (whole,)
+
+
+def _unit_of_codes(band: BandInfo) -> str:
+    return "DN" if "DN" in band.units else band.units[0]
 
 
 def _steps_of_ndvi(*red_nir: tuple[Band, RequestedBand]) -> tuple[tuple[float, float], ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Discriminator, NonNegativeInt, Tag, field_validator, model_validator
 
 from shdask.plan.cadence import ACQUISITION
-from shdask.plan.clear_bands import CLEAR_BANDS, ClearBand, find_clear_band
+from shdask.plan.clear_bands import CLEAR_BANDS, MOST_BITS, ClearBand, find_clear_band
 from shdask.plan.complaints import Table
 from shdask.request.composite import CompositeMethod
 
@@ -49,6 +49,11 @@ class MaskBand(Table):
     def _decides(self) -> Self:
         if bool(self.clear) == bool(self.bad_bits):
             raise ValueError("tell either which codes are clear = [...], or which bad_bits a clear pixel has none of")
+        if self.bad_bits > MOST_BITS:
+            raise ValueError(
+                f"bad_bits = {self.bad_bits} is beyond the 31 bits that the service's scripts look at; give at most "
+                f"{MOST_BITS}"
+            )
         return self
 
 
@@ -131,6 +136,8 @@ def _check_bands(composite: Composite, collection: Collection, bands: tuple[str,
         collection.band(name)
     clear = composite.clear_band(collection)
     mask = None if clear is None else clear.name
+    if mask in (composite.red_nir(collection) or ()):
+        raise ValueError(f"{mask} is what NDVI is made of, and no mask as well; name another band in mask")
     codes = [name for name in bands if collection.band(name).classes or name == mask]
     if codes:
         raise ValueError(f"{', '.join(codes)} holds codes, of which no composite is made; leave it out of the bands")

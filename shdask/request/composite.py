@@ -79,7 +79,7 @@ function medians(dates) {{
 _PICKS = {
     "median": """\
 function pick(dates) {{
-  return {{day: 0, values: medians(dates)}};
+  return {{day: 0, values: medians(dates){rounded}}};
 }}
 """,
     "medoid": """\
@@ -118,6 +118,8 @@ class CompositeRule:
     """Its codes that are clear; none where bits decide."""
     bad_bits: int = 0
     """Its bits of which a clear pixel has none."""
+    clear_unit: str = "DN"
+    """What its codes are asked in: probabilities and angles are in units of their own."""
     red_nir: tuple[RequestedBand, RequestedBand] | None = None
     """What NDVI is made of, for ``max-ndvi``; they may be among the bands of the picture."""
     ndvi_steps: tuple[tuple[float, float], ...] = ()
@@ -129,8 +131,8 @@ class CompositeRule:
 
     def describe(self) -> dict[str, Any]:
         """As JSON types; what is not said was not there before it could be said. Pure."""
-        told = asdict(self)
-        return told if self.ndvi_steps else {key: told[key] for key in told if key != "ndvi_steps"}
+        unsaid = {"ndvi_steps": (), "clear_unit": "DN"}
+        return {key: value for key, value in asdict(self).items() if key not in unsaid or value != unsaid[key]}
 
     def values(self, bands: Sequence[RequestedBand]) -> tuple[RequestedBand, ...]:
         """What values are read of for a picture of ``bands``, each once: those first. Pure."""
@@ -139,7 +141,7 @@ class CompositeRule:
 
     def read(self, bands: Sequence[RequestedBand]) -> tuple[RequestedBand, ...]:
         """All that is read, each once and without the data mask: the price goes by it. Pure."""
-        codes = () if self.clear_band is None else (RequestedBand(name=self.clear_band, unit="DN"),)
+        codes = () if self.clear_band is None else (RequestedBand(name=self.clear_band, unit=self.clear_unit),)
         return (*self.values(bands), *codes)
 
 
@@ -151,8 +153,8 @@ def make_composite_script(bands: Sequence[RequestedBand], sample_type: str, rule
     A date counts where its dataMask is 1, its code of ``rule.clear_band`` is clear, and all that is read is finite;
     where none does, all is 0. Values are first rounded and clamped as the picture of one date would hold them.
 
-    ``median``: of each band by itself, the mean of the middle two where dates are even in number, which integers round
-    half up. ``medoid``: the date whose values are nearest to those medians, by the weighted sum of squares.
+    ``median``: of each band by itself, the mean of the middle two where dates are even in number, rounded half up in
+    integer types. ``medoid``: the date whose values are nearest to those medians, by the weighted sum of squares.
     ``max-ndvi``: the date of the greatest (nir - red) / (nir + red), -1 where that has no value. Of equal dates the
     earliest is taken.
     Raises PlanError as `make_evalscript`, and for a rule without what its method needs.
@@ -181,6 +183,7 @@ def make_composite_script(bands: Sequence[RequestedBand], sample_type: str, rule
         nothing=json.dumps([0] * count),
         found=", ".join([*(f"found.values[{index}]" for index in range(len(bands))), *extra]),
         band_count=len(bands),
+        rounded="" if sample_type == "FLOAT32" else ".map((value) => Math.floor(value + 0.5))",
         weights=json.dumps(list(rule.weights)),
         red=red,
         nir=nir,

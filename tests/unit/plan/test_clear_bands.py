@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shdask.plan.clear_bands import CLEAR_BANDS, find_clear_band
+from shdask.errors import PlanError
+from shdask.plan.clear_bands import CLEAR_BANDS, ClearBand, find_clear_band
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,19 @@ from shdask.plan.clear_bands import CLEAR_BANDS, find_clear_band
 def test_codes_tell_clear_ground(band: str, codes: np.ndarray, expected: list[int]) -> None:
     """Integers as they are stored, floats as masked cubes hold them."""
     assert CLEAR_BANDS[band].is_clear(codes).astype(int).tolist() == expected
+
+
+def test_bits_beyond_the_codes_are_set_in_none() -> None:
+    """Of 8 bits, a mask may ask for the ninth; and the sign stands for all bits above."""
+    band = ClearBand(name="qa", bad_bits=256)
+    assert band.is_clear(np.array([0, 255], np.uint8)).tolist() == [True, True]
+    assert band.is_clear(np.array([1, -1], np.int8)).tolist() == [True, False]
+
+
+def test_bits_that_no_script_can_look_at_are_refused() -> None:
+    """Which has 31 of them."""
+    with pytest.raises(PlanError, match="mask band qa: bad_bits = 4294967296 is not between 0 and 2147483647"):
+        ClearBand(name="qa", bad_bits=2**32)
 
 
 def test_the_classification_goes_before_other_masks() -> None:

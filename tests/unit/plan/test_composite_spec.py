@@ -90,6 +90,22 @@ def test_a_mask_may_be_a_band_of_ones_own() -> None:
     assert days_of(mine).bands == ("red", "qa")
 
 
+@pytest.mark.parametrize(
+    ("collection", "band", "units"),
+    [
+        ("sentinel-2-l2a", "CLD", '["DN", "PERCENT", "DN"]'),
+        ("landsat-ot-l2", "ST_QA", '["REFLECTANCE", "KELVIN", "DN"]'),
+        ("sentinel-2-l2a", "SCL", '["DN", "DN", "DN"]'),
+    ],
+)
+def test_a_mask_is_asked_for_in_its_own_unit(collection: str, band: str, units: str) -> None:
+    """Bands of one unit may have no DN; stores of masks that have it are told nothing new."""
+    mask = {"band": band, "clear": [0, 1]}
+    plan = planned(collection=collection, bands=["B04"], composite={"method": "median", "mask": mask})
+    assert f"units: {units}" in plan.evalscript(plan.parts[0], [])
+    assert ("clear_unit" in plan.identity()["parts"][0]["composite"]) == (band != "SCL")
+
+
 def test_ndvi_of_bands_in_different_steps_is_told_both() -> None:
     """One is the source's integers, the other encoded; of bands alike nothing is added to what stores know."""
     coarse = planned(units="REFLECTANCE", encode={"B04": {"dtype": "uint16", "scale": 0.001}}, composite="max-ndvi")
@@ -126,13 +142,17 @@ def test_a_composite_made_here_needs_all_that_the_services_reads() -> None:
         ({"composite": {"method": "median", "mask": "clouds"}}, "composite.mask: 'clouds' is not known; write auto"),
         ({"composite": {"method": "median", "mask": {"band": "CLD"}}}, "composite.mask: tell either which codes"),
         ({"composite": {"method": "median", "mask": {"band": "B04", "clear": [0]}}}, "composite: B04 holds codes"),
+        ({"composite": {"method": "median", "mask": {"band": "BQA", "bad_bits": 2**31}}},
+         "composite.mask: bad_bits = 2147483648 is beyond the 31 bits that .* look at; give at most 2147483647"),
+        ({"composite": {"method": "max-ndvi", "mask": {"band": "B08", "clear": [0]}}},
+         "composite: B08 is what NDVI is made of, and no mask as well; name another band in mask"),
         ({"composite": {"method": "median", "mask": "BQA"}}, "composite: sentinel-2-l2a has no band 'BQA'"),
         ({"composite": {"method": "median", "ndvi": ["B04", "B08"]}}, "composite: ndvi names the red"),
         ({"collection": "byoc-1", "composite": "max-ndvi"}, "composite: max-ndvi does not know the bands"),
         ({"collection": "byoc-1", "bands": ["clear_count"]}, "composite: 'clear_count' is a name that composites use"),
         ({"collection": "zarr-1"}, "composite: zarr-1 has no days to tell apart"),
     ],
-)
+)  # fmt: skip  # a row each
 def test_a_composite_that_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None:
     """With the place and the cure."""
     with pytest.raises(PlanError, match=f"Layer: {message}"):

@@ -67,7 +67,7 @@ def test_setup_reads_every_band_once_and_all_dates(run: Run) -> None:
 @given(values=VALUES)
 def test_a_median_is_numpys(run: Run, values: list[tuple[int, int]]) -> None:
     """Of each band by itself."""
-    sent = run(make_composite_script([RED, NIR], "UINT16", MEDIAN), pixel([sample(*each) for each in values]))
+    sent = run(make_composite_script([RED, NIR], "FLOAT32", MEDIAN), pixel([sample(*each) for each in values]))
     assert sent == [*np.median(values, axis=0).tolist(), len(values), 1]
 
 
@@ -132,11 +132,18 @@ def test_no_date_is_no_data(run: Run) -> None:
 
 
 def test_values_are_first_made_what_a_dates_own_picture_would_hold(run: Run) -> None:
-    """Encoded, clamped and rounded: 0.4 is step 2.8, which is sent as 3, and the middle of 3 and 4 is 3.5."""
+    """Encoded, clamped and rounded: 0.4 is step 2.8, which is sent as 3, and the middle of 3 and 4 as 4."""
     samples = [{"B05": 0.4, "dataMask": 1}, {"B05": 1.0, "dataMask": 1}, {"B05": -9.0, "dataMask": 1}]
     script = make_composite_script([STEPS], "UINT16", MEDIAN)
-    assert run(script, pixel(samples[:2])) == [3.5, 2, 1]
+    assert run(script, pixel(samples[:2])) == [4, 2, 1]
     assert run(script, pixel(samples)) == [3, 3, 1]
+
+
+@pytest.mark.parametrize(("sample_type", "middle"), [("INT16", -2), ("FLOAT32", -2.5)])
+def test_medians_of_integers_are_rounded_half_up_by_the_script(run: Run, sample_type: str, middle: float) -> None:
+    """Below 0 as well, where decibels are: whatever the service makes of halves."""
+    script = make_composite_script([RED], sample_type, MEDIAN)
+    assert run(script, pixel([sample(-3), sample(-2)])) == [middle, 2, 1]
 
 
 def test_bands_weigh_by_their_steps(run: Run) -> None:
