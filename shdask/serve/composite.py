@@ -20,7 +20,7 @@ from shdask.errors import PlanError
 from shdask.model import TimeInterval
 from shdask.plan.cadence import ACQUISITION, find_spans
 from shdask.plan.clear_bands import CLEAR_BANDS, ClearBand, find_clear_band
-from shdask.plan.composite_spec import AUTO, CLEAR_COUNT, NO_MASK, ORIGIN_DAY, RED_NIR
+from shdask.plan.composite_spec import AUTO, CLEAR_COUNT, NO_MASK, OF_COMPOSITES, ORIGIN_DAY, RED_NIR
 from shdask.request.composite import CompositeMethod
 from shdask.serve.composite_block import BlockRule, Step, composite_block
 
@@ -34,6 +34,8 @@ BLOCK_NBYTES = 64_000_000
 WORKING_NBYTES = 32
 """Of a pixel and date, beside its values: sorted copies and distances, as doubles."""
 DIMS = (TIME, "y", "x")
+SPAN = "composite_span"
+"""The attribute that tells of which ``freq`` the dates of a composite are."""
 _KEPT_ENCODING = ("grid_mapping", "_FillValue")
 
 
@@ -62,9 +64,10 @@ def make_composite(
     (nir - red) / (nir + red), -1 where that has no value; ``ndvi`` names red and nir where the cube's collection does
     not tell. Of equal dates the earliest is taken.
 
-    Returns ``bands`` (default: all but codes) in their types, ``clear_count`` (uint16: of how many dates), where
-    ``origin`` is set ``origin_day`` (uint16: days since 1970-01-01 UTC), and ``data_mask``, which is 0, with bands 0 or
-    NaN, where no date counts. Grid, CRS and attributes are the cube's; ``time`` is the start of each span.
+    Returns ``bands`` (default: all but codes, and what is told of composites) in their types, ``clear_count`` (uint16:
+    of how many dates), where ``origin`` is set ``origin_day`` (uint16: days since 1970-01-01 UTC), and ``data_mask``,
+    which is 0, with bands 0 or NaN, where no date counts. Grid, CRS and attributes are the cube's, beside
+    ``composite``, the method, and ``composite_span``, which is ``freq``; ``time`` is the start of each span.
 
     Nothing is computed of a cube in Dask blocks: these are split, if need be, so that one takes no more than
     ``block_nbytes`` with all dates of a span. Pure. Raises PlanError for what the cube does not hold.
@@ -85,7 +88,7 @@ def make_composite(
         _one_picture([array[end - len(rule.times) : end] for array in arrays], rule)
         for rule, end in zip(rules, ends, strict=True)
     ]
-    return _dataset(cube, wanted, pictures, None if freq is None else starts)
+    return _dataset(cube, wanted, pictures, freq, starts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +157,7 @@ def _choose(
         raise PlanError("a median is of no one date; leave out origin, or take medoid")
     rasters = {str(name): each for name, each in cube.data_vars.items() if set(each.dims) == set(DIMS)}
     clear = _find_mask(mask, rasters)
-    codes = {DATA_MASK, *CLEAR_BANDS, *(() if clear is None else (clear.name,))}
+    codes = {DATA_MASK, *CLEAR_BANDS, *OF_COMPOSITES, *(() if clear is None else (clear.name,))}
     own = tuple(name for name in rasters if name not in codes)
     chosen = own if bands is None else tuple(bands)
     red_nir = None
@@ -246,26 +249,30 @@ def _dataset(
     cube: xr.Dataset,
     wanted: _Wanted,
     pictures: Sequence[NDArray[Any] | da.Array],
-    starts: NDArray[np.datetime64] | None,
+    freq: str | None,
+    starts: NDArray[np.datetime64],
 ) -> xr.Dataset:
     import xarray as xr
 
-    dims = DIMS if starts is not None else DIMS[1:]
+    has_time = freq is not None
+    dims = DIMS if has_time else DIMS[1:]
     arrays: dict[str, xr.Variable] = {}
     for position, name in enumerate((*wanted.bands, *wanted.told)):
         like = cube[name] if name in wanted.bands else None
         dtype = np.dtype(np.uint16) if like is None else like.dtype
         planes = [picture[position].astype(dtype) for picture in pictures]
-        arrays[name] = _variable(dims, planes, like, starts is not None)
+        arrays[name] = _variable(dims, planes, like, has_time)
     arrays[CLEAR_COUNT].attrs["long_name"] = "clear dates that the pixel is made of"
     if wanted.origin:
         arrays[ORIGIN_DAY].attrs["long_name"] = "day since 1970-01-01 that the pixel was taken from"
     valid = (arrays[CLEAR_COUNT] > 0).astype(np.uint8)
     valid.attrs = dict(cube[DATA_MASK].attrs) if DATA_MASK in cube else {}
     coords = {name: each for name, each in cube.coords.items() if TIME not in each.dims}
-    if starts is not None:
+    if has_time:
         coords[TIME] = (TIME, starts.astype("datetime64[ns]"), dict(cube[TIME].attrs))
-    made = xr.Dataset({**arrays, DATA_MASK: valid}, coords=coords, attrs={**cube.attrs, "composite": wanted.method})
+    attrs = {name: told for name, told in cube.attrs.items() if name != SPAN} | {"composite": wanted.method}
+    attrs |= {SPAN: freq} if has_time else {}
+    made = xr.Dataset({**arrays, DATA_MASK: valid}, coords=coords, attrs=attrs)
     for each in made.data_vars.values():
         if GRID_MAPPING in coords and "grid_mapping" not in each.attrs:
             each.encoding["grid_mapping"] = GRID_MAPPING

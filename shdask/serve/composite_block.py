@@ -94,23 +94,27 @@ def _find_clear(arrays: Sequence[NDArray[Any]], rule: BlockRule) -> Bools:
 
 def _middle(values: NDArray[Any], step: Step | None, counts: Bools, number: NDArray[np.intp]) -> Doubles:
     """(y, x): the median as the service sends it: rounded half up, to integers or to the band's step."""
-    numbers, step = _count_steps(values, step, counts)
+    numbers, is_left = _count_steps(values, step, counts)
     middle = _median(numbers, counts, number)
-    if numbers.dtype.kind == "f" and step is None:
+    if values.dtype.kind == "f" and step is None:
         return middle
     scale, offset = step or (1.0, 0.0)
-    return np.asarray(np.floor(middle + 0.5) * scale + offset)
+    return np.where(is_left, middle, np.floor(middle + 0.5) * scale + offset)
 
 
-def _count_steps(values: NDArray[Any], step: Step | None, counts: Bools) -> tuple[NDArray[Any], Step | None]:
-    """``values`` as the whole numbers that were sent; as they are, without a step, where they are not of that step."""
+def _count_steps(values: NDArray[Any], step: Step | None, counts: Bools) -> tuple[NDArray[Any], Bools]:
+    """``values`` as the whole numbers that were sent, and (y, x): at which pixels they are not, and left as they are.
+
+    A pixel is left where one of its dates that count is not of that step; no other pixel has a say in it.
+    """
     if step is None:
-        return values, None
+        return values, np.zeros(counts.shape[1:], np.bool_)
     scale, offset = step
     with np.errstate(invalid="ignore"):  # infinities, which do not count
         numbers = np.floor((values - np.float64(offset)) / scale + 0.5)
         is_off = (numbers * scale + offset).astype(values.dtype) != values
-    return (values, None) if bool((is_off & counts).any()) else (numbers, step)
+    is_left = (is_off & counts).any(axis=0)
+    return np.where(is_left, values, numbers), is_left
 
 
 def _median(values: NDArray[Any], counts: Bools, number: NDArray[np.intp]) -> Doubles:
@@ -132,16 +136,18 @@ def _pick(values: Sequence[NDArray[Any]], counts: Bools, number: NDArray[np.intp
     else:
         score = np.zeros(counts.shape)
         for each, step in zip(values, rule.steps[: rule.bands], strict=False):
-            numbers, kept = _count_steps(each, step, counts)
+            numbers, is_left = _count_steps(each, step, counts)
             off = np.where(counts, numbers, 0.0) - np.where(number > 0, _median(numbers, counts, number), 0.0)
-            score += off * off * (1.0 if kept is None else kept[0] ** 2)
+            score += off * off * np.where(is_left, 1.0, 1.0 if step is None else step[0] ** 2)
     return np.asarray(np.where(counts, score, np.inf).argmin(axis=0))
 
 
 def _of_ndvi(red_nir: Sequence[tuple[NDArray[Any], Step | None]], counts: Bools) -> list[Doubles]:
     """Red and nir, each (time, y, x), by the service's rule: as they were sent where both count alike."""
     counted = [_count_steps(values, step, counts) for values, step in red_nir]
-    steps = [step or (1.0, 0.0) for _, step in counted]
-    if are_alike(steps):
-        return [values.astype(np.float64) for values, _ in counted]
-    return [values * scale + offset for (values, _), (scale, offset) in zip(counted, steps, strict=True)]
+    steps = [step or (1.0, 0.0) for _, step in red_nir]
+    as_sent = ~np.logical_or(*(is_left for _, is_left in counted)) & are_alike(steps)
+    return [
+        np.where(as_sent | is_left, numbers, numbers * np.float64(scale) + offset)
+        for (numbers, is_left), (scale, offset) in zip(counted, steps, strict=True)
+    ]

@@ -156,6 +156,25 @@ def test_values_that_are_in_no_such_steps_are_left_as_they_are() -> None:
     np.testing.assert_array_equal(make_composite(moved, "median")["B04"], expected)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_pixels_in_no_such_steps_change_no_others(method: Any) -> None:
+    """Few values, so that ties are many; nor does it matter which of them are in one block."""
+    rng = np.random.default_rng(3)
+    cube = in_steps(make_cube(**{name: rng.integers(1, 5, SHAPE).astype(np.uint16) for name in ("B04", "B08")}), 0.0001)
+    here = cube["y"] == 3
+    moved = cube.assign(B04=cube["B04"].where(~here, cube["B04"] + np.float32(0.00003)))
+    made = make_composite(moved, method)
+    xr.testing.assert_equal(made.where(~here), make_composite(cube, method).where(~here))
+    xr.testing.assert_identical(make_composite(moved.chunk(time=1, y=16, x=16), method).compute(), made)
+
+
+def test_what_a_composite_tells_is_no_band() -> None:
+    """Of one that was bought: counts and days are not what a medoid is nearest to."""
+    cube = make_cube()
+    counts = {name: xr.zeros_like(cube["B04"]) + cube["B04"] % 7 for name in ("clear_count", "origin_day")}
+    xr.testing.assert_identical(make_composite(cube.assign(counts), "medoid"), make_composite(cube, "medoid"))
+
+
 def test_a_mask_may_be_a_band_of_ones_own() -> None:
     """By codes that are clear or bits that are bad; it is no band of the picture."""
     cube = make_cube()
@@ -169,7 +188,8 @@ def test_a_mask_may_be_a_band_of_ones_own() -> None:
 def test_grid_attributes_and_span_are_kept() -> None:
     """What is along the dates goes."""
     made = make_composite(make_cube(), "median", freq="month")
-    assert made.attrs == {"source": "sentinel-2-l2a", "title": "here", "composite": "median"}
+    assert made.attrs == {"source": "sentinel-2-l2a", "title": "here", "composite": "median", "composite_span": "month"}
+    assert "composite_span" not in make_composite(made, "median").attrs
     assert made["B04"].attrs == {"long_name": "red"}
     assert made["B04"].encoding["grid_mapping"] == "spatial_ref"
     assert made["time"].to_numpy().astype("M8[D]").astype(str).tolist() == ["2024-06-01", "2024-07-01"]
