@@ -39,8 +39,10 @@ def preview(
     as_json: JsonOption = False,
 ) -> None:
     """Draw a cube as a picture with its date and a scale bar; overviews are read where there are some."""
+    from shdask.serve.preview import check_name
     from shdask.serve.preview import preview as draw
 
+    check_name(out)
     with _warnings_told():
         picture = draw(store, layer=layer, zone=zone, time=time, bands=_names(bands), size_px=size)
     picture.save(out)

@@ -22,6 +22,7 @@ from shdask.assemble.time_axis import TIME
 from shdask.errors import PlanError
 from shdask.plan.cadence import ACQUISITION
 from shdask.serve.coarse import Coarse, Scene, read_coarse
+from shdask.serve.composite import SPAN
 from shdask.serve.looks import Look, choose_look, stretch_ends
 from shdask.serve.whole_file import write_whole
 
@@ -70,8 +71,7 @@ class Preview:
 
         Raises PlanError for a name that says another format, StoreUnavailable where the place refuses.
         """
-        if Path(path).suffix.lower() not in {"", ".png"}:
-            raise PlanError(f"{os.fspath(path)}: a picture is written as PNG; call it {Path(path).stem}.png")
+        check_name(path)
         write_whole(path, self._repr_png_())
 
     def as_dict(self) -> dict[str, object]:
@@ -89,6 +89,12 @@ class Preview:
         written = io.BytesIO()
         self.image.save(written, format="PNG")
         return written.getvalue()
+
+
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Raises PlanError for a name that says another format than PNG. Pure."""
+    if Path(path).suffix.lower() not in {"", ".png"}:
+        raise PlanError(f"{os.fspath(path)}: a picture is written as PNG; call it {Path(path).stem}.png")
 
 
 def preview(
@@ -166,7 +172,7 @@ def _stripes(shape: tuple[int, int]) -> NDArray[np.uint8]:
 
 def _say_when(at: str | None, attributes: Mapping[str, Any]) -> str:
     """The moment, the first day of a longer span, or the days that a picture without a time axis was asked for."""
-    cadence = attributes.get("spec", {}).get("layer", {}).get("cadence", "day")
+    cadence = attributes.get(SPAN) or attributes.get("spec", {}).get("layer", {}).get("cadence", "day")
     if at is not None and cadence not in {"day", ACQUISITION}:
         return f"{cadence} from {at[:10]}"
     if at is not None:
@@ -207,7 +213,8 @@ def _legend(pixels: Coarse, look: Look, unit: str) -> list[tuple[str, str | None
     """(name, colour) of the classes that are seen, or of both ends; and of no data, which has no colour of its own."""
     found: list[tuple[str, str | None]] = []
     if look.ends is not None and pixels.shown.any():
-        low, high = (f"{end:.4g} {unit}".strip() for end in stretch_ends(pixels.values[0], pixels.shown))
+        word = "" if unit == "1" else f" {unit}".rstrip()  # CF's unit of what has none
+        low, high = (f"{end:.4g}{word}" for end in stretch_ends(pixels.values[0], pixels.shown))
         found += [(f"{low} or less", look.ends[0]), (f"{high} or more", look.ends[1])]
     if look.legend is not None:
         found += look.legend(np.unique(pixels.values[0][pixels.shown].astype(np.int64)).tolist())

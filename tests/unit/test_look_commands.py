@@ -45,6 +45,12 @@ def test_preview_refuses_bands_that_are_not_there(run, series: Path, work: Path)
     assert list(work.iterdir()) == []
 
 
+def test_preview_refuses_another_format_before_it_reads(run, work: Path):
+    """Which may take long."""
+    code, _, err = run("preview", "no.zarr", "out.jpg")
+    assert (code, "out.jpg: a picture is written as PNG; call it out.png" in err) == (2, True)
+
+
 @pytest.mark.parametrize("words", ["preview no.zarr o.png", "overviews no.zarr", "export no.zarr o.tif"])
 def test_a_store_that_is_none_is_refused(run, work: Path, words: str):
     """With exit code 2."""

@@ -171,6 +171,18 @@ def test_a_longer_span_is_no_single_day():
     month = {"spec": {"layer": {"cadence": "month"}}}
     assert drawing._say_when("2024-06-01T00:00:00", month) == "month from 2024-06-01"
     assert drawing._say_when("2024-06-01T00:00:00", {}) == "2024-06-01"
+    made = {"spec": {"layer": {"cadence": "acquisition"}}, "composite_span": "P10D"}
+    assert drawing._say_when("2024-06-01T00:00:00", made) == "P10D from 2024-06-01"
+
+
+def test_a_unit_of_nothing_is_not_written(series: Path, monkeypatch: pytest.MonkeyPatch):
+    """CF calls it 1."""
+    heard: list[str] = []
+    monkeypatch.setattr(drawing, "_write", lambda _draw, at, text: heard.append(text) or at[0])
+    cube = open_cube(series)
+    preview(cube.assign(B04=cube["B04"].assign_attrs(units="1")), size_px=80)
+    preview(cube.assign(B04=cube["B04"].assign_attrs(units="dB")), size_px=80)
+    assert [heard[2:4], heard[7:9]] == [["1 or less", "1 or more"], ["1 dB or less", "1 dB or more"]]
 
 
 # dates and layers
