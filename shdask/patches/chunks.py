@@ -186,13 +186,15 @@ class ChunkSource:
             pairs = list(zip((mark, own), held[1], strict=True))
             if not any(states.was_seen(self, key) and states.tag(self, key) != tag for key, tag in pairs):
                 for key, tag in pairs:
-                    states.see(self, key, tag)
+                    states.see(self, key, tag, held=True)
                 return held[0]
-        commit = None if own == mark else states.tag(self, mark) if states.was_seen(self, mark) else self.tag(mark)
+        is_known = states.was_seen(self, mark)
+        commit = None if own == mark else states.tag(self, mark) if is_known else self.tag(mark)
         data, tag = self._read(array, position)
         state = (tag if own == mark else commit), tag
-        for key, told in zip((mark, own), state, strict=True):
-            states.see(self, key, told)
+        if own != mark:
+            states.see(self, mark, commit, held=is_known)  # no later than it was
+        states.see(self, own, tag)
         if data is None or state[0] is None:
             return None
         chunk = self._decode(array, position, data)
@@ -214,7 +216,7 @@ class ChunkSource:
         data, _ = self._read(array, position)
         chunk = None if data is None else self._decode(array, position, data)
         keep = partial(self._cache.put, key, chunk, state) if chunk is not None else None
-        if self._may_change:
+        if self._may_change or any(states.is_held(self, each) for each in (mark, own)):
             states.doubt(self, (mark, own), keep)
         elif keep is not None:
             keep()

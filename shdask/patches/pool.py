@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from shdask.errors import StoreError
@@ -29,7 +29,10 @@ class Readers:
         return _make, (self.threads, self.may_fork)
 
     def run(self, read: Callable[[Job], None], jobs: Iterable[Job]) -> None:
-        """Call ``read`` of every job; raises what the first that failed raised, and StoreError after a fork."""
+        """Call ``read`` of every job; raises what the first that failed raised, and StoreError after a fork.
+
+        When it is done no job runs any more, however it ends: those that have not begun never do.
+        """
         if self._process != os.getpid():
             if not self.may_fork:
                 raise StoreError(
@@ -42,7 +45,13 @@ class Readers:
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="shdask-patch")
-        list(self._pool.map(read, jobs))
+        begun: list[Future[None]] = []
+        try:
+            begun.extend(self._pool.submit(read, job) for job in jobs)
+            for each in begun:
+                each.result()
+        finally:
+            wait([each for each in begun if not each.cancel()])
 
 
 def _make(threads: int, may_fork: bool) -> Readers:

@@ -95,8 +95,9 @@ class PatchReader:
         """The sample of ``patch``: a flat dict of numpy arrays and its key; see `open_reader`.
 
         What is not valid is 0 in images, after scaling. Each tile under it is shown in one state, however a build
-        replaces it meanwhile. Raises StoreError where something stored is broken, the store does not answer, or a tile
-        is replaced again and again; PlanError where the layers do not have what was asked for.
+        replaces it meanwhile; in a cube that was complete when its layer was first read, unless a repair does so within
+        this very sample. Raises StoreError where something stored is broken, the store does not answer, or a tile is
+        replaced again and again; PlanError where the layers do not have what was asked for.
         """
         sample = self._read_of_one_state(patch, {})
         return sample if self.form.transform is None else self.form.transform(sample)
@@ -121,10 +122,10 @@ class PatchReader:
         for _ in range(_TRIES):
             try:
                 sample = self._read_once(patch, states, images)
-                states.confirm()
+                states.confirm(self.readers)
             except TileReplaced as error:
                 replaced = error
-                states.look_again()
+                states.look_again(self.readers)
             else:
                 return sample
         raise replaced

@@ -12,6 +12,7 @@ from shdask.errors import StoreError
 
 if TYPE_CHECKING:
     from shdask.patches.byte_ranges import Tag
+    from shdask.patches.pool import Readers
 
 
 class TileReplaced(StoreError):
@@ -37,11 +38,13 @@ class TileStates:
 
     A build writes a tile's mask after its bands. A tile that grows keeps its valid pixels as they are, and of one that
     is bought again the mask is taken away first. So what is read after a mask is of its state, unless the mask has
-    changed since; and what was read under another mask, and is held in memory, is not.
+    changed since; and what was read under another mask, and is held in memory, is not. Of a mask that is itself held
+    nobody knows whether it stands.
     """
 
     def __init__(self) -> None:
         self._tags: dict[tuple[Objects, str], Tag] = {}
+        self._held: set[tuple[Objects, str]] = set()
         self._unsure: dict[tuple[Objects, str], None] = {}
         self._keep: list[Callable[[], None]] = []
 
@@ -53,10 +56,22 @@ class TileStates:
         """Whether the mask's object was seen."""
         return (objects, mark) in self._tags
 
-    def see(self, objects: Objects, mark: str, tag: Tag) -> None:
-        """Take ``tag`` as that of the sample. Raises TileReplaced where it was seen with another."""
-        if self._tags.setdefault((objects, mark), tag) != tag:
+    def is_held(self, objects: Objects, mark: str) -> bool:
+        """Whether the mask's object was seen for an earlier sample only."""
+        return (objects, mark) in self._held
+
+    def see(self, objects: Objects, mark: str, tag: Tag, *, held: bool = False) -> None:
+        """Take ``tag`` as that of the sample, or, where it is ``held``, as what an earlier sample saw.
+
+        Raises TileReplaced where it was seen with another.
+        """
+        key = objects, mark
+        if held and key not in self._tags:
+            self._held.add(key)
+        if self._tags.setdefault(key, tag) != tag:
             raise _replaced(objects, mark)
+        if not held:
+            self._held.discard(key)
 
     def doubt(self, objects: Objects, marks: Iterable[str], keep: Callable[[], None] | None) -> None:
         """Pixels were read under these masks: `confirm` is to look whether they stand, and if so to ``keep`` pixels."""
@@ -64,17 +79,28 @@ class TileStates:
         if keep is not None:
             self._keep.append(keep)
 
-    def confirm(self) -> None:
+    def confirm(self, readers: Readers) -> None:
         """Raise TileReplaced where a mask in doubt has changed since it was seen, StoreError where that is not told."""
-        for objects, mark in self._unsure:
-            if objects.tag(mark) != self._tags[objects, mark]:
-                raise _replaced(objects, mark)
+        readers.run(self._confirm_one, self._unsure)
         for keep in self._keep:
             keep()
 
-    def look_again(self) -> None:
+    def _confirm_one(self, key: tuple[Objects, str]) -> None:
+        objects, mark = key
+        if objects.tag(mark) != self._tags[key]:
+            raise _replaced(objects, mark)
+
+    def look_again(self, readers: Readers) -> None:
         """Take every tile as it stands now. Raises StoreError."""
-        self._tags = {(objects, mark): objects.tag(mark) for objects, mark in self._tags}
+        now: dict[tuple[Objects, str], Tag] = {}
+
+        def look(key: tuple[Objects, str]) -> None:
+            objects, mark = key
+            now[key] = objects.tag(mark)
+
+        readers.run(look, self._tags)
+        self._tags = now
+        self._held.clear()
         self._unsure.clear()
         self._keep.clear()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -341,6 +342,24 @@ def test_threads_begin_anew_after_a_fork(monkeypatch: pytest.MonkeyPatch):
     readers.run(read.append, [2])
     assert readers._pool is not before
     assert read == [1, 2]
+
+
+def test_no_job_runs_any_more_when_another_has_failed():
+    """Threads that went on would read into arrays that the next try fills."""
+    begun, ended = threading.Event(), []
+
+    def fail() -> None:
+        begun.wait(5)
+        raise StoreError
+
+    def go_on() -> None:
+        begun.set()
+        threading.Event().wait(0.1)
+        ended.append(True)
+
+    with pytest.raises(StoreError):
+        Readers(2, may_fork=True).run(lambda job: job(), [fail, go_on])
+    assert ended == [True]
 
 
 def test_reading_says_the_same_as_the_lazy_cube(dated: CubeStore):

@@ -77,9 +77,25 @@ def test_a_tile_of_which_a_part_is_held_is_shown_as_it_is_now(cube: CubeStore):
     np.testing.assert_array_equal(sample["mask"], np.where(now, 8, -100))
 
 
-def test_a_tile_that_is_replaced_between_mask_and_bands_is_read_again(cube: CubeStore, monkeypatch: pytest.MonkeyPatch):
-    """So that its pixels are of its new mask."""
+@pytest.mark.parametrize("sharded", [True, False])
+def test_bands_are_not_shown_under_an_older_mask_that_is_held(tmp_path: Path, sharded: bool):
+    """Of a cube that was complete when it was opened, and has been repaired since."""
+    cube = make_cube(tmp_path / "cube.zarr", dated_plan(sharded=sharded), [0])
+    cube.mark_complete(pu_spent=1.0)
     reader, patch = open_reader(cube.place.name), patch_of(cube, 32)
+    reader.read(patch)
+    replace(cube, 8)
+    held = reader.cache._chunks
+    [held.pop(key) for key in list(held) if "B04" in key]
+    np.testing.assert_array_equal(shown(reader, patch), expected(cube, patch))
+
+
+@pytest.mark.parametrize("threads", [0, 4])
+def test_a_tile_that_is_replaced_between_mask_and_bands_is_read_again(
+    cube: CubeStore, monkeypatch: pytest.MonkeyPatch, threads: int
+):
+    """So that its pixels are of its new mask."""
+    reader, patch = open_reader(cube.place.name, threads=threads), patch_of(cube, 32)
     chunk, values = ChunkSource.chunk, iter([8])
 
     def late(self, *where):
@@ -125,4 +141,6 @@ def test_a_finished_cube_is_not_asked_again(cube: CubeStore, monkeypatch: pytest
     """Of a bucket each question is a request."""
     cube.mark_complete(pu_spent=1.0)
     monkeypatch.setattr(ChunkSource, "tag", None)
-    assert shown(open_reader(cube.place.name), patch_of(cube, 32)).any()
+    reader = open_reader(cube.place.name, mask=BandMask(band="SCL"))
+    assert shown(reader, patch_of(cube, 16)).any()
+    assert shown(reader, patch_of(cube, 32)).any()
