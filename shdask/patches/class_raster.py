@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import zarr
 
+from shdask.assemble.store import find_marks
 from shdask.assemble.template import DATA_MASK
-from shdask.assemble.time_axis import TIME
+from shdask.assemble.verify import CubeTiles
 from shdask.errors import PlanError
 from shdask.model import Window
+from shdask.patches.group_reader import Axis
 from shdask.patches.groups import find_groups
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from shdask.assemble.place import Place
     from shdask.patches.draft import Draft
+    from shdask.patches.groups import LayerGroup
     from shdask.patches.places import Ground
 
     Ints = NDArray[np.int64]
@@ -80,9 +83,9 @@ def count_in_band(
 ) -> Counts:
     """Valid pixels of a class band of the cube under each patch: at its date, or at all dates together.
 
-    Of the first of ``layers`` that has it; the first of them all is the one whose dates patches have. Raises PlanError
-    where none has such a band, or one of other dates than the patches', or it holds no whole numbers, or too many;
-    StoreError.
+    Of a date that was bought again each tile counts as it was bought last. Read is the first of ``layers`` that has the
+    band; the first of them all is the one whose dates patches have. Raises PlanError where none has such a band, or one
+    of other dates than the patches', or it holds no whole numbers, or too many; StoreError.
     """
     parts = []
     groups = {(group.zone, group.layer): group for group in find_groups(store)}
@@ -93,8 +96,8 @@ def count_in_band(
         if not fitting:
             raise PlanError(f"labels: {band} is neither a file nor a band of {', '.join(layers)}")
         rows = np.flatnonzero(draft.ground == number)
-        bands = _open_band(fitting[0].place, band)
-        if fitting[0].layer != layers[0] and bands.times.size and not np.isnat(draft.date[rows]).all():
+        bands = _open_band(fitting[0], band)
+        if fitting[0].layer != layers[0] and bands.has_time and not np.isnat(draft.date[rows]).all():
             raise PlanError(
                 f"labels: {band} is a band of {fitting[0].layer}, and patches have the dates of {layers[0]}; give "
                 f"layers with {fitting[0].layer} first, or a class band of {layers[0]}"
@@ -251,47 +254,71 @@ def _open_raster(path: Path, ground: Ground) -> Iterator[_RasterPixels]:
 class _Bands:
     values: zarr.Array[Any]
     mask: zarr.Array[Any]
-    times: NDArray[np.datetime64]
-    """(step,) as they are stored; none without a time axis."""
+    axis: Axis
+    written: NDArray[np.bool_]
+    """(step, tile_y, tile_x); none where no date was bought again."""
+    tile_px: int
     place: Place
+
+    @property
+    def has_time(self) -> bool:
+        return self.mask.ndim == len(("time", "y", "x"))
+
+    def read(self, step: int, window: Window) -> tuple[Ints, NDArray[np.bool_]]:
+        where = (step, *window.slices) if self.has_time else window.slices
+        with self.place.errors():
+            values, valid = np.asarray(self.values[where]), np.asarray(self.mask[where]) == 1
+        return values.astype(np.int64), valid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _BandPixels:
     bands: _Bands
     steps: tuple[int, ...]
-    """Of one date as it was bought, and bought again: the newest last; none without a time axis."""
+    """Of one date as it was bought, and bought again: the newest first."""
 
     def read(self, window: Window) -> tuple[Ints, NDArray[np.bool_]]:
-        """What was bought last, and where that is not valid what was there before."""
+        """Each tile as it was bought last."""
+        if len(self.steps) == 1:
+            return self.bands.read(self.steps[0], window)
         classes, known = np.zeros(window.shape, np.int64), np.zeros(window.shape, np.bool_)
-        for step in self.steps or (None,):
-            where = window.slices if step is None else (step, *window.slices)
-            with self.bands.place.errors():
-                values, valid = np.asarray(self.bands.values[where]), np.asarray(self.bands.mask[where]) == 1
-            np.copyto(classes, values, where=valid, casting="unsafe")
-            known |= valid
+        side = self.bands.tile_px
+        rows = range(window.y0 // side, -(-window.y1 // side))
+        columns = range(window.x0 // side, -(-window.x1 // side))
+        for row, column in product(rows, columns):
+            step = next((step for step in self.steps if self.bands.written[step, row, column]), None)
+            if step is None:
+                continue
+            part = Window(
+                y0=max(row * side, window.y0),
+                y1=min((row + 1) * side, window.y1),
+                x0=max(column * side, window.x0),
+                x1=min((column + 1) * side, window.x1),
+            )
+            inside = part.within(window).slices
+            classes[inside], known[inside] = self.bands.read(step, part)
         return classes, known
 
 
-def _open_band(place: Place, band: str) -> _Bands:
+def _open_band(group: LayerGroup, band: str) -> _Bands:
+    place, axis = group.place, Axis.read(group.place)
     with place.errors():
         root = zarr.open_group(place.zarr_store(read_only=True), mode="r")
         values, mask = root[band], root[DATA_MASK]
         if not isinstance(values, zarr.Array) or not isinstance(mask, zarr.Array):
             raise TypeError(f"{band} is no array")
-        times = np.asarray(root[TIME]) if TIME in root else np.empty(0, np.int64)
     if np.dtype(values.dtype).kind not in "iu":
         raise PlanError(f"labels: {band} holds {values.dtype}; a class band holds whole numbers")
-    return _Bands(values=values, mask=mask, times=times.astype("datetime64[ms]").astype("datetime64[s]"), place=place)
+    written, layout = np.zeros((0, 0, 0), np.bool_), CubeTiles.of(place, dict(group.attributes)).layout
+    if any(len(steps) > 1 for steps in axis.steps):
+        across = (-(-layout.shape[0] // layout.tile_px), -(-layout.shape[1] // layout.tile_px))
+        written = find_marks(place, layout, across, mask.shape[0], has_time=True)
+    return _Bands(values=values, mask=mask, axis=axis, written=written, tile_px=layout.tile_px, place=place)
 
 
 def _by_step(bands: _Bands, dates: NDArray[np.datetime64]) -> Iterator[tuple[tuple[int, ...], Rows]]:
     """The steps of each date, and the patches that they count for."""
-    if not bands.times.size:
-        yield (), np.arange(dates.size)
-        return
-    for time in np.unique(bands.times):
-        some = np.flatnonzero(np.isnat(dates) | (dates == time))
+    for time, steps in zip(bands.axis.times, bands.axis.steps, strict=True):
+        some = np.flatnonzero(np.isnat(dates) | (dates == time) | (not bands.has_time))
         if some.size:
-            yield tuple(np.flatnonzero(bands.times == time).tolist()), some
+            yield steps, some

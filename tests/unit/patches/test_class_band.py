@@ -18,21 +18,27 @@ from tests.unit.serve.timed import DAYS, disordered_plan, fill, fill_tree, timed
 from .grounds import make_ground
 
 
-def count(store: Path | str, *layers: str, date: str = "NaT") -> Counts:
-    """Of the cube's first 8 x 8 pixels, the dates of which are the first layer's."""
-    corner = np.zeros(1, np.int64)
-    patch = replace(
-        draft_places(Places(ground=corner.astype(np.intp), y0=corner, x0=corner)), date=np.array([date], "M8[s]")
-    )
+def count(store: Path | str, *layers: str, date: str = "NaT", corner: tuple[int, int] = (0, 0)) -> Counts:
+    """Of 8 x 8 pixels from a corner, the dates of which are the first layer's."""
+    y0, x0 = (np.array([side], np.int64) for side in corner)
+    patch = replace(draft_places(Places(ground=np.zeros(1, np.intp), y0=y0, x0=x0)), date=np.array([date], "M8[s]"))
     ground = make_ground(shape=timed_plan().grid.shape)
     return count_in_band(open_place(store), "SCL", patch, [ground], size_px=8, layers=layers)
 
 
-def test_a_date_that_was_bought_again_has_the_classes_of_both(tmp_path: Path) -> None:
-    """The newest where they are valid. Every step holds its number: the fourth mends the second date, the first."""
+def test_of_a_date_that_was_bought_again_the_last_purchase_counts(tmp_path: Path) -> None:
+    """Where it is not valid too, as readers have it. A step holds its number: the fourth mends the second date, 1."""
     cube = fill(disordered_plan(), tmp_path / "cube")
     cube.arrays["data_mask"][3, :, 4:] = 0
     found = count(cube.place.name, "s2")
+    assert (found.label.tolist(), found.count.tolist()) == ([2, 3, 4], [64, 64, 32])
+
+
+def test_a_tile_that_the_last_purchase_has_not_brought_is_as_before(tmp_path: Path) -> None:
+    """Tile by tile: of 8 x 8 pixels half lies in one of 32 px that has it, half in one that has not."""
+    cube = fill(disordered_plan(), tmp_path / "cube")
+    cube.place.remove("data_mask/c/3/1/1")
+    found = count(cube.place.name, "s2", corner=(56, 28))
     assert (found.label.tolist(), found.count.tolist()) == ([1, 2, 3, 4], [32, 64, 64, 32])
 
 
