@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from functools import reduce
+from operator import getitem
 
 import pytest
 from pydantic import BaseModel
@@ -105,3 +107,22 @@ def test_every_figure_has_its_file() -> None:
     files = {file.stem for file in (ROOT / "benchmarks" / "results").glob("*.json")}
     assert named > {"million_tiles", "slurm", "windows"}
     assert named - files == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "share", "shown"),
+    [
+        ("kill_points", ("disk", "pu_charged_over_needed"), 1, "{:.2f} of the price on disk"),
+        ("kill_points", ("s3", "pu_charged_over_needed"), 1, "{:.2f} on S3"),
+        ("engine_overhead", ("engine_over_sentinelhub_py_throughput",), 1, "| {:.2f}, at"),
+        ("engine_overhead", ("engine_over_sentinelhub_py_cpu",), 1, "at {:.2f} times its CPU"),
+        ("rate_limit", ("10_pu_bucket_60s", "ratio"), 1, "| {:.2f}; at most"),
+        ("windows", ("shapes", "slovenia", "plans", "shdask, prefer auto", "ratio"), 1, "| {:.3f}; sentinelhub-py"),
+        ("train", ("test_accuracy", "net"), 100, "[{:.1f} % right]"),
+        ("train", ("test_accuracy", "logistic_regression"), 100, "logistic regression {:.1f} %"),
+    ],
+)
+def test_headlines_are_what_was_measured(name: str, keys: tuple[str, ...], share: float, shown: str) -> None:
+    """The README's figures are those of the results, rounded."""
+    found = reduce(getitem, keys, json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())["result"])
+    assert shown.format(float(found) * share) in (ROOT / "README.md").read_text()
