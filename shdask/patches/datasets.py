@@ -31,7 +31,7 @@ Arrived = Callable[["Patches"], "NDArray[np.bool_]"]
 def read_batch(read: Read, patches: Sequence[Patch], *, allocate: Allocate = allocate_array) -> dict[str, Any]:
     """The samples of ``patches`` as `stack_samples` stacks them, straight into the batch's arrays where that can be.
 
-    Raises what reading raises, and PlanError for samples of different shapes.
+    Raises what reading raises, and PlanError for samples that cannot be one, as `stack_samples` says.
     """
     at_once: Callable[..., dict[str, Any]] | None = getattr(read, "read_batch", None)  # as PatchReader's
     if at_once is not None:

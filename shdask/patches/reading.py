@@ -105,7 +105,7 @@ class PatchReader:
     def read_batch(self, patches: Sequence[Patch], *, allocate: Allocate = allocate_array) -> dict[str, Any]:
         """The samples of ``patches`` as one: as `stack_samples` makes it, images being read straight into theirs.
 
-        ``allocate`` makes its arrays. Raises what `read` does, and PlanError for samples of different shapes.
+        ``allocate`` makes its arrays. Raises what `read` does, and PlanError for samples that cannot be one; see there.
         """
         if self.form.transform is not None:
             return stack_samples([self.read(patch) for patch in patches], allocate=allocate)

@@ -79,9 +79,17 @@ def arrange(image: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
 
 
 def split_steps(image: NDArray[np.float32], layout: Layout, bands: int) -> NDArray[np.float32]:
-    """(step, band, y, x) of an ``image`` that `arrange` made, in the same memory where it is contiguous. Pure."""
+    """(step, band, y, x) of an ``image`` that `arrange` made, in the same memory where it is contiguous. Pure.
+
+    Raises PlanError where it has planes that are no whole number of dates.
+    """
     if layout == "CTHW":
         return image.swapaxes(0, 1)
+    if layout == "CHW" and len(image) % bands:
+        raise PlanError(
+            f"image has {len(image)} planes, and those of another patch are dates of {bands} bands; name the bands, so "
+            "that all have as many"
+        )
     return image.reshape(-1, bands, *image.shape[-2:]) if layout == "CHW" else image
 
 
@@ -131,7 +139,8 @@ def place_items(patch: Patch, latlon: tuple[float, float]) -> dict[str, Any]:
 def stack_samples(samples: Sequence[Mapping[str, Any]], *, allocate: Allocate = allocate_array) -> dict[str, Any]:
     """A batch: every array and number with a first axis for the samples, texts as a list. Pure.
 
-    As torch's default collation does. Raises PlanError for samples of different shapes.
+    As torch's default collation does. Raises PlanError for samples of different keys, shapes or types: which type a
+    batch has would depend on the samples that meet in it.
     """
     batch = make_batch(samples[0], len(samples), allocate)
     for row, sample in enumerate(samples):
@@ -148,13 +157,26 @@ def make_batch(sample: Mapping[str, Any], count: int, allocate: Allocate) -> dic
 
 
 def lay_into(batch: dict[str, Any], row: int, sample: Mapping[str, Any]) -> None:
-    """Lay ``sample`` into its row, but for arrays that lie there already. Raises PlanError for other shapes."""
+    """Lay ``sample`` into its row, but for arrays that lie there already.
+
+    Raises PlanError for other keys, shapes or types.
+    """
+    if sample.keys() != batch.keys():
+        raise PlanError(f"samples have different keys: {sorted(sample.keys() ^ batch.keys())} are not in all of them")
     for key, room in batch.items():
         item = sample[key]
-        if isinstance(room, list):
+        is_text = isinstance(item, str)
+        if is_text != isinstance(room, list) or not (is_text or np.asarray(item).dtype == room.dtype):
+            kinds = [
+                "text" if isinstance(each, str | list) else str(each.dtype) for each in (np.asarray(item)[()], room)
+            ]
+            raise PlanError(f"{key} has the types {sorted(kinds)} in samples of one batch; let transform give it one")
+        if is_text:
             room[row] = item
         elif np.shape(item) != room.shape[1:]:
             shapes = sorted({np.shape(item), room.shape[1:]})
-            raise PlanError(f"{key} has the shapes {shapes}; give the dates a count, so that all have as many")
+            raise PlanError(
+                f"{key} has the shapes {shapes}; give the dates a count and name the bands, so that all have as many"
+            )
         elif not np.may_share_memory(item, room[row : row + 1]):
             room[row] = item

@@ -42,7 +42,7 @@ def _tensor(item: Any) -> Any:
 def read_tensors(read: Read, patches: Sequence[Patch]) -> dict[str, Any]:
     """The samples of ``patches`` as one batch, read straight into its tensors; otherwise as torch collates them.
 
-    Raises what reading raises, and PlanError for samples of different shapes.
+    Raises what reading raises, and PlanError for samples that cannot be one, as `stack_samples` says.
     """
     made: dict[str, Any] = {}
     is_worker = get_worker_info() is not None

@@ -7,7 +7,7 @@ import pytest
 from rasterio.transform import from_bounds
 
 from shdask.errors import PlanError
-from shdask.patches.sample_dict import LayerPixels, layer_items, merge_layers, place_items, stack_samples
+from shdask.patches.sample_dict import LayerPixels, layer_items, merge_layers, place_items, split_steps, stack_samples
 from tests.unit.assemble.conftest import small_plan
 from tests.unit.patches.rows import make_patches
 
@@ -99,3 +99,31 @@ def test_samples_of_other_shapes_are_refused():
     """With the cure."""
     with pytest.raises(PlanError, match=r"image has the shapes .* give the dates a count"):
         stack_samples([{"image": np.ones((2, 3))}, {"image": np.ones((3, 3))}])
+
+
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    [
+        ((1, 0.25), r"weight has the types \['float64', 'int64'\]"),
+        ((0.25, 1), r"weight has the types \['float64', 'int64'\]"),
+        (("heavy", 1), r"weight has the types \['int64', 'text'\]"),
+        ((1, "heavy"), r"weight has the types \['int64', 'text'\]"),
+    ],
+)
+def test_samples_of_other_types_are_refused(weights: tuple, told: str):
+    """Nothing is rounded to the type that came first."""
+    with pytest.raises(PlanError, match=told):
+        stack_samples([{"weight": weight} for weight in weights])
+
+
+@pytest.mark.parametrize("samples", [[{"a": 1}, {"a": 1, "b": 2}], [{"a": 1, "b": 2}, {"a": 1}]])
+def test_samples_of_other_keys_are_refused(samples: list):
+    """Nothing is left out of a batch in silence."""
+    with pytest.raises(PlanError, match=r"\['b'\] are not in all"):
+        stack_samples(samples)
+
+
+def test_planes_that_are_no_dates_of_the_bands_are_refused():
+    """Where the layer of another zone has more bands than those before it."""
+    with pytest.raises(PlanError, match=r"image has 4 planes, .* dates of 3 bands; name the bands"):
+        split_steps(np.zeros((4, 8, 8), np.float32), "CHW", 3)
