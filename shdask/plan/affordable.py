@@ -43,7 +43,7 @@ def cut_dear_windows(plan: GroupPlan) -> TileWindows:
     dear = np.unique(owners[pixels_of(boxes) > most_px])
     if not dear.size:
         return windows
-    pieces = cache(lambda box, most: tuple(_pieces(box, most)))  # many dates have the same
+    pieces = cache(_pieces)  # many dates have the same
     known = _boxes_of(windows.by_tile)
     cut: dict[int, list[Box]] = {int(tiles[owner]): [] for owner in dear}
     some = np.flatnonzero(np.isin(owners, dear))
@@ -83,19 +83,28 @@ def _table(boxes: dict[int, Sequence[Box]]) -> WindowTable:
     )
 
 
-def _pieces(box: Box, most_px: float) -> Iterator[Box]:
+def _pieces(box: Box, most_px: float) -> list[Box]:
+    y0, y1, x0, x1 = box
+    pixels = (y1 - y0) * (x1 - x0)
+    count = ceil(pixels / most_px)
+    while True:
+        found = list(_in_rows(box, count))
+        largest = max((bottom - top) * (right - left) for top, bottom, left, right in found)
+        if largest <= most_px or count >= pixels:
+            return found
+        count = max(count + 1, int(count * largest / most_px))  # whole pixels make some larger than others
+
+
+def _in_rows(box: Box, count: int) -> Iterator[Box]:
+    """``count`` pieces as square and as equal as may be: rows are as high as they hold many."""
     y0, y1, x0, x1 = box
     height, width = y1 - y0, x1 - x0
-    count = ceil(height * width / most_px)
-    if count <= 1:
-        yield box
-        return
-    down = min(height, max(1, ceil(sqrt(count * height / width))))
-    across = min(width, ceil(count / down))
-    rows, columns = _edges(y0, y1, down), _edges(x0, x1, across)
-    for top, bottom in pairwise(rows):
-        for left, right in pairwise(columns):
-            yield top, bottom, left, right
+    down = max(1, min(height, count, round(sqrt(count * height / width))))
+    for before, after in pairwise(_edges(0, count, down)):
+        top, bottom = y0 + height * before // count, y0 + height * after // count
+        for left, right in pairwise(_edges(x0, x1, after - before)):
+            if top < bottom and left < right:
+                yield top, bottom, left, right
 
 
 def _edges(first: int, last: int, parts: int) -> list[int]:

@@ -42,17 +42,28 @@ def dear(plan_of: PlanOf) -> GroupPlan:
 
 
 def test_no_window_costs_more_than_a_quarter_of_a_minute(dear: GroupPlan) -> None:
-    """And there are no more of them than that takes, but for the shape of a grid."""
+    """And there are no more of them than that takes."""
     prices = [[dear.window_pu(window, 0) for window in tile.windows] for tile in dear.tiles()]
     assert dear.deployment.pu_per_minute == 300
     assert max(map(max, prices)) <= 75
-    assert [len(tile) for tile in prices] == [4, 1, 2, 1]
+    assert [len(tile) for tile in prices] == [3, 1, 2, 1]
 
 
 def test_windows_are_not_cut_where_that_saves_nothing(dear: GroupPlan) -> None:
     """For an account of hardly any units: up to 51 x 51 px have the price of one, so that 100 x 100 are four."""
     poor = replace(dear, deployment=replace(dear.deployment, pu_per_minute=0.01))
     assert len(cut_dear_window(poor, Window(y0=0, y1=100, x0=0, x1=100), 0)) == 4
+
+
+@pytest.mark.parametrize("units", [121, 192, 95, 71, 33, 5])
+def test_pieces_are_as_few_and_as_equal_as_pixels_let_them_be(dear: GroupPlan, units: float) -> None:
+    """A tile of 2048 x 2048 px and 12 dates is 192 units."""
+    poor = replace(dear, deployment=replace(dear.deployment, pu_per_minute=units))
+    pieces = cut_dear_window(poor, Window(y0=0, y1=2048, x0=0, x1=2048), 0)
+    sizes = [window.pixel_count for window in pieces]
+    assert len(pieces) - 192 / (units / 4) < 1.5
+    assert sum(sizes) == 2048**2
+    assert max(sizes) < 1.02 * min(sizes)
 
 
 def test_a_tile_that_is_reopened_is_cut_by_the_same_rule(dear: GroupPlan) -> None:
@@ -62,7 +73,7 @@ def test_a_tile_that_is_reopened_is_cut_by_the_same_rule(dear: GroupPlan) -> Non
     )
     again = replace(dear, reopened=Reopened(parts=(little, dear.area), levels={0: 1}))
     windows, tiles = again.tile(0).windows, np.array([0])
-    assert [len(windows), int(again.request_counts(tiles)[0])] == [4, 4]
+    assert [len(windows), int(again.request_counts(tiles)[0])] == [3, 3]
     assert max(again.window_pu(window, 0) for window in windows) <= 75
     assert again.prices(tiles)[0] == pytest.approx(12 * 2048 * 2047 / 512**2)
 
@@ -97,7 +108,7 @@ def test_the_price_is_the_same(dear: GroupPlan) -> None:
     """As that of as many pixels in windows of any size."""
     pixels = sum(window.pixel_count for tile in dear.tiles() for window in tile.windows)
     assert dear.cost.pu == pytest.approx(12 * pixels / 512**2)
-    assert dear.cost.requests == 8
+    assert dear.cost.requests == 7
 
 
 def test_cheap_windows_stay_as_they_are(plan_of: PlanOf) -> None:
