@@ -51,7 +51,12 @@ PATCH_PX = 64
 BLOCK_M, GUARD_M = 1920, 100
 SHARES = (0.55, 0.15, 0.3)
 BATCH = 8
+WORKERS = 1
 EPOCHS = 12
+NET_AT_LEAST = 0.95
+"""Of the test set's pixels; the Earth is made up, so that a net that is given the right pixels can."""
+AHEAD_OF_LINEAR = 0.05
+"""By so much the net must know more than logistic regression, which sees no neighbours."""
 MONTHS = 6
 BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")
 JOB = """
@@ -249,10 +254,10 @@ def load(reader: PatchReader, patches: Patches) -> list[dict[str, Any]]:
 
 
 def load_shuffled(reader: PatchReader, patches: Patches) -> Any:
-    """Batches of the next epoch at each pass, read by a worker beside the net."""
+    """Batches of the next epoch at each pass, read by workers beside the net, and ``len`` tells how many."""
     order = ReadingOrder.of(patches, shard_px=512, chunk_px=PATCH_PX, seed=SEED)
-    dataset = PatchIterable(reader.read, patches, order)
-    return DataLoader(dataset, batch_size=BATCH, num_workers=1, persistent_workers=True, prefetch_factor=8)
+    dataset = PatchIterable(reader, patches, order, batch_size=BATCH, workers=WORKERS)
+    return DataLoader(dataset, batch_size=None, num_workers=WORKERS, persistent_workers=True, prefetch_factor=8)
 
 
 def train_all(
@@ -323,11 +328,29 @@ def tell_reading(reader: PatchReader, patches: Patches, clock: Clock) -> dict[st
     }
 
 
+def refuse_poor(told: Mapping[str, Any]) -> None:
+    """End the program where the proof has failed: sets that see each other, or a net that has not learnt."""
+    known, linear = (told["test_accuracy"][model] for model in ("net", "logistic_regression"))
+    pairs = told["patches"]["pairs_of_sets_nearer_than_guard"]
+    faults = {
+        f"{pairs} pairs of patches of two sets are nearer than {GUARD_M} m": pairs == 0,
+        f"the net knows {known} of the test set's pixels, not {NET_AT_LEAST}": known >= NET_AT_LEAST,
+        f"logistic regression knows {linear}, and the net {known}, not {AHEAD_OF_LINEAR} more": (
+            round(known - linear, 3) >= AHEAD_OF_LINEAR
+        ),
+    }
+    failed = [fault for fault, is_kept in faults.items() if not is_kept]
+    if failed:
+        raise SystemExit(f"not recorded: {'; '.join(failed)}")
+
+
 def main() -> None:
-    """Run and record."""
+    """Run and record; ends with an error, and records nothing, where the proof has failed."""
     os.environ["SHDASK_LEARN"] = "0"  # it stands alone, and the user's own plans learn nothing of it
     question = (__doc__ or "").strip().splitlines()[0]
-    write_result("train", question, run(picture="docs/training.png"), command="make train")
+    told = run(picture="docs/training.png")
+    refuse_poor(told)
+    write_result("train", question, told, command="make train")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from torch.utils.data import (
     get_worker_info,
 )
 
+from shdask.errors import PlanError
 from shdask.patches.datasets import PatchList, PatchStream, read_batch
 from shdask.patches.order import ReadingOrder, Share
 
@@ -117,7 +118,9 @@ class PatchIterable(IterableDataset[dict[str, Any]]):  # type: ignore[misc]  # l
     """Samples in reading order, each worker and rank its own part, cheaply: a worker's shards are its own.
 
     With ``batch_size`` it gives batches, read straight into their tensors: faster than collating samples, and the same.
-    The DataLoader then has ``batch_size=None``.
+    The DataLoader then has ``batch_size=None``. ``workers`` are its ``num_workers``: as each of them ends an epoch with
+    a batch of its own that may not be full, how many batches come cannot be told without. Where it is not given, or the
+    DataLoader makes the batches, what ``len`` tells, of this and of the DataLoader, is the fewest that may come.
 
     Call ``set_epoch`` before each epoch, as workers are copies that begin as this object stands; with
     ``persistent_workers`` they go on to the next epoch by themselves. What a loop resumes from is ``{"epoch": ...,
@@ -136,12 +139,18 @@ class PatchIterable(IterableDataset[dict[str, Any]]):  # type: ignore[misc]  # l
         ranks: int | None = None,
         arrived: Arrived | None = None,
         batch_size: int | None = None,
+        workers: int | None = None,
     ) -> None:
         self._batch_size = batch_size
+        self._workers = workers
         self._stream = PatchStream(read, patches, order, share=_rank_of(rank, ranks), arrived=arrived)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        """An epoch. Raises PlanError where the DataLoader has other ``workers`` than were told."""
         worker = get_worker_info()
+        found = 0 if worker is None else worker.num_workers
+        if self._workers not in {None, found}:
+            raise PlanError(f"workers={self._workers}, but the DataLoader has num_workers={found}; give it as many")
         if worker is not None:
             own = replace(self._stream.share, worker=worker.id, workers=worker.num_workers)
             if own != self._stream.share:
@@ -151,8 +160,11 @@ class PatchIterable(IterableDataset[dict[str, Any]]):  # type: ignore[misc]  # l
         return self._stream.in_batches(self._batch_size, partial(read_tensors, self._stream.read))
 
     def __len__(self) -> int:
-        """Of a whole epoch of this rank, all its workers together: samples, or batches of as many."""
-        return math.ceil(len(self._stream) / (self._batch_size or 1))
+        """Samples or batches of a whole epoch of this rank, all its workers together; batches need ``workers``."""
+        readers = self._workers or 1
+        fewest, more = divmod(len(self._stream), readers)
+        shares = [fewest + (number < more) for number in range(readers)]  # as `ReadingOrder.rows` cuts them
+        return sum(math.ceil(share / (self._batch_size or 1)) for share in shares)
 
     def set_epoch(self, epoch: int) -> None:
         """Begin ``epoch`` at the next pass, from its first sample."""

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, default_collate
 
 from shdask.assemble.store import create_or_open
+from shdask.errors import PlanError
 from shdask.patches.order import ReadingOrder
 from shdask.patches.reading import open_reader
 from shdask.patches.sample_dict import stack_samples
@@ -112,6 +113,22 @@ def test_an_iterable_gives_batches(store: Path, workers: int):
     assert sorted(keys(loader)) == sorted(whole[20:])
     assert sorted(whole) == sorted(PATCHES.key.tolist())
     assert len(samples) == 13
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker")
+@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("size", [5, 7, None])
+def test_as_many_come_as_were_told(workers: int, size: int | None):
+    """Each worker ends with a batch of its own; 32 patches of a rank of two."""
+    samples = stream(rank=0, ranks=2, batch_size=size, workers=workers)
+    loader = DataLoader(samples, batch_size=None, num_workers=workers)
+    assert len(loader) == len(samples) == len(list(loader))
+
+
+def test_workers_that_were_not_told_are_refused():
+    """Else fewer batches would be told than come."""
+    with pytest.raises(PlanError, match="workers=2, but the DataLoader has num_workers=1"):
+        list(DataLoader(stream(batch_size=5, workers=2), batch_size=None, num_workers=1))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

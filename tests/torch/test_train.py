@@ -13,6 +13,9 @@ import torch
 
 from benchmarks import train as proof
 from benchmarks.train_model import Linear, NearestMean, Net, accuracy, class_ious, count_pairs, train
+from shdask.patches.table import Patch
+from tests.unit.assemble.conftest import small_plan
+from tests.unit.patches.rows import make_patches
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +79,61 @@ def test_scores_are_of_known_pixels() -> None:
     ious = class_ious(pairs, 3)
     assert accuracy(pairs) == 0.75
     assert (ious[0], round(ious[1], 3), math.isnan(ious[2])) == (0.5, 0.667, True)
+
+
+def told_of(net: float, linear: float, pairs: int) -> dict[str, Any]:
+    """What a run tells, as far as it decides."""
+    return {
+        "test_accuracy": {"net": net, "logistic_regression": linear},
+        "patches": {"pairs_of_sets_nearer_than_guard": pairs},
+    }
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        (told_of(0.949, 0.8, 0), "the net knows 0.949 of the test set's pixels, not 0.95"),
+        (told_of(0.96, 0.92, 0), "logistic regression knows 0.92, and the net 0.96, not 0.05 more"),
+        (told_of(0.98, 0.8, 2), "2 pairs of patches of two sets are nearer than 100 m"),
+        (told_of(float("nan"), 0.8, 0), "the net knows nan"),
+    ],
+)
+def test_a_poor_run_fails_and_is_not_recorded(monkeypatch: pytest.MonkeyPatch, told: dict[str, Any], why: str) -> None:
+    """By a message and not by zero."""
+    monkeypatch.setenv("SHDASK_LEARN", "")
+    monkeypatch.setattr(proof, "run", lambda **_: told)
+    monkeypatch.setattr(proof, "write_result", None)
+    with pytest.raises(SystemExit, match=f"not recorded: {why}"):
+        proof.main()
+
+
+def test_a_good_run_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of the documentation."""
+    told, recorded = told_of(0.985, 0.846, 0), []
+    monkeypatch.setenv("SHDASK_LEARN", "")
+    monkeypatch.setattr(proof, "run", lambda **_: told)
+    monkeypatch.setattr(proof, "write_result", lambda *item, **_: recorded.append(item[-1]))
+    proof.main()
+    assert recorded == [told]
+
+
+def read_blank(_: Patch) -> dict[str, Any]:
+    """Two dates of a band of 8 px."""
+    return {
+        "image": np.zeros((2, 1, 8, 8), np.float32),
+        "clear": np.ones((2, 8, 8), np.bool_),
+        "mask": np.zeros((8, 8), np.int64),
+    }
+
+
+def test_as_many_steps_are_scheduled_as_workers_give_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """13 patches in batches of five: two of each worker, where one reader gives three."""
+    patches = make_patches(small_plan().grid, [(0, 4 * column) for column in range(13)], size_px=8)
+    monkeypatch.setattr(proof, "WORKERS", 2)
+    monkeypatch.setattr(proof, "BATCH", 5)
+    loader = proof.load_shuffled(read_blank, patches)
+    train(Linear(4, 2), 2, loader, make_batches(1))
+    assert len(loader) == 4
 
 
 @pytest.mark.timeout(900)
