@@ -275,7 +275,9 @@ def grid_of(area: shapely.Geometry, epsg: int, resolution: float) -> Grid:
 
 
 @pytest.mark.parametrize(("collection", "data_filter"), [(S2, {}), (S1, RADAR), (LANDSAT, {})])
-@pytest.mark.parametrize("position", [0, 5])
+@pytest.mark.parametrize(
+    "position", [0, pytest.param(3, marks=pytest.mark.long), 5, pytest.param(8, marks=pytest.mark.long)]
+)
 def test_a_request_for_a_step_brings_its_scenes_and_no_others(
     service: EmulatorProcess, fetch: Fetch, post: Any, collection: str, data_filter: dict[str, Any], position: int
 ) -> None:
