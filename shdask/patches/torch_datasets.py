@@ -120,7 +120,8 @@ class PatchIterable(IterableDataset[dict[str, Any]]):  # type: ignore[misc]  # l
     With ``batch_size`` it gives batches, read straight into their tensors: faster than collating samples, and the same.
     The DataLoader then has ``batch_size=None``. ``workers`` are its ``num_workers``: as each of them ends an epoch with
     a batch of its own that may not be full, how many batches come cannot be told without. Where it is not given, or the
-    DataLoader makes the batches, what ``len`` tells, of this and of the DataLoader, is the fewest that may come.
+    DataLoader makes the batches, what ``len`` tells, of this and of the DataLoader, is the fewest that may come; but
+    with ``arrived`` patches that have not come count.
 
     Call ``set_epoch`` before each epoch, as workers are copies that begin as this object stands; with
     ``persistent_workers`` they go on to the next epoch by themselves. What a loop resumes from is ``{"epoch": ...,
