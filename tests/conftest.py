@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,8 @@ def earth(one_emulator: EmulatorProcess) -> Iterator[EmulatorProcess]:
     """The same as new, for the tests of one file; they may set faults."""
     one_emulator.clear_faults()
     one_emulator.reset()
+    if "sentinelhub" in sys.modules:  # it would go on with a token that other tests have revoked
+        sys.modules["sentinelhub"].SentinelHubDownloadClient.clear_cache()
     yield one_emulator
     one_emulator.clear_faults()
 

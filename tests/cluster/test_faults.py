@@ -160,7 +160,7 @@ def test_token_that_is_refused_for_ever_stops_the_build(build, service) -> None:
 def test_dead_service_stops_the_build_and_not_each_tile(build, service, undisturbed, tmp_path) -> None:
     """All pause together, one request at a time looks; then the build says since when, and the same command goes on."""
     rule = OutageRule(stop_after=10, stop_s=3.0, max_pause_s=1.0)
-    patience = Patience(timeouts=BRISK.timeouts, retries=BRISK.retries, outage=rule)
+    patience = Patience(timeouts=Timeouts(connect_s=5, read_s=10, total_s=20), retries=BRISK.retries, outage=rule)
     with pytest.raises(ServiceDown, match=r"has brought nothing for \d+ s, .*503.* same command"):
         build({"kind": "503", "first": 5}, patience=patience)
     assert sent(service) <= 4 + 2 * 32 + 10

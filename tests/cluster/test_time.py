@@ -13,7 +13,7 @@ import xarray as xr
 from distributed import Client
 
 import shdask
-from shdask.emulator.launch import EmulatorProcess
+from shdask.emulator.launch import EmulatorProcess, start_emulator
 
 BOX = (421_000, 5_094_000, 427_400, 5_099_120)
 """320 x 256 px of 20 m: 3 x 2 tiles of 128 px, the right ones half as wide."""
@@ -46,6 +46,13 @@ def make_spec(**changes: object) -> shdask.CubeSpec:
         "store": {"chunk_px": 64, "tile_px": 128},
     }
     return shdask.CubeSpec(**{**fields, **changes})
+
+
+@pytest.fixture(scope="module")
+def earth() -> Iterator[EmulatorProcess]:
+    """An emulator of its own: the service's client knows a URL's collections by one name in a process."""
+    with start_emulator() as service:
+        yield service
 
 
 @pytest.fixture(scope="module")
