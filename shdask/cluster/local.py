@@ -119,7 +119,7 @@ def open_client(address: str) -> Iterator[Client]:
     Raises SettingsError where none answers, or where certificates are missing.
     """
     try:
-        client = Client(address)
+        client = Client(address, set_as_default=False)  # what fails to connect would stay the default
     except TypeError as error:  # Dask's complaint about an absent SSLContext
         raise SettingsError(
             f"the scheduler at {address!r} speaks TLS, and this process knows no certificates: set "

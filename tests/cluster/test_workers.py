@@ -144,13 +144,14 @@ def test_secret_is_not_sent_over_a_plain_network(address) -> None:
 
 @pytest.mark.parametrize("address", ["nonsense://x", "tcp://127.0.0.1:1"])
 def test_scheduler_that_does_not_answer_is_named(address) -> None:
-    """A wrong address is an error of the arguments, not a crash."""
+    """A wrong address is an error of the arguments, not a crash, and Dask goes on computing as it did."""
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}),
         pytest.raises(SettingsError, match=address),
         open_client(address),
     ):
         pass
+    assert dask.delayed(sum)([1, 2]).compute() == 3
 
 
 def test_worker_that_cannot_reach_the_scheduler_tries_again(client) -> None:
