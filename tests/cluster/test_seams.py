@@ -237,9 +237,14 @@ def test_a_worker_holds_few_permits_ahead(client, earth, point_at) -> None:
     deployment = make_deployment(requests_per_minute=60.0, pu_per_minute=6000.0, bucket_s=2.0)
 
     def work(gate: RateGate, tokens: TokenSource) -> str:
-        threads = [threading.Thread(target=gate.acquire, args=[0.01], daemon=True) for _ in range(20)]
-        _ = [thread.start() for thread in threads]
-        threads[0].join()
+        one_has = threading.Event()
+
+        def wait() -> None:
+            gate.acquire(0.01)
+            one_has.set()
+
+        _ = [threading.Thread(target=wait, daemon=True).start() for _ in range(20)]
+        one_has.wait()
         account: str = gate._account  # type: ignore[attr-defined]  # which one this test has made
         return account
 
