@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import logging
 import signal
@@ -13,7 +14,8 @@ from types import FrameType
 
 import dask
 from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster, Worker
+from distributed import Client, LocalCluster, Security, Worker
+from distributed.comm import connect
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from shdask.errors import SettingsError
@@ -119,7 +121,7 @@ def open_client(address: str) -> Iterator[Client]:
     Raises SettingsError where none answers, or where certificates are missing.
     """
     try:
-        client = Client(address, set_as_default=False)  # what fails to connect would stay the default
+        asyncio.run(_knock(address))
     except TypeError as error:  # Dask's complaint about an absent SSLContext
         raise SettingsError(
             f"the scheduler at {address!r} speaks TLS, and this process knows no certificates: set "
@@ -131,5 +133,11 @@ def open_client(address: str) -> Iterator[Client]:
             f"no Dask scheduler answers at {address!r} ({error}); check the address, such as tcp://127.0.0.1:8786, "
             f"or build without --scheduler"
         ) from error
-    with client:
+    with Client(address) as client:
         yield client
+
+
+async def _knock(address: str) -> None:
+    """A connection, closed at once: a `Client` that finds nobody stays the default, and all computing waits for it."""
+    comm = await connect(address, **Security().get_connection_args("client"))
+    await comm.close()
