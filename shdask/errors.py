@@ -93,7 +93,7 @@ class AuthError(ServiceError):
 
 
 class TokenRejected(AuthError):
-    """401 on a token that was thought good; a few fresh ones are tried, the first at once."""
+    """401 on a token that was thought good; a few fresh ones are tried for a request, the first at once."""
 
     retryable = True
     max_retries = 5

@@ -204,24 +204,28 @@ class AccountDesk(SchedulerPlugin):
         except ShdaskError as error:
             return pickle.dumps(error)
 
-    async def failed(self, account: str, text: str) -> bool:
-        """A worker's request brought nothing; True where everyone pauses now."""
-        return self._known(account).limiter.failed(time.monotonic(), text)
+    async def failed(self, account: str, text: str, answered: int = 0) -> bool:
+        """A worker's request brought nothing, after ``answered`` that did; True where everyone pauses now."""
+        limiter = self._known(account).limiter
+        if answered:
+            limiter.answered(answered)
+        return limiter.failed(time.monotonic(), text)
 
     async def rejected(self, account: str, retry_after_s: float | None) -> None:
         """A worker was answered 429."""
         self._known(account).limiter.rejected(time.monotonic(), retry_after_s)
 
-    async def token(self, account: str, rejected: str | None) -> tuple[str, float] | bytes:
+    async def token(self, account: str, refused: str | None) -> tuple[str, float] | bytes:
         """(token, seconds it is still good for), or a pickled ShdaskError.
 
-        ``rejected`` is the mark of a token that the service refused.
+        ``refused`` is the mark of a token that the service refused.
         """
         tokens = self._known(account).tokens
         try:
             token = await asyncio.to_thread(tokens.token)
-            if token_mark(token.value) == rejected:
-                token = await asyncio.to_thread(tokens.renew, token)
+            if token_mark(token.value) == refused:
+                tokens.refused(token)
+                token = await asyncio.to_thread(tokens.token)
         except ShdaskError as error:
             return pickle.dumps(error)
         return token.value, token.expires_at - time.monotonic()

@@ -232,8 +232,10 @@ class SchedulerGate:
 
     def failed(self, text: str) -> None:
         """Tell the scheduler that a request brought nothing; permits not used yet are given up if everyone pauses."""
+        with self._changed:  # told at once: failures are counted in a row
+            answered, self._answered = self._answered, 0
         with contextlib.suppress(TransportError):  # what failed says more
-            if ask_scheduler(self._worker, "shdask_failed", account=self._account, text=text):
+            if ask_scheduler(self._worker, "shdask_failed", account=self._account, text=text, answered=answered):
                 self._drop_permits()
 
     def rejected(self, retry_after_s: float | None) -> None:
@@ -318,24 +320,25 @@ class SchedulerTokens:
         self._account = account
         self._lock = threading.Lock()
         self._current: AccessToken | None = None
+        self._refused: str | None = None
+        """Mark of the token that was last refused: the scheduler may not have heard of it."""
         self._good_until = 0.0
 
     def token(self) -> AccessToken:
         """A token that is good for a while. Raises AuthError when the scheduler cannot get one."""
         with self._lock:
             if self._current is None or time.monotonic() >= self._good_until:
-                self._current = self._ask(None)
+                self._current = self._ask()
             return self._current
 
-    def renew(self, rejected: AccessToken) -> AccessToken:
-        """Another token than ``rejected``. Raises AuthError when the scheduler cannot get one."""
+    def refused(self, token: AccessToken) -> None:
+        """No thread of this worker sends it again, and the scheduler is told when the next is asked for."""
         with self._lock:
-            if self._current is None or self._current.value == rejected.value:
-                self._current = self._ask(token_mark(rejected.value))
-            return self._current
+            if self._current is not None and self._current.value == token.value:
+                self._current, self._refused = None, token_mark(token.value)
 
-    def _ask(self, rejected: str | None) -> AccessToken:
-        words: dict[str, Any] = {"account": self._account, "rejected": rejected}
+    def _ask(self) -> AccessToken:
+        words: dict[str, Any] = {"account": self._account, "refused": self._refused}
         value, lifetime_s = ask_scheduler(self._worker, "shdask_token", timeout_s=TOKEN_S, **words)
         now = time.monotonic()
         self._good_until = now + lifetime_s - renewal_margin_s(lifetime_s)

@@ -52,8 +52,8 @@ class TokenSource(Protocol):
         """A token that is good for now. Raises as ``request_token`` does."""
         ...
 
-    def renew(self, rejected: AccessToken) -> AccessToken:
-        """A token other than ``rejected``, which the service refused; asks for one unless another caller just did."""
+    def refused(self, token: AccessToken) -> None:
+        """Reports that the service refused ``token``: from now on nobody is given it."""
         ...
 
 
@@ -168,13 +168,11 @@ class ClientCredentials:
                 self._current = self._ask()
             return self._current
 
-    def renew(self, rejected: AccessToken) -> AccessToken:
-        """A token other than ``rejected``: the one another caller fetched meanwhile, or a new one."""
+    def refused(self, token: AccessToken) -> None:
+        """Whoever asks next gets another, unless another caller's report has brought one already."""
         with self._lock:
-            if self._current is None or self._current.value == rejected.value:
+            if self._current is not None and self._current.value == token.value:
                 self._current = None
-                self._current = self._ask()
-            return self._current
 
     def age_and_left_s(self) -> tuple[float, float] | None:
         """Seconds since the last token was asked for, and until it ends; None before the first. Asks nobody."""

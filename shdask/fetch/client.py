@@ -22,7 +22,7 @@ from shdask.errors import (
     TransportError,
 )
 from shdask.fetch.answers import service_error, without_secrets
-from shdask.fetch.auth import AccessToken, TokenSource
+from shdask.fetch.auth import TokenSource
 from shdask.fetch.budget import Budget, Uncapped
 from shdask.fetch.limiter import RateGate
 from shdask.fetch.retry import RetryPolicy, call_with_retries
@@ -274,15 +274,11 @@ class ServiceClient:
         permit_pu: float = 0.0,
         secrets: tuple[str, ...] = (),
     ) -> T:
-        refused: AccessToken | None = None
         charged = 0
 
         def attempt(cost: Spent) -> T:
-            nonlocal refused, charged
-            token: AccessToken | None = None
-            if with_token:
-                token = self._tokens.token() if refused is None else self._tokens.renew(refused)
-            refused = None
+            nonlocal charged
+            token = self._tokens.token() if with_token else None
             cost.requests += 1
             bearer = {} if token is None else {"Authorization": f"Bearer {token.value}"}
             answer = self._send(method, url, headers={**bearer, **headers}, payload=payload, pu=pu, spent=cost)
@@ -291,8 +287,8 @@ class ServiceClient:
             cost.rejected += answer.status == 429 and not isinstance(error, JobQueueFull)  # noqa: PLR2004  # HTTP's own
             if isinstance(error, RateLimited):
                 self._gate.rejected(error.retry_after_s)
-            if isinstance(error, TokenRejected):
-                refused = token
+            if isinstance(error, TokenRejected) and token is not None:
+                self._tokens.refused(token)
             if error is not None:
                 raise error
             return read(answer)

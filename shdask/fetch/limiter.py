@@ -211,8 +211,8 @@ class LimiterState:
         slows = since_s >= NEWS_S or (since_s >= REACTION_WINDOW_S and self._outcomes > self._reacted_at)
         owed_s = self._react(now) if slows else 0.0
         at = max(self._held_until, self._last_permit)
-        self.requests.empty(at, owed_s * self._requests_per_s)
-        self.pu.empty(at, owed_s * self._pu_per_s)
+        for bucket in (self.requests, self.pu):  # what is owed is a reserve for late requests: of the rate in force
+            bucket.empty(at, owed_s * bucket.rate_per_s)
         return slows
 
     def _react(self, now: float) -> float:

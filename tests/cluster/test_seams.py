@@ -123,7 +123,12 @@ def test_refused_token_is_renewed_once(run, earth) -> None:
 
     def work(gate: RateGate, tokens: TokenSource) -> tuple[bool, int]:
         old = tokens.token()
-        new = {token.value for token in spread(lambda: tokens.renew(old), 20)}
+
+        def renewed() -> str:
+            tokens.refused(old)
+            return tokens.token().value
+
+        new = set(spread(renewed, 20))
         return old.value in new, len(new)
 
     assert run(work) == (False, 1)

@@ -32,8 +32,8 @@ def lease(desk: AccountDesk, *, worker: str = "w", answered: int = 0) -> tuple[f
     return asyncio.run(desk.lease(account="a", count=2, pu_each=0.1, answered=answered, worker=worker))
 
 
-def fail(desk: AccountDesk) -> bool:
-    return asyncio.run(desk.failed("a", "503"))
+def fail(desk: AccountDesk, *, answered: int = 0) -> bool:
+    return asyncio.run(desk.failed("a", "503", answered=answered))
 
 
 @pytest.mark.parametrize("stimulus", ["handle-worker-cleanup-1.0", "shdask-frozen-1.0"])
@@ -62,6 +62,11 @@ def test_failures_of_all_workers_pause_all(desk) -> None:
     assert [fail(desk), fail(desk)] == [False, True]
     assert lease(desk) == PROBE_S
     assert len(lease(desk, worker="another", answered=1)) == 2
+
+
+def test_an_answer_between_two_failures_parts_them(desk) -> None:
+    """One in ten requests fails on a bad day, and none of them is a reason to pause."""
+    assert [fail(desk), fail(desk, answered=1)] == [False, False]
 
 
 def test_outage_ends_every_build_of_the_account(desk) -> None:

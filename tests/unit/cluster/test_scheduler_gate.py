@@ -89,3 +89,18 @@ def test_who_waits_over_a_429_uses_the_first_permit_after_it(
     monkeypatch.setattr(seams, "ask_scheduler", grant)
     gate.acquire(0.5)
     assert (told, gate._unused) == (unused, 0)
+
+
+def test_a_failure_brings_the_answers_that_came_before_it(gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told later, they would not part failures that were not in a row; told once, they count once."""
+    told: list[int] = []
+
+    def heard(worker: Worker, handler: str, /, **words: Any) -> bool:
+        told.append(words["answered"])
+        return False
+
+    monkeypatch.setattr(seams, "ask_scheduler", heard)
+    gate.answered()
+    gate.failed("503")
+    gate.failed("503")
+    assert told == [1, 0]

@@ -142,10 +142,15 @@ def test_a_refused_token_is_renewed_once_for_all_who_held_it(make_source: Any):
     """Thirty-two threads get a 401 on one token: one token request follows."""
     server = TokenServer()
     source = make_source(server)
-    refused = source.token()
+    held = source.token()
+
+    def renewed(_: int) -> str:
+        source.refused(held)
+        return source.token().value
+
     with ThreadPoolExecutor(32) as threads:
-        renewed = list(threads.map(lambda _: source.renew(refused).value, range(200)))
-    assert set(renewed) == {"token-2"}
+        renewals = set(threads.map(renewed, range(200)))
+    assert renewals == {"token-2"}
     assert len(server.calls) == 2
 
 
@@ -189,9 +194,9 @@ def test_a_failed_renewal_does_not_bring_the_refused_token_back(make_source: Any
     """It would only be refused again."""
     server = TokenServer(token_answer("token-1", 100.0), refusal(503))
     source = make_source(server)
-    refused = source.token()
+    source.refused(source.token())
     with pytest.raises(ServiceUnavailable):
-        source.renew(refused)
+        source.token()
     clock.now += 1.0
     assert source.token().value == "token-3"
 

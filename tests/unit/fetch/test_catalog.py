@@ -48,9 +48,8 @@ class Pass:
         """The one token."""
         return AccessToken(value="token", expires_at=0.0)
 
-    def renew(self, rejected: AccessToken) -> AccessToken:
-        """The one token."""
-        return rejected
+    def refused(self, token: AccessToken) -> None:
+        """Not of interest."""
 
 
 @pytest.fixture
