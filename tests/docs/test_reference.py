@@ -119,7 +119,12 @@ def test_every_figure_has_its_file() -> None:
         ("rate_limit", ("10_pu_bucket_60s", "ratio"), 1, "| {:.2f}; at most"),
         ("windows", ("shapes", "slovenia", "plans", "shdask, prefer auto", "ratio"), 1, "| {:.3f}; sentinelhub-py"),
         ("patch_reading", ("beside_others", "aligned_256_px", "ours_over_zarr_alone"), 1, "| {:.1f} times zarr"),
-        ("patch_reading", ("beside_others", "aligned_256_px", "ours_over_the_faster_xbatcher"), 1, "chunks, {:.1f} times xb"),
+        (
+            "patch_reading",
+            ("beside_others", "aligned_256_px", "ours_over_the_faster_xbatcher"),
+            1,
+            "chunks, {:.1f} times xb",
+        ),
         ("train", ("test_accuracy", "net"), 100, "[{:.1f} % right]"),
         ("train", ("test_accuracy", "logistic_regression"), 100, "logistic regression {:.1f} %"),
     ],
