@@ -26,8 +26,8 @@ from zarr.codecs import BloscCodec
 import shdask
 from shdask.assemble.store import create_or_open
 from shdask.model import TileData
-from shdask.patches.order import ReadingOrder
-from shdask.patches.reading import PatchReader, open_reader
+from shdask.patches.reading.order import ReadingOrder
+from shdask.patches.reading.reader import PatchReader, open_reader
 from shdask.patches.table import Patches
 from shdask.plan.group import GroupPlan
 from tests.unit.patches.rows import make_patches
@@ -266,7 +266,7 @@ def load_batches(reader: PatchReader, patches: Patches, **workers: Any) -> Any:
     """Whole batches, read straight into their tensors."""
     from torch.utils.data import DataLoader
 
-    from shdask.patches.torch_datasets import PatchIterable
+    from shdask.patches.reading.torch_datasets import PatchIterable
 
     order = ReadingOrder.of(patches, shard_px=TILE_PX, chunk_px=PATCH_PX)
     return DataLoader(PatchIterable(reader, patches, order, batch_size=BATCH), batch_size=None, **workers)
@@ -276,7 +276,7 @@ def load_collated(reader: PatchReader, patches: Patches) -> Any:
     """Samples that torch collates."""
     from torch.utils.data import DataLoader
 
-    from shdask.patches.torch_datasets import PatchDataset
+    from shdask.patches.reading.torch_datasets import PatchDataset
 
     return DataLoader(PatchDataset(reader, patches), batch_size=BATCH)
 
@@ -298,7 +298,7 @@ def make_xbatcher(store: Path, patches: Patches, chunks: dict[str, int] | None) 
 
 def stack_bands(batch: Any) -> Any:
     """The tensor of an xarray.Dataset's bands."""
-    from shdask.patches.torch_datasets import to_tensors
+    from shdask.patches.reading.torch_datasets import to_tensors
 
     return to_tensors({"image": batch[list(BANDS)].to_array().to_numpy().astype(np.float32)})["image"]
 

@@ -28,8 +28,8 @@ from shdask.assemble.layout import object_key
 from shdask.assemble.ledger import Ledger
 from shdask.assemble.store import CubeStore, create_or_open
 from shdask.model import TileData, TileEvent, TileState
-from shdask.patches.index import open_index
-from shdask.patches.sample import sample_patches
+from shdask.patches.choosing.index import open_index
+from shdask.patches.choosing.sample import sample_patches
 from shdask.patches.summary import count_leakage, count_splits
 from shdask.patches.table import SPLITS
 from shdask.plan.acquisition import Acquisition

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from shdask.patches.sample_dict import IGNORE_INDEX
+from shdask.patches.reading.sample_dict import IGNORE_INDEX
 
 WIDTH = 32
 LEARNING_RATE = 6e-3

@@ -1,7 +1,8 @@
 """shdask turns a large area of interest into one analysis-ready Zarr cube with Sentinel Hub and Dask."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from shdask.lazy_names import names_from
 
 __version__ = "0.1.0"
 
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from shdask.cluster.executor import DaskExecutor
     from shdask.errors import ShdaskError
     from shdask.model import TileEvent
-    from shdask.patches.sample import sample_patches
+    from shdask.patches.choosing.sample import sample_patches
     from shdask.plan.cube import CubePlan
     from shdask.plan.spec import CubeSpec, Layer
     from shdask.planning import make_plan
@@ -46,34 +47,25 @@ __all__ = [
 ]
 
 _HOME = {
-    "AsyncProcessRequest": "shdask.sentinelhub.process",
-    "CubePlan": "shdask.plan.cube",
-    "CubeSpec": "shdask.plan.spec",
-    "DaskExecutor": "shdask.cluster.executor",
-    "Layer": "shdask.plan.spec",
-    "SentinelHubRequest": "shdask.sentinelhub.process",
-    "SerialExecutor": "shdask.serial",
-    "Settings": "shdask.settings",
-    "ShdaskError": "shdask.errors",
-    "TileEvent": "shdask.model",
-    "add_overviews": "shdask.serve.overviews",
-    "build_cube": "shdask.api",
-    "export_cog": "shdask.serve.cog",
-    "get_async_running_status": "shdask.sentinelhub.status",
-    "make_plan": "shdask.planning",
-    "open_cube": "shdask.serve.open",
-    "open_cube_tree": "shdask.serve.open",
-    "preview": "shdask.serve.preview",
-    "sample_patches": "shdask.patches.sample",
+    "AsyncProcessRequest": "sentinelhub.process",
+    "CubePlan": "plan.cube",
+    "CubeSpec": "plan.spec",
+    "DaskExecutor": "cluster.executor",
+    "Layer": "plan.spec",
+    "SentinelHubRequest": "sentinelhub.process",
+    "SerialExecutor": "serial",
+    "Settings": "settings",
+    "ShdaskError": "errors",
+    "TileEvent": "model",
+    "add_overviews": "serve.overviews",
+    "build_cube": "api",
+    "export_cog": "serve.cog",
+    "get_async_running_status": "sentinelhub.status",
+    "make_plan": "planning",
+    "open_cube": "serve.open",
+    "open_cube_tree": "serve.open",
+    "preview": "serve.preview",
+    "sample_patches": "patches.choosing.sample",
 }
-"""Where each public name lives; importing it waits until it is used (PEP 562)."""
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = names_from(__name__, _HOME)

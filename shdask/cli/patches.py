@@ -65,8 +65,8 @@ def patches(
     as_json: JsonOption = False,
 ) -> None:
     """Choose patches for training, each in train, validation or test, and write them as GeoParquet."""
+    from shdask.patches.choosing.sample import sample_patches
     from shdask.patches.parquet import write_patches
-    from shdask.patches.sample import sample_patches
     from shdask.patches.summary import count_leakage, summarize
 
     chosen = sample_patches(

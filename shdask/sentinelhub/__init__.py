@@ -3,8 +3,9 @@
 Refuses to know cubes, tiles and Dask.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from shdask.lazy_names import names_from
 
 if TYPE_CHECKING:
     from shdask.sentinelhub.bands import Band, Unit
@@ -67,14 +68,5 @@ _HOME = {
     "bbox_to_dimensions": "sizes",
     "get_async_running_status": "status",
 }
-"""Where each public name lives; importing it waits until it is used (PEP 562)."""
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; see the docs for what is left out")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = names_from(__name__, _HOME, "; see the docs for what is left out")

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 import shdask
+import shdask.patches
 import shdask.sentinelhub
 from shdask.assemble.conventions import tile_state_attributes
 from shdask.plan.delivery_spec import DeliveryOptions
@@ -58,6 +59,12 @@ def test_every_public_name_is_told() -> None:
 def test_every_name_of_the_seed_is_told() -> None:
     """On the page of `shdask.sentinelhub`."""
     assert set(shown("sentinelhub.md")) == {f"shdask.sentinelhub.{name}" for name in shdask.sentinelhub.__all__}
+
+
+def test_every_name_for_training_is_told() -> None:
+    """On its page, but for the one that is told as a public name of shdask."""
+    told = {name for name in shown("training.md") if name.startswith("shdask.patches.")}
+    assert told == {f"shdask.patches.{name}" for name in set(shdask.patches.__all__) - set(shdask.__all__)}
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -11,7 +11,7 @@ import pytest
 from torch.utils.data import DataLoader
 from webdataset import WebDataset
 
-from shdask.patches.webdataset import write_webdataset
+from shdask.patches.exporting.webdataset import write_webdataset
 from tests.unit.patches.rows import make_patches
 from tests.unit.patches.test_exports import CORNERS, GRID, MODALITIES, SPLITS, read
 

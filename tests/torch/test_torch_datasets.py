@@ -13,11 +13,11 @@ from torch.utils.data import BatchSampler, DataLoader, default_collate
 
 from shdask.assemble.store import create_or_open
 from shdask.errors import PlanError
-from shdask.patches.order import ReadingOrder
-from shdask.patches.reading import open_reader
-from shdask.patches.sample_dict import stack_samples
+from shdask.patches.reading.order import ReadingOrder
+from shdask.patches.reading.reader import open_reader
+from shdask.patches.reading.sample_dict import stack_samples
+from shdask.patches.reading.torch_datasets import PatchDataset, PatchIterable, PatchSampler, to_tensors
 from shdask.patches.table import Patch, Patches
-from shdask.patches.torch_datasets import PatchDataset, PatchIterable, PatchSampler, to_tensors
 from tests.unit.assemble.conftest import Pixels, small_plan
 from tests.unit.patches.rows import make_patches
 

@@ -17,13 +17,13 @@ from shdask.assemble.status import read_status
 from shdask.assemble.store import read_cube_attributes
 from shdask.emulator.launch import EmulatorProcess
 from shdask.errors import BudgetExceeded, WrongStore
-from shdask.patches.arrived import find_arrived
 from shdask.patches.buying import plan_patches
-from shdask.patches.chips import write_chips
-from shdask.patches.datasheet import make_datasheet
-from shdask.patches.modality import Modality
-from shdask.patches.patch_store import PatchStore, write_patch_store
-from shdask.patches.reading import open_reader
+from shdask.patches.exporting.chips import write_chips
+from shdask.patches.exporting.datasheet import make_datasheet
+from shdask.patches.exporting.modality import Modality
+from shdask.patches.exporting.patch_store import PatchStore, write_patch_store
+from shdask.patches.reading.arrived import find_arrived
+from shdask.patches.reading.reader import open_reader
 from shdask.patches.table import Patches
 from shdask.plan.cube import CubePlan
 from shdask.report import BuildReport

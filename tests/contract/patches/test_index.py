@@ -12,8 +12,8 @@ import xarray as xr
 import shdask
 from shdask.assemble.verify import forget, verify_cube
 from shdask.errors import BudgetExceeded, StoreError
-from shdask.patches.index import open_index
-from shdask.patches.statistics import measure_statistics
+from shdask.patches.choosing.index import open_index
+from shdask.patches.measuring.statistics import measure_statistics
 from tests.unit.patches.rows import make_patches
 
 AREA = (421_000, 5_094_000, 422_920, 5_095_280)

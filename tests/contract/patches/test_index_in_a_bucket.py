@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from shdask.assemble.place import open_place
-from shdask.patches.counts import KEPT
-from shdask.patches.index import open_index
-from shdask.patches.sample import sample_patches
-from shdask.patches.statistics import measure_statistics
+from shdask.patches.choosing.index import open_index
+from shdask.patches.choosing.sample import sample_patches
+from shdask.patches.measuring.counts import KEPT
+from shdask.patches.measuring.statistics import measure_statistics
 from tests.contract.assemble.conftest import READER, environ, server, url, use_keys
 from tests.unit.patches.indexed import in_blocks, make_cube, stored, write_tiles
 

@@ -12,11 +12,11 @@ import xarray as xr
 
 import shdask
 from shdask.emulator.launch import EmulatorProcess
-from shdask.patches.alignment import AllDates, NearestDates
-from shdask.patches.presets import find_preset
-from shdask.patches.reading import open_reader
+from shdask.patches.reading.alignment import AllDates, NearestDates
+from shdask.patches.reading.presets import find_preset
+from shdask.patches.reading.reader import open_reader
+from shdask.patches.reading.views import LayerView
 from shdask.patches.table import Patch
-from shdask.patches.views import LayerView
 from shdask.plan.grid import Grid
 from tests.unit.patches.rows import make_patches
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shdask.patches.reading import open_reader
+from shdask.patches.reading.reader import open_reader
 from tests.contract.assemble.conftest import environ, server, url
 from tests.unit.patches.indexed import make_cube
 from tests.unit.patches.rows import make_patches

@@ -10,8 +10,8 @@ import shapely
 from pyproj import Transformer
 
 import shdask
+from shdask.patches.choosing.places import Ground
 from shdask.patches.neighbours import Squares
-from shdask.patches.places import Ground
 from shdask.patches.table import Patches
 from shdask.plan.grid import Grid
 

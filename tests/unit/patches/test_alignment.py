@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shdask.errors import PlanError
-from shdask.patches.alignment import AllDates, CalendarBins, ClearestDates, ExactDates, NearestDates
+from shdask.patches.reading.alignment import AllDates, CalendarBins, ClearestDates, ExactDates, NearestDates
 
 NAT = np.datetime64("NaT", "s")
 TIMES = np.array(

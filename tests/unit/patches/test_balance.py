@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shdask.patches.balance import keep_balanced, keep_most
+from shdask.patches.choosing.balance import keep_balanced, keep_most
 from shdask.patches.draw import draw
 
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.booleans()), min_size=1, max_size=60)

@@ -17,9 +17,9 @@ from shdask.assemble.place import open_place
 from shdask.assemble.shard import decode_index
 from shdask.errors import StoreError, WrongStore
 from shdask.model import Window
-from shdask.patches.byte_ranges import BucketRanges, FileRanges
-from shdask.patches.chunks import ArrayLayout, ChunkCache, ChunkSource
-from shdask.patches.states import TileStates
+from shdask.patches.reading.byte_ranges import BucketRanges, FileRanges
+from shdask.patches.reading.chunks import ArrayLayout, ChunkCache, ChunkSource
+from shdask.patches.reading.states import TileStates
 
 PIXELS = np.random.default_rng(1).integers(1, 9999, (2, 70, 80)).astype(np.uint16)
 """Two dates of 70 x 80 px, in shards of 32 px and chunks of 16."""
@@ -135,7 +135,7 @@ def test_what_is_held_anew_is_forgotten_last():
 
 def test_tables_of_shards_are_bounded_and_forgotten_when_not_used(folder: Path, monkeypatch: pytest.MonkeyPatch):
     """Two of four chunks each: the one that was used again stays, and what is read is the same."""
-    monkeypatch.setattr("shdask.patches.chunks.INDEX_ENTRIES", 8)
+    monkeypatch.setattr("shdask.patches.reading.chunks.INDEX_ENTRIES", 8)
     chunks, array = source(folder, ChunkCache(0))
     found = [read(chunks, array, position) for position in ((0, 0, 0), (0, 0, 2), (0, 0, 1), (0, 2, 0))]
     np.testing.assert_array_equal(found[-1], PIXELS[0, 32:48, :16])

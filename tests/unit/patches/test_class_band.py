@@ -10,9 +10,9 @@ import pytest
 
 from shdask.assemble.place import open_place
 from shdask.errors import PlanError
-from shdask.patches.class_raster import Counts, count_in_band
-from shdask.patches.draft import draft_places
-from shdask.patches.places import Places
+from shdask.patches.choosing.class_raster import Counts, count_in_band
+from shdask.patches.choosing.draft import draft_places
+from shdask.patches.choosing.places import Places
 from tests.unit.serve.timed import DAYS, disordered_plan, fill, fill_tree, timed_plan
 
 from .grounds import make_ground

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from shdask.errors import PlanError
 from shdask.model import Window
-from shdask.patches.class_raster import Counts, choose_classes, count_classes, count_in_raster
-from shdask.patches.draft import Draft, draft_places
-from shdask.patches.places import Places
+from shdask.patches.choosing.class_raster import Counts, choose_classes, count_classes, count_in_raster
+from shdask.patches.choosing.draft import Draft, draft_places
+from shdask.patches.choosing.places import Places
 
 from .grounds import make_ground
 
@@ -51,7 +51,7 @@ def test_pixels_are_counted_as_numpy_counts_them(seed: int, size_px: int, block_
     classes, known = rng.integers(0, 5, (100, 120)), rng.random((100, 120)) < 0.9
     y0, x0 = rng.integers(0, 100 - size_px, 12), rng.integers(0, 120 - size_px, 12)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("shdask.patches.class_raster.BLOCK_PX", block_px)
+        patch.setattr("shdask.patches.choosing.class_raster.BLOCK_PX", block_px)
         made = draft(y0.tolist(), x0.tolist())
         found = count_classes(MadeUpPixels(classes, known), made, np.arange(12), size_px, name="made")
     windows = [(slice(y, y + size_px), slice(x, x + size_px)) for y, x in zip(y0, x0, strict=True)]
@@ -65,7 +65,7 @@ def test_pixels_are_counted_as_numpy_counts_them(seed: int, size_px: int, block_
 
 def test_no_more_than_a_block_is_read_at_once(monkeypatch: pytest.MonkeyPatch):
     """However large patches are, and however many lie together."""
-    monkeypatch.setattr("shdask.patches.class_raster.BLOCK_PX", 16)
+    monkeypatch.setattr("shdask.patches.choosing.class_raster.BLOCK_PX", 16)
     pixels = MadeUpPixels(np.ones((100, 100), np.int64), np.ones((100, 100), np.bool_))
     found = count_classes(pixels, draft([0, 5, 9], [0, 30, 9]), np.arange(3), 70, name="made")
     assert table(found) == {(0, 1): 4900, (1, 1): 4900, (2, 1): 4900}
@@ -74,7 +74,7 @@ def test_no_more_than_a_block_is_read_at_once(monkeypatch: pytest.MonkeyPatch):
 
 def test_what_holds_too_many_classes_is_refused(monkeypatch: pytest.MonkeyPatch):
     """Such as heights: 256 of them are counted, wherever they lie, and no more."""
-    monkeypatch.setattr("shdask.patches.class_raster.BLOCK_PX", 16)
+    monkeypatch.setattr("shdask.patches.choosing.class_raster.BLOCK_PX", 16)
     heights = np.arange(40 * 40).reshape(40, 40)
     known = np.ones((40, 40), np.bool_)
     some = count_classes(MadeUpPixels(heights % 256, known), draft([0], [0]), np.arange(1), 40, name="heights.tif")

@@ -34,7 +34,9 @@ def test_pairs_that_leak_are_told(run, write_job, monkeypatch) -> None:
     """Were nothing left out, there would be some."""
     words = ("--size", 32, "--stride", 16, "--block", 2000, "--guard", 500, "--json")
     kept_apart = json.loads(run("patches", write_job(), "out.parquet", *words)[1])
-    monkeypatch.setattr("shdask.patches.assigning.leave_out", lambda _squares, sets, _guard_m: sets > len(SPLITS))
+    monkeypatch.setattr(
+        "shdask.patches.choosing.assigning.leave_out", lambda _squares, sets, _guard_m: sets > len(SPLITS)
+    )
     broken = json.loads(run("patches", write_job(), "out.parquet", *words)[1])
     assert kept_apart["leaking_pairs"] == broken["splits"]["left out"] == 0
     assert min(kept_apart["splits"]["left out"], broken["leaking_pairs"]) > 0

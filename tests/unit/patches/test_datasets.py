@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shdask.errors import PlanError
-from shdask.patches.datasets import PatchList, PatchStream, make_bag, read_batch
-from shdask.patches.order import ReadingOrder, Share
+from shdask.patches.reading.datasets import PatchList, PatchStream, make_bag, read_batch
+from shdask.patches.reading.order import ReadingOrder, Share
 from shdask.patches.table import Patch
 from tests.unit.assemble.conftest import small_plan
 from tests.unit.patches.rows import make_patches

@@ -14,8 +14,8 @@ from markdown_it import MarkdownIt
 
 from shdask.assemble.store import create_or_open
 from shdask.errors import StoreError
-from shdask.patches.datasheet import make_datasheet
-from shdask.patches.modality import Modality
+from shdask.patches.exporting.datasheet import make_datasheet
+from shdask.patches.exporting.modality import Modality
 from shdask.patches.table import Patches
 from tests.unit.assemble.conftest import small_plan
 

@@ -18,11 +18,11 @@ import yaml
 from webdataset import autodecode, tariterators
 
 from shdask.errors import PlanError, StoreError
-from shdask.patches.chips import write_chips
-from shdask.patches.modality import Modality
-from shdask.patches.patch_store import PatchStore, write_patch_store
+from shdask.patches.exporting.chips import write_chips
+from shdask.patches.exporting.modality import Modality
+from shdask.patches.exporting.patch_store import PatchStore, write_patch_store
+from shdask.patches.exporting.webdataset import write_webdataset
 from shdask.patches.table import Patch, Patches
-from shdask.patches.webdataset import write_webdataset
 from shdask.plan.grid import Grid
 
 from .rows import make_patches

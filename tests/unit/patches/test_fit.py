@@ -12,11 +12,11 @@ import pytest
 
 from shdask.assemble.store import create_or_open, read_cube_attributes
 from shdask.errors import WrongStore
-from shdask.patches.arrived import find_arrived
 from shdask.patches.blended import write_blended
 from shdask.patches.fit import refuse_misfits
-from shdask.patches.reading import open_reader
-from shdask.patches.statistics import measure_statistics
+from shdask.patches.measuring.statistics import measure_statistics
+from shdask.patches.reading.arrived import find_arrived
+from shdask.patches.reading.reader import open_reader
 from shdask.patches.table import Patches
 from shdask.plan.grid import Grid
 from tests.unit.assemble.conftest import Pixels, small_plan

@@ -17,9 +17,9 @@ from shdask.assemble.status import read_status
 from shdask.assemble.store import CubeStore, create_or_open
 from shdask.assemble.verify import forget, verify_cube
 from shdask.errors import PlanError, StoreError, WrongStore
-from shdask.patches.counts import KEPT
-from shdask.patches.index import open_index
-from shdask.patches.stored_arrays import StoredArrays
+from shdask.patches.choosing.index import open_index
+from shdask.patches.measuring.counts import KEPT
+from shdask.patches.measuring.stored_arrays import StoredArrays
 from tests.unit.serve.timed import DAYS, disordered_plan, fill, fill_tree, flat_plan, timed_plan
 
 from .indexed import dated_plan, in_blocks, make_cube, stored, write_tiles
@@ -244,7 +244,7 @@ def test_counts_by_another_meaning_of_clear_are_made_anew(tmp_path, monkeypatch)
     """Such as those of an older release."""
     cube = make_cube(tmp_path / "cube", indices=FIRST)
     with monkeypatch.context() as older:
-        older.setattr("shdask.patches.index.find_clear_band", lambda _bands: None)
+        older.setattr("shdask.patches.choosing.index.find_clear_band", lambda _bands: None)
         open_index(cube.place).dates("", "s2")
     assert_counted(cube)
 

@@ -15,8 +15,8 @@ import shapely
 from affine import Affine
 
 from shdask.errors import PlanError
-from shdask.patches.labels import LabelColumns, read_features
-from shdask.patches.sample import sample_patches
+from shdask.patches.choosing.labels import LabelColumns, read_features
+from shdask.patches.choosing.sample import sample_patches
 from shdask.plan.cube import CubePlan
 from shdask.planning import make_plan
 

@@ -15,8 +15,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shdask.errors import PlanError
-from shdask.patches.labels import NO_SPLIT, LabelColumns, place_features, read_features
-from shdask.patches.places import find_grounds
+from shdask.patches.choosing.labels import NO_SPLIT, LabelColumns, place_features, read_features
+from shdask.patches.choosing.places import find_grounds
 
 from .grounds import make_ground, zones_spec
 

@@ -14,7 +14,7 @@ from pyproj import Transformer
 from rasterio.transform import from_origin
 
 from shdask.errors import PlanError
-from shdask.patches.masks import PolygonMask, RasterMask, map_classes
+from shdask.patches.reading.masks import PolygonMask, RasterMask, map_classes
 from shdask.patches.table import Patch
 from tests.unit.assemble.conftest import small_plan
 from tests.unit.patches.rows import make_patches

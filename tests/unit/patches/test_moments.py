@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shdask.patches.moments import Buckets, Moments
+from shdask.patches.measuring.moments import Buckets, Moments
 
 RNG = np.random.default_rng(1)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shdask.errors import PlanError
-from shdask.patches.order import ReadingOrder, Share, batches_of_worker
+from shdask.patches.reading.order import ReadingOrder, Share, batches_of_worker
 from tests.unit.assemble.conftest import small_plan
 from tests.unit.patches.rows import make_patches
 

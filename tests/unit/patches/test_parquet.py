@@ -14,8 +14,8 @@ import pytest
 import shapely
 
 from shdask.errors import StoreError
+from shdask.patches.choosing.sample import sample_patches
 from shdask.patches.parquet import read_patches, write_patches
-from shdask.patches.sample import sample_patches
 from shdask.patches.table import Patches
 
 from .grounds import outlines_in, plain_spec, zones_spec

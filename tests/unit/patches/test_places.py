@@ -11,7 +11,7 @@ from pyproj import Transformer
 
 from shdask.errors import PlanError, WrongStore
 from shdask.model import Window
-from shdask.patches.places import find_grounds, grid_places, number_places, random_places
+from shdask.patches.choosing.places import find_grounds, grid_places, number_places, random_places
 from shdask.planning import make_plan
 
 from .grounds import make_ground, plain_spec, zones_spec

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shdask.errors import PlanError
-from shdask.patches.alignment import AllDates, ClearestDates
-from shdask.patches.presets import PRESETS, find_preset
+from shdask.patches.reading.alignment import AllDates, ClearestDates
+from shdask.patches.reading.presets import PRESETS, find_preset
 from shdask.request.common_names import COMMON_NAMES, find_bands
 
 STORED = {

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from shdask.errors import PlanError
-from shdask.patches.draft import Draft, draft_places
-from shdask.patches.places import Places
-from shdask.patches.rating import Rejected, Wanted, check_wanted, match_dates, rate
+from shdask.patches.choosing.draft import Draft, draft_places
+from shdask.patches.choosing.places import Places
+from shdask.patches.choosing.rating import Rejected, Wanted, check_wanted, match_dates, rate
 
 from .grounds import make_ground
 

@@ -17,8 +17,8 @@ from pyproj import Transformer
 
 import shdask
 from shdask.errors import PlanError
-from shdask.patches.places import random_places
-from shdask.patches.sample import sample_patches
+from shdask.patches.choosing.places import random_places
+from shdask.patches.choosing.sample import sample_patches
 from shdask.patches.summary import count_leakage
 from shdask.patches.table import SPLITS, Patches
 from shdask.planning import make_plan
@@ -79,7 +79,9 @@ def test_no_ground_is_in_two_sets(size_px: int, stride_px: int | None, block_m: 
 
 def test_what_a_broken_split_shares_is_counted(monkeypatch: pytest.MonkeyPatch):
     """The pairs of two sets that hold the same ground, on a grid and across zones, are those that shapely finds."""
-    monkeypatch.setattr("shdask.patches.assigning.leave_out", lambda _squares, sets, _guard_m: sets > len(SPLITS))
+    monkeypatch.setattr(
+        "shdask.patches.choosing.assigning.leave_out", lambda _squares, sets, _guard_m: sets > len(SPLITS)
+    )
     chosen = sample_patches(two_zones(), size_px=40, stride_px=30, block_m=1500)
     outlines = outlines_in(chosen, 3035)
     one, other = shapely.STRtree(outlines).query(outlines, predicate="intersects")
@@ -119,7 +121,7 @@ def test_the_same_arguments_give_the_same_bytes():
 def test_another_process_chooses_the_same():
     """With another seed of Python's hashes."""
     code = (
-        "from tests.unit.patches.grounds import plain_spec; from shdask.patches.sample import sample_patches;"
+        "from tests.unit.patches.grounds import plain_spec; from shdask.patches.choosing.sample import sample_patches;"
         "print('|'.join(sample_patches(plain_spec(), size_px=16, scheme='random', count=50).key.tolist()))"
     )
     told = subprocess.run(
@@ -154,7 +156,8 @@ def test_no_draws_are_made_when_all_places_are_known(monkeypatch: pytest.MonkeyP
     """However many more are asked for."""
     drawn: list[int] = []
     monkeypatch.setattr(
-        "shdask.patches.sample.random_places", lambda *args, **words: drawn.append(1) or random_places(*args, **words)
+        "shdask.patches.choosing.sample.random_places",
+        lambda *args, **words: drawn.append(1) or random_places(*args, **words),
     )
     area = shapely.box(500_000, 5_000_000, 500_640, 5_000_640)
     chosen = sample_patches(plain_spec(aoi=area), size_px=30, scheme="random", count=5000)

@@ -7,7 +7,14 @@ import pytest
 from rasterio.transform import from_bounds
 
 from shdask.errors import PlanError
-from shdask.patches.sample_dict import LayerPixels, layer_items, merge_layers, place_items, split_steps, stack_samples
+from shdask.patches.reading.sample_dict import (
+    LayerPixels,
+    layer_items,
+    merge_layers,
+    place_items,
+    split_steps,
+    stack_samples,
+)
 from tests.unit.assemble.conftest import small_plan
 from tests.unit.patches.rows import make_patches
 

@@ -11,9 +11,9 @@ from shdask.assemble.layout import object_key
 from shdask.assemble.store import CubeStore
 from shdask.errors import StoreError
 from shdask.model import TileData
-from shdask.patches.chunks import ChunkSource
-from shdask.patches.masks import BandMask
-from shdask.patches.reading import PatchReader, open_reader
+from shdask.patches.reading.chunks import ChunkSource
+from shdask.patches.reading.masks import BandMask
+from shdask.patches.reading.reader import PatchReader, open_reader
 from shdask.patches.table import Patch
 from tests.unit.patches.indexed import dated_plan, make_cube
 from tests.unit.patches.rows import make_patches

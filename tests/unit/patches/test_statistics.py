@@ -12,8 +12,8 @@ from shdask.assemble.layout import object_key
 from shdask.assemble.store import CubeStore
 from shdask.assemble.verify import forget
 from shdask.errors import PlanError
-from shdask.patches import patch_pixels
-from shdask.patches.statistics import Statistics, measure_statistics
+from shdask.patches.measuring import patch_pixels
+from shdask.patches.measuring.statistics import Statistics, measure_statistics
 from shdask.patches.table import Patches
 from tests.unit.serve.timed import DAYS, disordered_plan, fill, fill_tree, timed_plan
 

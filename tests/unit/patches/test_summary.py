@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from shdask.patches.sample import sample_patches
+from shdask.patches.choosing.sample import sample_patches
 from shdask.patches.summary import count_leakage, draw_map, summarize
 from shdask.patches.table import SPLITS, Patches
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shdask.patches.summed_area import BlocksUnder
+from shdask.patches.choosing.summed_area import BlocksUnder
 
 SHAPE = (70, 53)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shdask.errors import PlanError
-from shdask.patches.views import LayerView, Scaling, convert_values
+from shdask.patches.reading.views import LayerView, Scaling, convert_values
 
 
 def one_pixel(*values: float) -> np.ndarray:

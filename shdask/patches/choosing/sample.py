@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from shdask.errors import PlanError
-from shdask.patches import class_raster
-from shdask.patches.asked import check_metres, check_numbers, check_scheme, check_words
-from shdask.patches.assigning import find_sets, notes_on_sets, thin_out
-from shdask.patches.draft import Draft, draft_features, draft_places, join_drafts, make_squares, make_table
+from shdask.patches.choosing import class_raster
+from shdask.patches.choosing.asked import check_metres, check_numbers, check_scheme, check_words
+from shdask.patches.choosing.assigning import find_sets, notes_on_sets, thin_out
+from shdask.patches.choosing.draft import Draft, draft_features, draft_places, join_drafts, make_squares, make_table
+from shdask.patches.choosing.labels import LabelColumns, place_features, read_features
+from shdask.patches.choosing.places import find_grounds, grid_places, join, number_places, random_places
+from shdask.patches.choosing.rating import Wanted, check_wanted, find_dated_layer, match_dates, rate
 from shdask.patches.geometry import describe_extent
-from shdask.patches.labels import LabelColumns, place_features, read_features
-from shdask.patches.places import find_grounds, grid_places, join, number_places, random_places
-from shdask.patches.rating import Wanted, check_wanted, find_dated_layer, match_dates, rate
 from shdask.patches.splits import check_shares
 from shdask.patches.table import NO_LABEL, Patches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from shdask.patches.class_raster import ClassRule, Counts
-    from shdask.patches.labels import Features
-    from shdask.patches.places import Grounds
-    from shdask.patches.rating import Dates, ShareIndex
+    from shdask.patches.choosing.class_raster import ClassRule, Counts
+    from shdask.patches.choosing.labels import Features
+    from shdask.patches.choosing.places import Grounds
+    from shdask.patches.choosing.rating import Dates, ShareIndex
     from shdask.plan.cube import CubePlan
     from shdask.plan.spec import CubeSpec
 
@@ -191,7 +191,7 @@ def _layers(grounds: Grounds, layers: str | Sequence[str] | None) -> tuple[str, 
 
 
 def _open_index(grounds: Grounds, wanted: Wanted) -> ShareIndex | None:
-    from shdask.patches.index import open_index
+    from shdask.patches.choosing.index import open_index
 
     if grounds.store is not None:
         return open_index(grounds.store)

@@ -17,10 +17,10 @@ from shdask.assemble.place import Place, open_place
 from shdask.assemble.time_axis import frozen_timeline
 from shdask.assemble.verify import CubeTiles
 from shdask.errors import PlanError
-from shdask.patches.counting import count_changed
-from shdask.patches.counts import KeptCounts, StepCounts, find_block_px
+from shdask.patches.choosing.summed_area import BlocksUnder
 from shdask.patches.groups import LayerGroup, find_group
-from shdask.patches.summed_area import BlocksUnder
+from shdask.patches.measuring.counting import count_changed
+from shdask.patches.measuring.counts import KeptCounts, StepCounts, find_block_px
 from shdask.plan.clear_bands import find_clear_band
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from shdask.assemble.layout import object_key
 from shdask.assemble.ledger import read_ledger
 from shdask.assemble.template import DATA_MASK
 from shdask.assemble.verify import CubeTiles
-from shdask.patches.counts import UNCOUNTED, KeptCounts, StepCounts, find_block_px
-from shdask.patches.stored_arrays import StoredArrays
+from shdask.patches.measuring.counts import UNCOUNTED, KeptCounts, StepCounts, find_block_px
+from shdask.patches.measuring.stored_arrays import StoredArrays
 from shdask.plan.clear import look_window
 
 if TYPE_CHECKING:

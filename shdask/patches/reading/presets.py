@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from shdask.errors import PlanError
-from shdask.patches.alignment import Alignment, AllDates
-from shdask.patches.views import LayerView, Scaling, Values
+from shdask.patches.reading.alignment import Alignment, AllDates
+from shdask.patches.reading.views import LayerView, Scaling, Values
 
 _L2A_12 = (
     *("coastal", "blue", "green", "red", "rededge071", "rededge075", "rededge078"),

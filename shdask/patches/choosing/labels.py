@@ -16,8 +16,8 @@ from pyproj import Transformer
 
 from shdask.errors import PlanError
 from shdask.inputs import WGS84
-from shdask.patches.label_source import check_shapes, read_table
-from shdask.patches.places import Ground, Places, grid_places, join
+from shdask.patches.choosing.label_source import check_shapes, read_table
+from shdask.patches.choosing.places import Ground, Places, grid_places, join
 from shdask.patches.table import NO_LABEL, SPLITS
 
 if TYPE_CHECKING:

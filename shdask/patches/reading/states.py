@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 from shdask.errors import StoreError
 
 if TYPE_CHECKING:
-    from shdask.patches.byte_ranges import Tag
-    from shdask.patches.pool import Readers
+    from shdask.patches.reading.byte_ranges import Tag
+    from shdask.patches.reading.pool import Readers
 
 
 class TileReplaced(StoreError):
@@ -20,7 +20,7 @@ class TileReplaced(StoreError):
 
 
 class Objects(Protocol):
-    """Where tiles stand, as a `shdask.patches.chunks.ChunkSource` has them."""
+    """Where tiles stand, as a `shdask.patches.reading.chunks.ChunkSource` has them."""
 
     @property
     def name(self) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from shdask.errors import PlanError
-from shdask.patches.alignment import Alignment
+from shdask.patches.reading.alignment import Alignment
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +59,7 @@ class Scaling:
 
 
 class BandFigures(Protocol):
-    """Means and stds of stored values by band, as `shdask.patches.statistics.Statistics` has them."""
+    """Means and stds of stored values by band, as `shdask.patches.measuring.statistics.Statistics` has them."""
 
     def means(self, bands: Sequence[str]) -> NDArray[np.float64]:
         """(band,) in the order of ``bands``. Raises PlanError."""

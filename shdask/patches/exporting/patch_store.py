@@ -18,9 +18,9 @@ from zarr.codecs import BloscCodec
 from shdask import __version__
 from shdask.assemble.template import expected_zarr_warnings
 from shdask.errors import PlanError, StoreError
-from shdask.patches.datasheet import Datasheet, write_datasheet
-from shdask.patches.modality import Modalities, check_export
-from shdask.patches.sample_dict import stack_samples
+from shdask.patches.exporting.datasheet import Datasheet, write_datasheet
+from shdask.patches.exporting.modality import Modalities, check_export
+from shdask.patches.reading.sample_dict import stack_samples
 from shdask.patches.table import SPLITS, Patch, Patches
 from shdask.patches.whole import write_whole
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shdask.errors import PlanError
-from shdask.patches.sample_dict import IGNORE_INDEX
+from shdask.patches.reading.sample_dict import IGNORE_INDEX
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

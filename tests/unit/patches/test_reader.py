@@ -16,17 +16,17 @@ import shdask
 from shdask.assemble.store import CubeStore, create_or_open
 from shdask.errors import PlanError, StoreError, WrongStore
 from shdask.model import TileData
-from shdask.patches.alignment import Aligned, AllDates, CalendarBins, ClearestDates, ExactDates, NearestDates
-from shdask.patches.group_reader import GroupReader
-from shdask.patches.index import open_index
-from shdask.patches.masks import BandMask
-from shdask.patches.pool import Readers
-from shdask.patches.reading import open_reader
-from shdask.patches.sample_dict import stack_samples
-from shdask.patches.states import TileStates
-from shdask.patches.statistics import measure_statistics
+from shdask.patches.choosing.index import open_index
+from shdask.patches.measuring.statistics import measure_statistics
+from shdask.patches.reading.alignment import Aligned, AllDates, CalendarBins, ClearestDates, ExactDates, NearestDates
+from shdask.patches.reading.group_reader import GroupReader
+from shdask.patches.reading.masks import BandMask
+from shdask.patches.reading.pool import Readers
+from shdask.patches.reading.reader import open_reader
+from shdask.patches.reading.sample_dict import stack_samples
+from shdask.patches.reading.states import TileStates
+from shdask.patches.reading.views import LayerView, Scaling
 from shdask.patches.table import Patch
-from shdask.patches.views import LayerView, Scaling
 from shdask.serve.open import open_cube
 from tests.unit.assemble.conftest import Pixels, small_plan
 from tests.unit.patches.indexed import dated_plan, make_cube
@@ -328,7 +328,7 @@ def test_nothing_that_is_asked_for_and_is_not_there_is_passed_over(dated: CubeSt
 def test_a_bucket_is_not_read_after_a_fork(monkeypatch: pytest.MonkeyPatch):
     """Its client would hang there; the cure is named."""
     readers = Readers(0, may_fork=False)
-    monkeypatch.setattr("shdask.patches.pool.os.getpid", lambda: -1)
+    monkeypatch.setattr("shdask.patches.reading.pool.os.getpid", lambda: -1)
     with pytest.raises(StoreError, match="multiprocessing_context='spawn'"):
         readers.run(print, [1])
 
@@ -338,7 +338,7 @@ def test_threads_begin_anew_after_a_fork(monkeypatch: pytest.MonkeyPatch):
     readers, read = Readers(2, may_fork=True), []
     readers.run(read.append, [1])
     before = readers._pool
-    monkeypatch.setattr("shdask.patches.pool.os.getpid", lambda: -1)
+    monkeypatch.setattr("shdask.patches.reading.pool.os.getpid", lambda: -1)
     readers.run(read.append, [2])
     assert readers._pool is not before
     assert read == [1, 2]

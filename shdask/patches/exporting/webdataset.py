@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shdask.errors import PlanError
-from shdask.patches.datasheet import Datasheet, write_datasheet
-from shdask.patches.modality import SETS, Modalities, check_export
+from shdask.patches.exporting.datasheet import Datasheet, write_datasheet
+from shdask.patches.exporting.modality import SETS, Modalities, check_export
 from shdask.patches.whole import write_whole
 
 if TYPE_CHECKING:

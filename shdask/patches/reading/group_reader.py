@@ -15,12 +15,12 @@ import zarr
 from shdask.assemble.template import DATA_MASK
 from shdask.assemble.time_axis import frozen_timeline
 from shdask.model import Window
-from shdask.patches.alignment import NO_DATE, Aligned, Reduce
-from shdask.patches.chunks import ArrayLayout, ChunkCache, ChunkSource
 from shdask.patches.groups import LayerGroup
-from shdask.patches.pool import Readers
-from shdask.patches.sample_dict import LayerPixels
-from shdask.patches.states import TileStates
+from shdask.patches.reading.alignment import NO_DATE, Aligned, Reduce
+from shdask.patches.reading.chunks import ArrayLayout, ChunkCache, ChunkSource
+from shdask.patches.reading.pool import Readers
+from shdask.patches.reading.sample_dict import LayerPixels
+from shdask.patches.reading.states import TileStates
 from shdask.plan.clear_bands import ClearBand, find_clear_band
 
 if TYPE_CHECKING:

@@ -18,12 +18,12 @@ from shdask.assemble.time_axis import frozen_timeline
 from shdask.assemble.verify import CubeTiles
 from shdask.errors import PlanError
 from shdask.model import Window
-from shdask.patches.counting import READERS, stamps_now
-from shdask.patches.counts import UNCOUNTED
 from shdask.patches.fit import refuse_misfits
 from shdask.patches.groups import LayerGroup, find_group
-from shdask.patches.moments import Moments
-from shdask.patches.stored_arrays import StoredArrays
+from shdask.patches.measuring.counting import READERS, stamps_now
+from shdask.patches.measuring.counts import UNCOUNTED
+from shdask.patches.measuring.moments import Moments
+from shdask.patches.measuring.stored_arrays import StoredArrays
 from shdask.plan.clear_bands import find_clear_band
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shdask.errors import PlanError
-from shdask.patches.datasheet import Datasheet, write_datasheet
-from shdask.patches.modality import SETS, Modalities, Modality, check_export, check_sample
-from shdask.patches.sample_dict import IGNORE_INDEX
+from shdask.patches.exporting.datasheet import Datasheet, write_datasheet
+from shdask.patches.exporting.modality import SETS, Modalities, Modality, check_export, check_sample
+from shdask.patches.reading.sample_dict import IGNORE_INDEX
 from shdask.patches.whole import write_whole
 
 if TYPE_CHECKING:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from shdask.patches.labels import NO_SPLIT
+from shdask.patches.choosing.labels import NO_SPLIT
 from shdask.patches.neighbours import Squares
 from shdask.patches.table import NO_LABEL, Patches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from shdask.patches.labels import Features
-    from shdask.patches.places import Ground, Places
+    from shdask.patches.choosing.labels import Features
+    from shdask.patches.choosing.places import Ground, Places
 
     Rows = NDArray[np.intp]
 

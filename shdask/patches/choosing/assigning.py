@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shdask.errors import PlanError
-from shdask.patches.balance import keep_balanced, keep_most
+from shdask.patches.choosing.balance import keep_balanced, keep_most
+from shdask.patches.choosing.labels import NO_SPLIT
+from shdask.patches.choosing.places import number_places
 from shdask.patches.draw import draw
-from shdask.patches.labels import NO_SPLIT
-from shdask.patches.places import number_places
 from shdask.patches.splits import LEFT_OUT, find_blocks, leave_out, split_blocks
 from shdask.patches.table import NO_LABEL, SPLITS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from shdask.patches.draft import Draft
+    from shdask.patches.choosing.draft import Draft
     from shdask.patches.neighbours import Squares
 
 

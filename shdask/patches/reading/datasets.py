@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from shdask.errors import PlanError
-from shdask.patches.order import ReadingOrder, Share, batches_of_worker
-from shdask.patches.sample_dict import Allocate, allocate_array, stack_samples
+from shdask.patches.reading.order import ReadingOrder, Share, batches_of_worker
+from shdask.patches.reading.sample_dict import Allocate, allocate_array, stack_samples
 
 if TYPE_CHECKING:
     from dask.bag import Bag
@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 Read = Callable[["Patch"], Mapping[str, Any]]
 """What makes a sample of a patch, such as a PatchReader."""
 Arrived = Callable[["Patches"], "NDArray[np.bool_]"]
-"""Tells which patches have come already; see `shdask.patches.arrived.find_arrived`."""
+"""Tells which patches have come already; see `shdask.patches.reading.arrived.find_arrived`."""
 
 
 def read_batch(read: Read, patches: Sequence[Patch], *, allocate: Allocate = allocate_array) -> dict[str, Any]:

@@ -21,13 +21,13 @@ from torch.utils.data import (
 )
 
 from shdask.errors import PlanError
-from shdask.patches.datasets import PatchList, PatchStream, read_batch
-from shdask.patches.order import ReadingOrder, Share
+from shdask.patches.reading.datasets import PatchList, PatchStream, read_batch
+from shdask.patches.reading.order import ReadingOrder, Share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from shdask.patches.datasets import Arrived, Read
+    from shdask.patches.reading.datasets import Arrived, Read
     from shdask.patches.table import Patch, Patches
 
 

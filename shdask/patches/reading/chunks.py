@@ -22,8 +22,8 @@ from shdask.assemble.shard import NOTHING, decode_chunk, decode_index, index_nby
 from shdask.assemble.template import DATA_MASK
 from shdask.errors import StoreError, WrongStore
 from shdask.model import Window
-from shdask.patches.byte_ranges import Tag, open_byte_ranges
-from shdask.patches.states import TileStates
+from shdask.patches.reading.byte_ranges import Tag, open_byte_ranges
+from shdask.patches.reading.states import TileStates
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

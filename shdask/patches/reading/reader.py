@@ -17,14 +17,14 @@ from pyproj import Transformer
 from shdask.assemble.disk import DiskPlace
 from shdask.assemble.place import Place, open_place
 from shdask.errors import PlanError
-from shdask.patches.alignment import Aligned, Alignment, AllDates, NearestDates
-from shdask.patches.chunks import CACHE_NBYTES, ChunkCache
 from shdask.patches.fit import refuse_misfits
-from shdask.patches.group_reader import GroupReader
 from shdask.patches.groups import find_group, find_groups
-from shdask.patches.masks import BandMask, MaskSource, map_classes
-from shdask.patches.pool import Readers
-from shdask.patches.sample_dict import (
+from shdask.patches.reading.alignment import Aligned, Alignment, AllDates, NearestDates
+from shdask.patches.reading.chunks import CACHE_NBYTES, ChunkCache
+from shdask.patches.reading.group_reader import GroupReader
+from shdask.patches.reading.masks import BandMask, MaskSource, map_classes
+from shdask.patches.reading.pool import Readers
+from shdask.patches.reading.sample_dict import (
     IGNORE_INDEX,
     LAYOUTS,
     Allocate,
@@ -39,8 +39,8 @@ from shdask.patches.sample_dict import (
     split_steps,
     stack_samples,
 )
-from shdask.patches.states import TileReplaced, TileStates
-from shdask.patches.views import LayerView, convert_values
+from shdask.patches.reading.states import TileReplaced, TileStates
+from shdask.patches.reading.views import LayerView, convert_values
 from shdask.request.collections import find_collection
 from shdask.request.common_names import find_bands
 
@@ -56,7 +56,7 @@ _TRIES = 4
 
 
 class ShareIndex(Protocol):
-    """What `shdask.patches.index.open_index` gives: how clear patches are, without reading them."""
+    """What `shdask.patches.choosing.index.open_index` gives: how clear patches are, without reading them."""
 
     def shares(  # noqa: PLR0917  # in the order of a patch's own fields
         self, zone: str, layer: str, y0: ArrayLike, x0: ArrayLike, size_px: int, time: Any = None

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from shdask.errors import PlanError
-from shdask.patches.draft import join_drafts
+from shdask.patches.choosing.draft import join_drafts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from shdask.patches.draft import Draft
-    from shdask.patches.places import Ground
+    from shdask.patches.choosing.draft import Draft
+    from shdask.patches.choosing.places import Ground
 
     Shares = NDArray[np.float32]
     Times = NDArray[np.datetime64]

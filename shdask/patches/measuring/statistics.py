@@ -17,13 +17,13 @@ import numpy as np
 
 from shdask.assemble.place import Place, open_place
 from shdask.errors import PlanError
-from shdask.patches.patch_pixels import PixelPass, measure_bands
+from shdask.patches.measuring.patch_pixels import PixelPass, measure_bands
 from shdask.patches.table import Patches, Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from shdask.patches.moments import Moments
+    from shdask.patches.measuring.moments import Moments
 
 PERCENTILES = (2.0, 25.0, 50.0, 75.0, 98.0)
 

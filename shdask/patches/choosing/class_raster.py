@@ -20,8 +20,8 @@ from shdask.assemble.template import DATA_MASK
 from shdask.assemble.verify import CubeTiles
 from shdask.errors import PlanError
 from shdask.model import Window
-from shdask.patches.group_reader import Axis
 from shdask.patches.groups import find_groups
+from shdask.patches.reading.group_reader import Axis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from shdask.assemble.place import Place
-    from shdask.patches.draft import Draft
+    from shdask.patches.choosing.draft import Draft
+    from shdask.patches.choosing.places import Ground
     from shdask.patches.groups import LayerGroup
-    from shdask.patches.places import Ground
 
     Ints = NDArray[np.int64]
     Rows = NDArray[np.intp]
