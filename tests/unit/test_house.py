@@ -72,6 +72,16 @@ def test_imports_go_down_only(path: Path) -> None:
     assert upward_arrows(path) == []
 
 
+@pytest.mark.parametrize(
+    ("inner", "above"),
+    [("measuring", ("choosing", "reading", "exporting")), ("reading", ("choosing", "exporting"))],
+)
+def test_samples_know_nothing_of_how_patches_were_chosen(inner: str, above: tuple[str, ...]) -> None:
+    """Nor does what is measured, and neither of the two of exports."""
+    targets = {name for path in (PACKAGE / "patches" / inner).glob("*.py") for name in imports_of_ours(path)}
+    assert {name for name in targets if name.startswith(tuple(f"shdask.patches.{other}." for other in above))} == set()
+
+
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_modules_stay_small(path: Path) -> None:
     """A module has at most 400 lines."""
