@@ -24,6 +24,7 @@ from shdask.plan.placing import make_groups, place_in_time
 from shdask.plan.route import check_delivery, route_groups
 from shdask.plan.scout import add_scouts
 from shdask.plan.spec import CubeSpec
+from shdask.plan.wording import counted
 from shdask.request.declared import check_declared, read_declared
 from shdask.settings import Credentials, Deployment, make_deployment
 
@@ -128,5 +129,5 @@ def _place_in_time(plan: CubePlan, open_account: OpenAccount) -> CubePlan:
     with open_account(next(iter(waiting.values())).deployment) as client:
         for path, group in waiting.items():
             groups[path] = place_in_time(group, fetch_timeline(client, group, spent), trim=True)
-    note = f"the catalogue was searched for {spent.pu:.2f} PU in {spent.requests} requests"
+    note = f"the catalogue was searched for {spent.pu:.2f} PU in {counted(spent.requests, 'request')}"
     return make_cube_plan(groups, max_pu=plan.max_pu, notes=(*plan.notes, note))

@@ -40,6 +40,7 @@ from shdask.plan.delivery_spec import DeliveryOptions
 from shdask.plan.footprint import metres_per_px
 from shdask.plan.layer_spec import MOSAIC
 from shdask.plan.spec import CubeSpec
+from shdask.plan.wording import counted
 from shdask.planning import deployment_of, plan_before_search
 from shdask.request.collections import find_collection
 from shdask.settings import Credentials, Deployment, make_deployment
@@ -125,11 +126,11 @@ def _wrong_job(error: PlanError) -> Finding:
 def _describe(plan: CubePlan, cost: Cost | None) -> list[Finding]:
     groups = list(plan.groups.values())
     open_count = sum(group.layer.cadence != MOSAIC for group in groups)
-    price = "" if cost is None else f"; {cost.pu:.2f} PU in {cost.requests} requests"
+    price = "" if cost is None else f"; {cost.pu:.2f} PU in {counted(cost.requests, 'request')}"
     if open_count:
         price += f"; {open_count} with a time axis, priced by `shdask plan`, which searches the catalogue"
     notes = dict.fromkeys(note for group in groups for note in group.notes)
-    findings = [Finding(check="job", outcome="ok", found=f"{len(groups)} group{'s' * (len(groups) > 1)}{price}")]
+    findings = [Finding(check="job", outcome="ok", found=f"{counted(len(groups), 'group')}{price}")]
     findings += [Finding(check="job", outcome="note", found=note) for note in notes]
     seen = {(group.grid.crs, group.layer.collection): group for group in groups}
     for (crs, name), group in seen.items():

@@ -15,6 +15,7 @@ from typing import Any
 from shdask.doctor.findings import Finding
 from shdask.errors import DecodeError
 from shdask.plan.cost import Cost
+from shdask.plan.wording import counted
 from shdask.settings import PUBLISHED_PRICES, Deployment
 
 MINUTE_S = 60.0
@@ -57,7 +58,7 @@ def check_quota(allowance: Allowance, cost: Cost | None) -> Finding:
     short = [kind for kind, amount in needed.items() if allowance.left[kind] < amount]
     left = " and ".join(_say(allowance.left[kind], kind) for kind in KINDS)
     if not short:
-        plan = "" if cost is None else f"; the plan needs {cost.pu:.2f} PU in {cost.requests} requests"
+        plan = "" if cost is None else f"; the plan needs {cost.pu:.2f} PU in {counted(cost.requests, 'request')}"
         return Finding(check="quota", outcome="ok", found=f"{left} are left{plan}")
     if cost is None:
         found = f"{left} are left"

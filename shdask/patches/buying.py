@@ -23,6 +23,7 @@ from shdask.plan.scout import is_scout, scout_path
 from shdask.plan.tile_set import TileSet
 from shdask.plan.tiles import find_tiles
 from shdask.plan.windows import TileWindows
+from shdask.plan.wording import counted
 from shdask.planning import Plannable, make_plan
 
 if TYPE_CHECKING:
@@ -221,6 +222,6 @@ def _compare(whole: CubePlan, bought: CubePlan, count: int) -> str:
     one, all_of_it = bought.cost, whole.cost
     share = one.pu / all_of_it.pu if all_of_it.pu else 1.0
     return (
-        f"only the pixels of {count} patches are bought: {one.pu:.2f} PU in {one.requests} requests, and not the "
-        f"{all_of_it.pu:.2f} PU in {all_of_it.requests} requests of the whole area ({share:.1%})"
+        f"only the pixels of {count} patches are bought: {one.pu:.2f} PU in {counted(one.requests, 'request')}, not "
+        f"the {all_of_it.pu:.2f} PU in {counted(all_of_it.requests, 'request')} of the whole area ({share:.1%})"
     )

@@ -17,6 +17,7 @@ from shdask.plan.group import GroupPlan
 from shdask.plan.measured import Measured
 from shdask.plan.notebook import draw_plan
 from shdask.plan.summary import PlanSummary, summarize
+from shdask.plan.wording import counted
 
 ROOT = ""
 """Path of the one group of a cube of one layer in one CRS."""
@@ -88,7 +89,9 @@ class CubePlan:
             lines += [("  ", f"{path}: {first}" if path else first), *(("    ", line) for line in rest)]
         if len(self.groups) > 1:
             cost = self.cost
-            lines.append(("  ", f"in all: {cost.requests} requests, {cost.pu:.2f} PU, {cost.minutes:.1f} min"))
+            lines.append(
+                ("  ", f"in all: {counted(cost.requests, 'request')}, {cost.pu:.2f} PU, {cost.minutes:.1f} min")
+            )
         return lines
 
 

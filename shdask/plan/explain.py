@@ -15,7 +15,7 @@ from shdask.model import Window
 from shdask.plan.cost import pu_minutes, request_minutes
 from shdask.plan.jobs import make_jobs
 from shdask.plan.windows import WORTHS
-from shdask.plan.wording import duration
+from shdask.plan.wording import counted, duration
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -137,7 +137,7 @@ class TileExplanation:
     def _price_lines(self) -> list[str]:
         share = self.area_px / self.extent.pixel_count
         return [
-            f"{self.pu:.4f} PU in {self.requests} requests",
+            f"{self.pu:.4f} PU in {counted(self.requests, 'request')}",
             f"the area's own pixels, {share:.1%} of it, would cost {self.area_pu:.4f} PU; all, {self.whole_pu:.4f} PU",
             f"a request was taken to be worth {_amount(self.worth_pu)}: {self.why}",
         ]
@@ -146,7 +146,9 @@ class TileExplanation:
         lines = []
         if self.dates:
             first, last = min(self.dates), max(self.dates)
-            lines.append(f"comes with {len(self.dates)} dates from {first:%Y-%m-%d} to {last:%Y-%m-%d} in one")
+            lines.append(
+                f"comes with {counted(len(self.dates), 'date')} from {first:%Y-%m-%d} to {last:%Y-%m-%d} in one"
+            )
         if self.is_trimmed_to_swath:
             lines.append("trimmed to where the scenes of its date hold data")
         if self.min_clear_share is not None:
@@ -194,7 +196,7 @@ def explain_tile(plan: GroupPlan, index: int, *, group: str = "") -> TileExplana
         is_trimmed_to_swath=_is_trimmed_to_swath(plan, tile),
         min_clear_share=None if plan.clear is None else plan.clear.min_share,
         standing_areas=plan.reopened.levels.get(index),
-        jobs=tuple(f"job {job.key} for {len(job.tiles)} tiles" for job in jobs),
+        jobs=tuple(f"job {job.key} for {counted(len(job.tiles), 'tile')}" for job in jobs),
         route="" if plan.routing is None else plan.routing.why,
     )
 

@@ -27,7 +27,7 @@ from shdask.plan.samples import SampleMemo, box_of, price_composites, with_mean_
 from shdask.plan.spec import Prefer, StoreOptions
 from shdask.plan.tile_set import TileSet
 from shdask.plan.windows import TileWindows, choose_windows
-from shdask.plan.wording import weigh
+from shdask.plan.wording import counted, weigh
 from shdask.settings import Deployment
 
 if TYPE_CHECKING:
@@ -345,7 +345,7 @@ class GroupPlan:
         pace = (
             f"{rates[cost.binding]:g} {cost.binding}/min"
             if cost.binding != "jobs"
-            else f"{self.deployment.async_concurrency} jobs at once"
+            else f"{counted(self.deployment.async_concurrency, 'job')} at once"
         )
         is_open = self.clear is not None and self.tile_set.cloudy is None
         at_most = "at most " if is_open else ""
@@ -354,8 +354,8 @@ class GroupPlan:
             f"{self.layer.collection}: {bands}",
             f"{rows} x {columns} px (y, x) of {rx:g} x {ry:g} in {self.grid.crs}",
             *self._time_lines(),
-            f"{self.tile_count} tiles of {self.store.tile_px} px",
-            f"{at_most}{cost.requests} requests, {cost.pu:.2f} PU, {duration} at {pace}{only}",
+            f"{counted(self.tile_count, 'tile')} of {self.store.tile_px} px",
+            f"{at_most}{counted(cost.requests, 'request')}, {cost.pu:.2f} PU, {duration} at {pace}{only}",
             *(self.routing.lines() if self.routing is not None and self.routing.by_jobs is not None else ()),
             *([] if self.all_dates is None else [weigh(cost, self.all_dates, dates=self.layer.leading.samples)]),
             f"{cost.nbytes_stored / 1e6:,.1f} MB stored before compression",

@@ -18,7 +18,7 @@ from shdask.plan.jobs import cost_by_jobs
 from shdask.plan.learning import job_kind_of
 from shdask.plan.scout import is_scout
 from shdask.plan.spec import DELIVERY_CURE
-from shdask.plan.wording import duration
+from shdask.plan.wording import counted, duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,10 +74,10 @@ class Routing:
 
     def lines(self) -> list[str]:
         """Both routes and the reason, a line each, the chosen one first. Pure."""
-        process = f"Process: {self.process.requests} requests, {_amount(self.process)}"
+        process = f"Process: {counted(self.process.requests, 'request')}, {_amount(self.process)}"
         if self.by_jobs is None:
             return [f"Process: {self.why}"]
-        jobs = f"Async Process: {self.jobs} jobs, {_amount(self.by_jobs)} (jobs' times are a guess)"
+        jobs = f"Async Process: {counted(self.jobs, 'job')}, {_amount(self.by_jobs)} (jobs' times are a guess)"
         chosen, other = (jobs, process) if self.route == "async" else (process, jobs)
         return [f"{chosen}; {self.why}", f"instead of {other}"]
 

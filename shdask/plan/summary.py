@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from shdask.plan.cost import add_costs
 from shdask.plan.months import QuotaMonths, cost_by_month, spread_over_months
 from shdask.plan.naive import WholeBoxes, add_boxes, price_whole_boxes
-from shdask.plan.wording import duration, size, weigh
+from shdask.plan.wording import counted, duration, size, weigh
 
 if TYPE_CHECKING:
     from shdask.plan.cost import Cost
@@ -86,7 +86,7 @@ class GroupSummary:
         yield from cost_rows(self.cost, self.boxes, is_most=self._may_be_less)
         yield from _shown(
             [
-                (month, f"{cost.requests} requests, {cost.pu:.2f} PU, {size(cost.nbytes_down)}")
+                (month, f"{counted(cost.requests, 'request')}, {cost.pu:.2f} PU, {size(cost.nbytes_down)}")
                 for month, cost in self.by_month.items()
             ],
             SHOWN_MONTHS,
@@ -106,7 +106,7 @@ class GroupSummary:
         return "".join(
             f"; {count} {words}"
             for count, words in (
-                (trimmed, "places at the border are trimmed to the area"),
+                (trimmed, "at the border, trimmed to the area"),
                 (unreached, "more that no scene reaches are not bought"),
                 (declined, "more that scenes reach were not chosen"),
             )
@@ -228,7 +228,7 @@ def cost_rows(cost: Cost, boxes: WholeBoxes, *, is_most: bool = False) -> Iterat
         shares = f"{_share(cost.months_by_requests)} of a month's requests, {_share(cost.months_by_pu)} of its PU"
         yield "quota", shares if cost.months <= 1 else f"{shares}: {cost.months:.1f} months; {LIMITS[cost.limit]}"
     yield "download", f"at most {size(cost.nbytes_down)}; {size(cost.nbytes_stored)} stored before compression"
-    naive = f"{boxes.requests} requests, {boxes.pu:.2f} PU, {duration(boxes.minutes * 60)}"
+    naive = f"{counted(boxes.requests, 'request')}, {boxes.pu:.2f} PU, {duration(boxes.minutes * 60)}"
     yield "whole boxes", f"{naive} in boxes of {boxes.box_px} px; {_saved(boxes.pu_saved(cost))}"
 
 
@@ -243,7 +243,7 @@ def _share(share: float) -> str:
 def _calendar_row(months: QuotaMonths) -> Row:
     name = f"month {months.first}" if months.first == months.last else f"months {months.first} to {months.last}"
     layers = ", ".join(path or "all of it" for path in months.groups)
-    return name, f"{months.requests} requests, {months.pu:.2f} PU: {layers}"
+    return name, f"{counted(months.requests, 'request')}, {months.pu:.2f} PU: {layers}"
 
 
 def _shown(rows: list[Row], most: int) -> list[Row]:

@@ -29,6 +29,11 @@ def size(nbytes: float) -> str:
     return f"{nbytes:.1f} TB"
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 tile``, ``2 tiles``. Pure."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def weigh(composites: Cost, all_dates: Cost, *, dates: float) -> str:
     """A composite of so many ``dates`` against buying them all and compositing here. Pure."""
     saved = 1.0 - composites.pu / all_dates.pu if all_dates.pu else 0.0
@@ -38,7 +43,7 @@ def weigh(composites: Cost, all_dates: Cost, *, dates: float) -> str:
     times = all_dates.requests / composites.requests if composites.requests else 1.0
     fewer = f"in {times:.1f} times fewer requests" if times > 1 + ALIKE else "in as many requests"
     return (
-        f"composites of {dates:.1f} dates; all dates, to composite here: {all_dates.requests} requests, "
+        f"composites of {dates:.1f} dates; all dates, to composite here: {counted(all_dates.requests, 'request')}, "
         f"{all_dates.pu:.2f} PU, {duration(all_dates.minutes * 60)}, {size(all_dates.nbytes_down)}; {verdict}, "
         f"{fewer} and {size(composites.nbytes_down)}"
     )

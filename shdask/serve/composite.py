@@ -169,6 +169,9 @@ def _choose(
     if missing or not chosen:
         what = ", ".join(missing) or "at all"
         raise PlanError(f"the cube has no band {what} along {', '.join(DIMS)}; it has {', '.join(rasters)}")
+    told = sorted(OF_COMPOSITES & {*chosen})
+    if told:
+        raise PlanError(f"bands: {', '.join(told)} of a composite is told anew; rename the cube's own, or leave it out")
     has_mask = DATA_MASK in rasters
     return _Wanted(method=method, bands=chosen, red_nir=red_nir, clear=clear, has_mask=has_mask, origin=origin)
 

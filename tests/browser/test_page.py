@@ -49,7 +49,7 @@ def test_states_are_seen_in_their_colours(story, mark) -> None:
 def test_a_clicked_tile_is_explained(story) -> None:
     """By the owner of its build, in the words of the plan."""
     assert "<pre>tile " in story.explained
-    assert "PU in 1 requests" in story.explained
+    assert "PU in 1 request" in story.explained
 
 
 def test_a_reloaded_page_shows_the_build_as_it_is(story) -> None:

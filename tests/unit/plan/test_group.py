@@ -361,8 +361,8 @@ def test_the_repr_says_what_it_will_cost(plan_of: PlanOf) -> None:
     assert repr(plan_of(HOLED)).splitlines() == [
         "GroupPlan of sentinel-2-l2a: B02, B03",
         "  62 x 79 px (y, x) of 10 x 10 in EPSG:32633",
-        "  1 tiles of 2048 px",
-        "  1 requests, 0.01 PU, 0 s at 300 requests/min",
+        "  1 tile of 2048 px",
+        "  1 request, 0.01 PU, 0 s at 300 requests/min",
         "  0.0 MB stored before compression",
     ]
 

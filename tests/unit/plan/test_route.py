@@ -228,8 +228,8 @@ def test_a_plan_tells_both_routes_where_there_is_a_choice(plan_of: PlanOf) -> No
     """In its text; without a delivery it says nothing of jobs."""
     plan = plan_of(SMALL)
     text = repr(with_route(plan, "async", BUCKET))
-    assert "1 requests, 10.00 PU, 5.0 min at 5 jobs at once" in text
-    assert "instead of Process: 1 requests, 0.03 PU" in text
+    assert "1 request, 10.00 PU, 5.0 min at 5 jobs at once" in text
+    assert "instead of Process: 1 request, 0.03 PU" in text
     assert "Async" not in repr(with_route(plan, "auto", None))
 
 
@@ -237,5 +237,5 @@ def test_a_summary_tells_both_routes(plan_of: PlanOf) -> None:
     """As rows for people and as JSON for programs."""
     summary = make_cube_plan({"": with_route(plan_of(SMALL), "async", BUCKET)}).summary()
     told = [words for label, words in summary.rows() if label == "route"]
-    assert told[0].startswith("Async Process: 1 jobs, 10.00 PU")
+    assert told[0].startswith("Async Process: 1 job, 10.00 PU")
     assert summary.as_dict()["routing"]["route"] == "async"

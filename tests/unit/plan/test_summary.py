@@ -109,7 +109,7 @@ def test_whole_boxes_stand_beside_the_price(plan_of) -> None:
     corner = (4.8e5, 51.2e5, 4.8e5 + 25_000, 51.2e5 + 12_500)
     plan = plan_of(corner, extent=(4.8e5, 51.2e5, 4.8e5 + 25_000, 51.2e5 + 25_000))
     words = words_of(make_cube_plan({"": plan}))["whole boxes"]
-    assert words == "1 requests, 15.89 PU, 3 s in boxes of 2500 px; 50% of their PU saved"
+    assert words == "1 request, 15.89 PU, 3 s in boxes of 2500 px; 50% of their PU saved"
 
 
 def test_many_months_are_shown_in_part(timed: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shdask.plan.cost import Cost
-from shdask.plan.wording import weigh
+from shdask.plan.wording import counted, weigh
 
 
 def cost(requests: int, pu: float, nbytes: int) -> Cost:
@@ -27,3 +27,9 @@ def test_the_cheaper_way_is_named(pu: float, verdict: str) -> None:
 def test_as_many_requests_are_as_many() -> None:
     """Where one request brings all dates of a place."""
     assert weigh(cost(4, 1.0, 9), cost(4, 1.0, 9), dates=3).endswith("in as many requests and 9 B")
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "0 tiles"), (1, "1 tile"), (2, "2 tiles")])
+def test_one_is_not_many(count: int, words: str) -> None:
+    """Nor is none one."""
+    assert counted(count, "tile") == words

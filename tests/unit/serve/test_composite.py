@@ -175,6 +175,14 @@ def test_what_a_composite_tells_is_no_band() -> None:
     xr.testing.assert_identical(make_composite(cube.assign(counts), "medoid"), make_composite(cube, "medoid"))
 
 
+@pytest.mark.parametrize("name", ["clear_count", "origin_day"])
+def test_what_a_composite_tells_anew_is_not_taken_from_the_cube(name: str) -> None:
+    """One of the two would else be lost without a word."""
+    cube = make_cube()
+    with pytest.raises(PlanError, match=name):
+        make_composite(cube.assign({name: cube["B04"]}), "median", bands=["B04", name])
+
+
 def test_a_mask_may_be_a_band_of_ones_own() -> None:
     """By codes that are clear or bits that are bad; it is no band of the picture."""
     cube = make_cube()
