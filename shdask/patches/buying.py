@@ -18,7 +18,7 @@ from shdask.plan.cube import CubePlan, make_cube_plan
 from shdask.plan.grown_area import coarsen_area, count_pixels
 from shdask.plan.learning import notes_of
 from shdask.plan.placing import place_in_time
-from shdask.plan.route import choose_route
+from shdask.plan.route import route_again
 from shdask.plan.scout import is_scout, scout_path
 from shdask.plan.tile_set import TileSet
 from shdask.plan.tiles import find_tiles
@@ -131,14 +131,14 @@ def _narrow(group: GroupPlan, patches: Patches, days_around: int) -> GroupPlan |
         all_dates=None,
     )
     if group.timeline is None:
-        return _route(narrow.with_windows())
+        return route_again(narrow.with_windows())
     reach = group.tile_set.reach
     if chosen is not None and reach is not None and not chosen.limit(reach, group.timeline).counts.any():
         raise PlanError(
             f"layers.{group.layer.name}: no date of the cube lies within {days_around} days of the date of any patch; "
             f"give more days_around, or a longer time"
         )
-    return _route(place_in_time(narrow, group.timeline, trim=chosen is not None))
+    return route_again(place_in_time(narrow, group.timeline, trim=chosen is not None))
 
 
 def _check_grid(group: GroupPlan, patches: Patches, windows: Ints) -> None:
@@ -198,24 +198,8 @@ def _narrow_look(look: GroupPlan, narrow: GroupPlan) -> GroupPlan:
         windows=TileWindows(),
     )
     if narrow.timeline is None:
-        return _route(looked.with_windows())
-    return _route(place_in_time(looked, narrow.timeline))
-
-
-def _route(group: GroupPlan) -> GroupPlan:
-    """The group by the route that is best for what is left of it."""
-    routing = group.routing
-    if routing is None:
-        return group
-    chosen = choose_route(
-        group,
-        layer_route=routing.asked,
-        delivery=group.delivery,
-        prefer=group.prefer,
-        job_minutes=routing.job_minutes,
-        concurrency=routing.concurrency,
-    )
-    return replace(group, routing=chosen)
+        return route_again(looked.with_windows())
+    return route_again(place_in_time(looked, narrow.timeline))
 
 
 def _compare(whole: CubePlan, bought: CubePlan, count: int) -> str:

@@ -177,10 +177,6 @@ class GroupPlan:
             return np.zeros(tiles.size, np.intp)
         return np.array([self.reopened.levels.get(tile, 0) for tile in tiles.tolist()], np.intp)
 
-    def request_count(self, tiles: NDArray[np.intp]) -> int:
-        """Requests that bring the tiles at these indices, those of a bundle together. Pure."""
-        return int(self.request_counts(tiles).sum())
-
     def request_counts(self, tiles: NDArray[np.intp]) -> NDArray[np.int64]:
         """Requests that bring each of ``tiles``; those of a bundle or job are counted with its first of them. Pure."""
         if self.is_by_jobs:

@@ -23,8 +23,6 @@ from shdask.plan.wording import counted, duration
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
     from shdask.plan.delivery_spec import DeliveryOptions
     from shdask.plan.group import GroupPlan
     from shdask.plan.layer_spec import LayerRoute
@@ -90,9 +88,8 @@ def choose_route(
     prefer: Prefer,
     job_minutes: float,
     concurrency: int,
-    tiles: NDArray[np.intp] | None = None,
 ) -> Routing:
-    """The route by which ``tiles`` of ``group``, or all of them, are bought; all by one. Pure.
+    """The route by which all tiles of ``group`` are bought. Pure.
 
     Jobs are possible only where there is a ``delivery``. ``auto`` layers go by ``prefer``: "pu" takes the cheaper
     route, "time" the faster, "requests" that of fewer requests, and "auto" the cheaper unless it takes more than twice
@@ -101,7 +98,7 @@ def choose_route(
     """
     if layer_route == "async" and delivery is None:
         raise PlanError(f'layers.{group.layer.name}.route: "async" needs a bucket to deliver to; {DELIVERY_CURE}')
-    some = group.tile_set.indices() if tiles is None else tiles
+    some = group.tile_set.indices()
     together = np.zeros(some.size, np.intp)
     process = replace(group, routing=None).cost_by(some, together, 1)[0]
     by_jobs: Cost | None = None
@@ -179,8 +176,8 @@ def with_route(
     return replace(group, delivery=delivery, routing=routing)
 
 
-def route_again(group: GroupPlan, tiles: NDArray[np.intp] | None = None) -> GroupPlan:
-    """The same plan with its route chosen anew, for ``tiles`` of it where they are given. Pure."""
+def route_again(group: GroupPlan) -> GroupPlan:
+    """The same plan with its route chosen anew, after its tiles or its account have changed. Pure."""
     now = group.routing
     if now is None:
         return group
@@ -191,7 +188,6 @@ def route_again(group: GroupPlan, tiles: NDArray[np.intp] | None = None) -> Grou
         prefer=group.prefer,
         job_minutes=now.job_minutes,
         concurrency=now.concurrency,
-        tiles=tiles,
     )
     return replace(group, routing=routing)
 

@@ -149,10 +149,10 @@ def test_a_route_survives_pickling(plan_of: PlanOf) -> None:
     assert (copy.routing, copy.delivery) == (plan.routing, BUCKET)
 
 
-def test_a_route_is_chosen_anew_for_what_is_left(plan_of: PlanOf) -> None:
-    """One tile of a large area is not worth waiting for a job."""
+def test_a_route_is_chosen_anew_for_what_has_changed(plan_of: PlanOf) -> None:
+    """Jobs that cost no less are not worth waiting for."""
     plan = with_route(at_prices(plan_of(LARGE), DISCOUNT), "auto", BUCKET)
-    assert (plan.is_by_jobs, route_again(plan, np.array([239])).is_by_jobs) == (True, False)
+    assert (plan.is_by_jobs, route_again(at_prices(plan, Prices())).is_by_jobs) == (True, False)
 
 
 def test_a_plan_without_a_route_keeps_none(plan_of: PlanOf) -> None:

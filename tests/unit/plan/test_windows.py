@@ -113,7 +113,7 @@ def check_sums(plan: GroupPlan) -> None:
     pu, requests, pixels = listed(plan)
     assert plan.cost.pu == pytest.approx(pu, rel=1e-9)
     assert plan.prices(tiles).sum() == pytest.approx(pu, rel=1e-9)
-    assert (plan.cost.requests, plan.request_count(tiles)) == (requests, requests)
+    assert (plan.cost.requests, int(plan.request_counts(tiles).sum())) == (requests, requests)
     assert plan.cost.nbytes_down == pixels * plan.layer.sent_nbytes_per_px
 
 
