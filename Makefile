@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-async test long check bench soak fuzz slurm hosts emulator alerts deploy-check browser picture docs torch train reading clean
+.PHONY: demo demo-async test long check bench soak fuzz slurm hosts emulator alerts deploy-check browser picture docs torch train terratorch reading clean
 
 demo: .venv/ready
 	$(BIN)/shdask demo
@@ -73,6 +73,14 @@ torch: .venv-torch/ready
 # a small net learns the synthetic Earth's classes from patches, and says what stands where on ground it has not seen
 train: .venv-torch/ready
 	.venv-torch/bin/python -m benchmarks.train
+
+# TerraTorch trains on exported chips, by the config of docs/training.md
+terratorch: .venv-torch/terratorch
+	.venv-torch/bin/python -m benchmarks.terratorch_chips
+
+.venv-torch/terratorch: .venv-torch/ready
+	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt terratorch==1.2.11
+	touch $@
 
 # samples a second beside xbatcher, and beside zarr alone
 reading: .venv-torch/ready

@@ -31,16 +31,22 @@ from benchmarks.train_model import Clock, Linear, NearestMean, Net, accuracy, cl
 from benchmarks.train_picture import draw_maps
 from shdask.emulator.launch import EmulatorProcess, start_emulator
 from shdask.emulator.world.cover import Cover
-from shdask.patches.blended import write_blended
-from shdask.patches.measuring.statistics import measure_statistics
-from shdask.patches.reading.alignment import AllDates
-from shdask.patches.reading.masks import RasterMask
-from shdask.patches.reading.order import ReadingOrder
-from shdask.patches.reading.reader import PatchReader, open_reader
-from shdask.patches.reading.torch_datasets import PatchDataset, PatchIterable, to_tensors
-from shdask.patches.reading.views import LayerView
-from shdask.patches.summary import count_leakage
-from shdask.patches.table import Patch, Patches
+from shdask.patches import (
+    AllDates,
+    LayerView,
+    Patch,
+    PatchDataset,
+    Patches,
+    PatchIterable,
+    PatchReader,
+    RasterMask,
+    ReadingOrder,
+    count_leakage,
+    measure_statistics,
+    open_reader,
+    write_blended,
+)
+from shdask.patches.reading.torch_datasets import to_tensors
 from shdask.sentinelhub import CRS, BBox, DataCollection, MimeType, SentinelHubRequest, SHConfig
 
 SEED = 7

@@ -149,6 +149,7 @@ RUN: Mapping[str, Callable[[Runner, Block], None]] = {
     "sh": Runner.run_shell,
     "toml": Runner.read_toml,
     "js": Runner.write,
+    "yaml": Runner.write,
 }
 COMMANDS: Mapping[str, Callable[[Runner, list[str]], None]] = {
     "shdask": Runner.run_shdask,

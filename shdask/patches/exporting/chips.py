@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from shdask.patches.table import Patch, Patches
 
 MASK = "mask"
+BandOrder = Literal["date", "band"]
+"""What of a file's bands comes first: all bands of the first date, or all dates of the first band."""
 BLOCK_PX = 16
 """Sides of a GeoTIFF's blocks are multiples of it."""
 MAX_BLOCK_PX = 512
@@ -37,28 +39,32 @@ def write_chips(
     *,
     classes: Sequence[str] = (),
     ignore_index: int = IGNORE_INDEX,
+    order: BandOrder = "date",
     datasheet: Datasheet | None = None,
 ) -> None:
     """Write ``MODALITY/KEY.tif`` below a new ``folder``, ``mask/KEY.tif`` where dicts have a mask, and what lists them.
 
-    A file has a band for each band and date: all dates of the first band, then of the second, as TerraTorch expands
-    them; pixels that are not valid are NaN, the file's nodata, where values are floats. Masks are int16, with
-    ``ignore_index``, which must be the reader's, as their nodata. ``train.txt``, ``validation.txt`` and ``test.txt``
-    hold the files' names; ``dataset.yaml`` tells bands, dates, means, stds and ``classes``. Images are (date, band,
-    y, x) or (band, y, x); a mask is the first modality's that has one. All or nothing is written.
+    A file has a band for each band and date: all bands of the first date, then of the second, as TerraTorch expands
+    them from 1.2.2 on, or by ``order`` all dates of the first band, then of the second, as it did before. Pixels that
+    are not valid are NaN, the file's nodata, where values are floats. Masks are int16, with ``ignore_index``, which
+    must be the reader's, as their nodata. ``train.txt``, ``validation.txt`` and ``test.txt`` hold the files' names;
+    ``dataset.yaml`` tells bands, dates, means, stds and ``classes``. Images are (date, band, y, x) or (band, y, x); a
+    mask is the first modality's that has one. All or nothing is written.
     Raises PlanError for what cannot be exported, StoreError where something stands at ``folder``.
     """
     import yaml
 
+    if order not in get_args(BandOrder):
+        raise PlanError(f"order: {order!r} is not known; write {' or '.join(get_args(BandOrder))}")
     check_export(patches, modalities)
     with write_whole(folder) as partial:
         dates: dict[str, int] = {}
         for split in SETS:
             some = patches.of_split(split)
             for patch in some:
-                _write_patch(partial, patch, modalities, dates, ignore_index)
+                _write_patch(partial, patch, modalities, dates, ignore_index=ignore_index, order=order)
             (partial / f"{split}.txt").write_text("".join(f"{key}.tif\n" for key in some.key), "utf-8")
-        told = _describe(patches, modalities, dates)
+        told = _describe(patches, modalities, dates, order)
         if (partial / MASK).exists():
             told["mask"] = {"folder": MASK, "ignore_index": ignore_index, "classes": list(classes)}
         (partial / "dataset.yaml").write_text(yaml.safe_dump(told, sort_keys=False, allow_unicode=True), "utf-8")
@@ -66,7 +72,9 @@ def write_chips(
             write_datasheet(partial, datasheet)
 
 
-def _write_patch(folder: Path, patch: Patch, modalities: Modalities, dates: dict[str, int], ignore_index: int) -> None:
+def _write_patch(
+    folder: Path, patch: Patch, modalities: Modalities, dates: dict[str, int], *, ignore_index: int, order: BandOrder
+) -> None:
     mask: NDArray[Any] | None = None
     for name, modality in modalities.items():
         sample = modality.read(patch)
@@ -76,9 +84,11 @@ def _write_patch(folder: Path, patch: Patch, modalities: Modalities, dates: dict
             raise PlanError(
                 f"patch {patch.key}: {len(image)} dates of {name}, and {dates[name]} of others; give the dates a count"
             )
-        names = [f"{band}{date}" for band in modality.bands for date in _date_names(sample, len(image))]
-        pixels = image.swapaxes(0, 1).reshape(-1, *image.shape[2:])
-        _write_tiff(folder / name / f"{patch.key}.tif", patch, pixels, names=names)
+        names = np.array([[f"{band}{date}" for band in modality.bands] for date in _date_names(sample, len(image))])
+        if order == "band":
+            image, names = image.swapaxes(0, 1), names.T
+        pixels = image.reshape(-1, *image.shape[2:])
+        _write_tiff(folder / name / f"{patch.key}.tif", patch, pixels, names=names.ravel().tolist())
         mask = sample.get("mask") if mask is None else mask
     if mask is not None:
         _write_tiff(folder / MASK / f"{patch.key}.tif", patch, _small(patch, mask)[None], nodata=ignore_index)
@@ -144,20 +154,21 @@ def _write_tiff(
             tiff.set_band_description(band, name)
 
 
-def _describe(patches: Patches, modalities: Modalities, dates: Mapping[str, int]) -> dict[str, Any]:
+def _describe(patches: Patches, modalities: Modalities, dates: Mapping[str, int], order: BandOrder) -> dict[str, Any]:
     return {
         "cube": patches.cube,
         "size_px": patches.size_px,
         "splits": {split: {"file": f"{split}.txt", "patches": len(patches.of_split(split))} for split in SETS},
-        "modalities": {name: _describe_modality(name, each, dates[name]) for name, each in modalities.items()},
+        "modalities": {name: _describe_modality(name, each, dates[name], order) for name, each in modalities.items()},
     }
 
 
-def _describe_modality(name: str, modality: Modality, dates: int) -> dict[str, Any]:
+def _describe_modality(name: str, modality: Modality, dates: int, order: BandOrder) -> dict[str, Any]:
     return {
         "folder": name,
         "bands": list(modality.bands),
         "dates": dates,
+        "first": order,
         "expand_temporal_dimension": dates > 1,
         "means": [float(mean) for mean in modality.means],
         "stds": [float(std) for std in modality.stds],

@@ -121,7 +121,7 @@ def test_labels_have_the_nearest_date(folder: Path, pixels: xr.Dataset) -> None:
     """Within the days; the others are counted."""
     first = pixels["time"].to_numpy()[0].astype("M8[D]")
     rows = [
-        {"type": "Feature", "properties": {"seen": str(first - days)}, "geometry": point}
+        {"type": "Feature", "properties": {"seen": str(first - np.timedelta64(days, "D"))}, "geometry": point}
         for days, point in ((2, [13.9839, 46.0058]), (9, [13.9845, 46.0058]))
         for point in [{"type": "Point", "coordinates": point}]
     ]

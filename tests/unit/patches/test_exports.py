@@ -185,9 +185,9 @@ def test_a_chip_lies_where_its_patch_does(tmp_path, patches) -> None:
     write_chips(tmp_path / "chips", patches, MODALITIES)
     with rasterio.open(tmp_path / "chips" / "s2" / "p32633-16-16-4.tif") as chip:
         assert (chip.crs.to_epsg(), tuple(chip.bounds)) == (32633, patches[4].bounds)
-        assert chip.descriptions[:3] == ("B02 2024-06-05", "B02 padding", "B03 2024-06-05")
+        assert chip.descriptions[1:4] == ("B03 2024-06-05", "B04 2024-06-05", "B02 padding")
         pixels = chip.read()
-    expected = read(patches[4])["image"].transpose(1, 0, 2, 3).reshape(6, 16, 16)
+    expected = read(patches[4])["image"].reshape(6, 16, 16)
     np.testing.assert_array_equal(pixels[:, 1:], expected[:, 1:])
     assert np.isnan(pixels[:, 0, 0]).all()
 
@@ -211,6 +211,7 @@ def test_files_list_the_sets_and_a_yaml_tells_of_the_bands(tmp_path, patches) ->
         "folder": "s2",
         "bands": ["B02", "B03", "B04"],
         "dates": 2,
+        "first": "date",
         "expand_temporal_dimension": True,
         "means": [1.0, 2.0, 3.0],
         "stds": [0.1, 0.2, 0.3],
@@ -219,13 +220,14 @@ def test_files_list_the_sets_and_a_yaml_tells_of_the_bands(tmp_path, patches) ->
     assert told["splits"]["train"] == {"file": "train.txt", "patches": 3}
 
 
-def test_chips_are_read_as_terratorch_reads_them(tmp_path, patches) -> None:
-    """By its generic dataset (at 04d4c55): masked by nodata, (channels time) y x, and what is masked filled."""
-    write_chips(tmp_path / "chips", patches, MODALITIES)
+@pytest.mark.parametrize("order", ["date", "band"])
+def test_chips_are_read_as_terratorch_reads_them(tmp_path, patches, order) -> None:
+    """By its generic dataset: masked by nodata, (time channels) y x from 1.2.2 on, and what is masked filled."""
+    write_chips(tmp_path / "chips", patches, MODALITIES, order=order)
     name, expected = "p32633-16-16-4.tif", read(patches[4])
     image = rioxarray.open_rasterio(tmp_path / "chips/s2" / name, masked=True).fillna(0).to_numpy()
-    valid = expected["valid"][:, None]
-    np.testing.assert_array_equal(image.reshape(3, 2, 16, 16).swapaxes(0, 1), np.where(valid, expected["image"], 0))
+    by_date = image.reshape(2, 3, 16, 16) if order == "date" else image.reshape(3, 2, 16, 16).swapaxes(0, 1)
+    np.testing.assert_array_equal(by_date, np.where(expected["valid"][:, None], expected["image"], 0))
     mask = rioxarray.open_rasterio(tmp_path / "chips/mask" / name, masked=True).fillna(-100).to_numpy()[0]
     np.testing.assert_array_equal(mask, expected["mask"])
 
