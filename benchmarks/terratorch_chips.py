@@ -56,14 +56,14 @@ def run() -> dict[str, Any]:
         cli = build_lightning_cli(["fit", "--config", "terratorch.yaml"])
         compared = compare(cli.datamodule, reader, patches.of_split("test"))
         (told,) = cli.trainer.test(cli.model, datamodule=cli.datamodule)
-    return {
-        "terratorch": version("terratorch"),
-        "torch": version("torch"),
-        "samples_equal_to_what_was_exported": compared,
-        "test_pixel_accuracy": round(told["test/Pixel_Accuracy"], 3),
-        "commonest_class": round(commonest(reader, patches), 3),
-        "test_mean_iou": round(told["test/mIoU"], 3),
-    }
+        return {
+            "terratorch": version("terratorch"),
+            "torch": version("torch"),
+            "samples_equal_to_what_was_exported": compared,
+            "test_pixel_accuracy": round(told["test/Pixel_Accuracy"], 3),
+            "commonest_class": round(commonest(reader, patches), 3),
+            "test_mean_iou": round(told["test/mIoU"], 3),
+        }
 
 
 def export(cube: Path, truth: Path, patches: Patches) -> PatchReader:
