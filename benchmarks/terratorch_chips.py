@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import yaml
 from terratorch.cli_tools import build_lightning_cli
+from terratorch.models.backbones.prithvi_vit import prithvi_cfgs
+from terratorch.models.backbones.terramind.model.terramind_register import v1_pretraining_mean, v1_pretraining_std
 
 from benchmarks.record import write_result
 from benchmarks.train import CLASSES, PATCH_PX, SEED, SIDE_PX, build, choose, class_codes, fetch_truth
@@ -28,6 +30,7 @@ from shdask.patches import (
     Patches,
     PatchReader,
     RasterMask,
+    find_preset,
     make_datasheet,
     measure_statistics,
     open_reader,
@@ -59,6 +62,7 @@ def run() -> dict[str, Any]:
         return {
             "terratorch": version("terratorch"),
             "torch": version("torch"),
+            "presets_equal_to_its_own": compare_presets(),
             "samples_equal_to_what_was_exported": compared,
             "test_pixel_accuracy": round(told["test/Pixel_Accuracy"], 3),
             "commonest_class": round(commonest(reader, patches), 3),
@@ -103,6 +107,20 @@ def compare(datamodule: Any, reader: PatchReader, patches: Patches) -> int:
         assert np.array_equal(np.asarray(found["image"]), image.swapaxes(0, 1)), patch.key
         assert np.array_equal(np.asarray(found["mask"]), expected["mask"]), patch.key
     return len(samples)
+
+
+def compare_presets() -> list[str]:
+    """Which presets and modalities have the means and stds of TerraTorch's own models; all must."""
+    prithvi = {"prithvi-eo-1.0": "prithvi_eo_v1_100", "prithvi-eo-2.0": "prithvi_eo_v2_300"}
+    figures = {(name, "S2L2A"): (prithvi_cfgs[key]["mean"], prithvi_cfgs[key]["std"]) for name, key in prithvi.items()}
+    terramind = {"S2L2A": "sen2l2a", "S2L1C": "sen2l1c", "S1GRD": "sen1grd", "S1RTC": "sen1rtc", "DEM": "dem"}
+    for modality, name in terramind.items():
+        key = f"untok_{name}@224"
+        figures["terramind-1.0", modality] = v1_pretraining_mean[key], v1_pretraining_std[key]
+    for (preset, modality), (means, stds) in figures.items():
+        ours = find_preset(preset).modalities[modality].scaling
+        assert (list(ours.means), list(ours.stds)) == (means, stds), (preset, modality)
+    return [f"{preset} {modality}" for preset, modality in figures]
 
 
 def commonest(reader: PatchReader, patches: Patches) -> float:
