@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-async test long check bench soak fuzz slurm hosts emulator alerts deploy-check browser picture docs torch train terratorch reading clean
+.PHONY: demo demo-async test long check bench soak fuzz slurm hosts emulator alerts deploy-check browser picture docs gdal torch train terratorch reading clean
 
 demo: .venv/ready
 	$(BIN)/shdask demo
@@ -60,6 +60,15 @@ deploy-check: .venv/ready .venv/prometheus
 .venv/prometheus: | .venv/ready
 	mkdir -p $@.part
 	cd $@.part && apt-get download prometheus && dpkg --extract prometheus_*.deb .
+	mv $@.part $@
+
+# GDAL 3.13 reads cubes; wheels have older ones, so it is Debian's, in a tree of its own (needs the package mmdebstrap)
+gdal: .venv/gdal
+	$(BIN)/python -m benchmarks gdal_reads
+
+.venv/gdal: | .venv/ready
+	rm -rf $@.part
+	mmdebstrap --quiet --variant=essential --aptopt='Acquire::Check-Valid-Until "false"' --include=gdal-bin forky $@.part
 	mv $@.part $@
 
 # the documentation as a site, in site/

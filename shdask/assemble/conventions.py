@@ -51,7 +51,11 @@ def _convention(name: str, uuid: str, description: str) -> dict[str, str]:
 
 
 def zarr_conventions(grid: Grid) -> dict[str, Any]:
-    """The ``proj:`` and ``spatial:`` attributes of a group whose (y, x) arrays lie on ``grid``. Pure."""
+    """The ``proj:`` and ``spatial:`` attributes of a group whose (y, x) arrays lie on ``grid``. Pure.
+
+    Without ``spatial:dimensions``, which a group need not name: where one does, and has consolidated metadata, GDAL
+    3.13.3 ends with a segmentation fault.
+    """
     return {
         "zarr_conventions": [
             _convention(
@@ -63,7 +67,6 @@ def zarr_conventions(grid: Grid) -> dict[str, Any]:
         ],
         "proj:code": grid.crs,
         "proj:wkt2": CRS.from_user_input(grid.crs).to_wkt(WktVersion.WKT2_2019),
-        "spatial:dimensions": ["y", "x"],
         "spatial:shape": list(grid.shape),
         "spatial:transform": list(grid.transform),
         "spatial:bbox": list(grid.bounds()),

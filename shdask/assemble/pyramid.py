@@ -199,24 +199,27 @@ def placing(attributes: dict[str, Any], level: Level) -> dict[str, Any]:
 def _multiscales(
     attributes: dict[str, Any], levels: Sequence[Level], classes: Collection[str], *, has_time: bool
 ) -> dict[str, Any]:
-    """The convention's ``multiscales``. Its base is a band, which stands for all: GDAL looks for its name. Pure."""
+    """The convention's ``multiscales``. Its base is a band, which stands for all: GDAL looks for its name. Pure.
+
+    Shapes stand in the levels' own groups: where the root names no ``spatial:dimensions``, GDAL 3.13 passes over an
+    entry that has one.
+    """
     steps = (1.0,) if has_time else ()
     base = attributes["bands"][0]
     entries: list[dict[str, Any]] = [
         {
             "asset": base,
             "transform": {"scale": [*steps, 1.0, 1.0]},
-            **{key: attributes[key] for key in ("spatial:shape", "spatial:transform")},
+            "spatial:transform": attributes["spatial:transform"],
         }
     ]
     for level in levels:
-        here = placing(attributes, level)
         entries.append(
             {
                 "asset": level.path,
                 "derived_from": entries[-1]["asset"],
                 "transform": {"scale": [*steps, 2.0, 2.0], "translation": [*(0.0 for _ in steps), 0.0, 0.0]},
-                **{key: here[key] for key in ("spatial:shape", "spatial:transform")},
+                "spatial:transform": placing(attributes, level)["spatial:transform"],
             }
         )
     method = "mode" if set(attributes["bands"]) <= set(classes) else "average"

@@ -90,7 +90,8 @@ def add_overviews(
     """Make the overviews of the cube at ``store``, or bring those that it has up to date: only of tiles that changed.
 
     They lie in the group ``overviews`` below the cube's own, one for each power of two until the longer side is at
-    most ``smallest_px``, and the root tells of them by the Zarr convention "multiscales", which GDAL reads from 3.13.
+    most ``smallest_px``, and the root tells of them by the Zarr convention "multiscales", by which GDAL 3.13 finds the
+    first band's.
     An overview has the cube's bands, types, dates and chunks. A pixel is valid where any pixel below it is, and holds
     their mean (integers rounded half up); of codes, such as SCL and the bands that ``classes`` names, the commonest.
     Four pixels of one overview make one of the next, so both are those of four, not of all. ``classes`` are remembered;

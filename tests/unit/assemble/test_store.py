@@ -92,6 +92,7 @@ def test_the_root_says_what_built_it(plan: GroupPlan, cube: CubeStore):
     assert attributes["proj:code"] == "EPSG:32633"
     assert attributes["spatial:transform"] == [10.0, 0.0, 500000.0, 0.0, -10.0, 5000000.0]
     assert attributes["spatial:bbox"] == [500000.0, 4999300.0, 500800.0, 5000000.0]
+    assert "spatial:dimensions" not in attributes  # GDAL 3.13.3 would end with a segmentation fault
 
 
 def test_a_cube_made_again_is_continued(plan: GroupPlan, cube: CubeStore):
