@@ -94,7 +94,8 @@ class Emulator:
         """POST: a token for client credentials in a form."""
         form = dict(parse_qsl((await request.body()).decode(errors="replace"), keep_blank_values=True))
         try:
-            return answer_json(self._issuer.issue(form, self._clock()))
+            authorization = request.headers.get("authorization")
+            return answer_json(self._issuer.issue(form, self._clock(), authorization=authorization))
         except OAuthError as error:
             return answer_json(error.body, error.status)
         except TooManyTokens as error:

@@ -12,6 +12,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote_plus
 
 from shdask.emulator.account.quota import Bucket
 from shdask.emulator.refusal import Refusal
@@ -52,17 +53,23 @@ class TokenIssuer:
         """The account behind the client, as tokens name it in ``sub``."""
         return "00000000-0000-4000-8000-" + hashlib.sha256(self._client_id.encode()).hexdigest()[:12]
 
-    def issue(self, form: Mapping[str, str], now: float) -> dict[str, Any]:
+    def issue(self, form: Mapping[str, str], now: float, *, authorization: str | None = None) -> dict[str, Any]:
         """The JSON answer to a token request with these form fields, at POSIX time ``now``.
 
-        Raises OAuthError (400 or 401) for another grant type or other credentials, TooManyTokens for one too many.
+        The client names itself in the form, or in an ``Authorization`` header (RFC 6749, 2.3.1), as requests-oauthlib
+        does where it is not told otherwise. Raises OAuthError (400 or 401) for another grant type or other
+        credentials, TooManyTokens for one too many.
         """
         if "grant_type" not in form:
             raise OAuthError(400, "invalid_request", "Missing form parameter: grant_type")
         if form["grant_type"] != "client_credentials":
             raise OAuthError(400, "unsupported_grant_type", "Unsupported grant_type")
-        known = hmac.compare_digest(form.get("client_id", "").encode(), self._client_id.encode())
-        proven = hmac.compare_digest(form.get("client_secret", "").encode(), self._client_secret.encode())
+        client_id, client_secret = _read_basic(authorization) or (
+            form.get("client_id", ""),
+            form.get("client_secret", ""),
+        )
+        known = hmac.compare_digest(client_id.encode(), self._client_id.encode())
+        proven = hmac.compare_digest(client_secret.encode(), self._client_secret.encode())
         if not (known and proven):
             raise OAuthError(401, "invalid_client", "Invalid client or Invalid client credentials")
         self._count(now)
@@ -117,6 +124,18 @@ class TokenIssuer:
         signed = f"{_segment(header)}.{_segment(claims)}"
         signature = hmac.new(self._key, signed.encode(), hashlib.sha256).digest()
         return f"{signed}.{_base64url(signature)}"
+
+
+def _read_basic(authorization: str | None) -> tuple[str, str] | None:
+    """Id and secret of a header of HTTP Basic; None where there is none, or another scheme."""
+    scheme, _, told = (authorization or "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        client_id, _, client_secret = base64.b64decode(told, validate=True).decode().partition(":")
+    except ValueError:
+        return "", ""
+    return unquote_plus(client_id), unquote_plus(client_secret)
 
 
 def _segment(part: dict[str, Any]) -> str:

@@ -51,6 +51,13 @@ def test_wrong_secret_is_refused(client):
     }
 
 
+def test_a_client_may_name_itself_by_http_basic(emulator):
+    """As requests-oauthlib does, and by it xcube-sh: every OAuth server takes it."""
+    form, client = {"grant_type": "client_credentials"}, (emulator.client_id, emulator.client_secret)
+    answer = requests.post(emulator.token_url, data=form, auth=client, timeout=30)
+    assert (answer.status_code, answer.json()["token_type"]) == (200, "Bearer")
+
+
 def test_other_grant_is_refused(client):
     """Only client credentials are served."""
     answer = client.login(grant_type="password")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from shdask.emulator.account.oauth import OAuthError, TokenIssuer, TooManyTokens
@@ -49,3 +51,17 @@ def test_wrong_secrets_cost_no_token():
     with pytest.raises(OAuthError, match="invalid_client"):
         issuer.issue({**FORM, "client_secret": "guess"}, 0.0)
     assert issuer.issue(FORM, 0.0)["scope"] == "email profile"
+
+
+def test_a_client_may_name_itself_in_a_header():
+    """Id and secret are encoded as in a form, so that a colon and an umlaut can be told."""
+    issuer = TokenIssuer(client_id="sh:me", client_secret="m ü", lifetime_s=600.0)
+    told = base64.b64encode(b"sh%3Ame:m+%C3%BC").decode()
+    assert issuer.issue({"grant_type": "client_credentials"}, 0.0, authorization=f"Basic {told}")["expires_in"] == 600
+
+
+@pytest.mark.parametrize("told", ["bWU6Z3Vlc3M=", "bWU=", "no base64", "/w==", ""])
+def test_a_header_that_proves_nothing_is_refused(told: str):
+    """Another secret, none, and what cannot be read; a right form beside it does not help."""
+    with pytest.raises(OAuthError, match="invalid_client"):
+        make_issuer().issue(FORM, 0.0, authorization=f"Basic {told}")
