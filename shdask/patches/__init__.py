@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from shdask.patches.reading.order import ReadingOrder
     from shdask.patches.reading.presets import Preset, find_preset
     from shdask.patches.reading.reader import PatchReader, open_reader
-    from shdask.patches.reading.torch_datasets import PatchDataset, PatchIterable, PatchSampler
+    from shdask.patches.reading.torch_datasets import PatchDataset as PatchDataset
+    from shdask.patches.reading.torch_datasets import PatchIterable as PatchIterable
+    from shdask.patches.reading.torch_datasets import PatchSampler as PatchSampler
     from shdask.patches.reading.views import LayerView, Scaling
     from shdask.patches.summary import count_leakage
     from shdask.patches.table import Patch, Patches
 
-__all__ = [
+__all__ = [  # without what needs torch
     "AllDates",
     "BandMask",
     "CalendarBins",
@@ -42,11 +44,8 @@ __all__ = [
     "Modality",
     "NearestDates",
     "Patch",
-    "PatchDataset",
-    "PatchIterable",
     "PatchList",
     "PatchReader",
-    "PatchSampler",
     "PatchStore",
     "PatchStream",
     "Patches",
