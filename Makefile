@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-async test long check bench soak fuzz slurm hosts emulator alerts deploy-check browser picture docs gdal torch train terratorch reading clean
+.PHONY: demo demo-async test long check bench soak fuzz slurm hosts emulator alerts deploy-check browser picture docs docker gdal torch train terratorch reading clean
 
 demo: .venv/ready
 	$(BIN)/shdask demo
@@ -61,6 +61,10 @@ deploy-check: .venv/ready .venv/prometheus
 	mkdir -p $@.part
 	cd $@.part && apt-get download prometheus && dpkg --extract prometheus_*.deb .
 	mv $@.part $@
+
+# the recipe of deploy/compose in Docker; parts without an image: make docker WITHOUT=grafana
+docker: .venv/ready
+	$(BIN)/python -m benchmarks docker
 
 # GDAL 3.13 reads cubes; wheels have older ones, so it is Debian's, in a tree of its own (needs the package mmdebstrap)
 gdal: .venv/gdal
