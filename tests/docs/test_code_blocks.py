@@ -17,7 +17,7 @@ ELSEWHERE = {
 """Pages whose blocks have a test of their own."""
 NOT_RUN = {
     "deploy/coiled.md": ["needs an account at Coiled"],
-    "deploy/compose/README.md": ["needs Docker; make deploy-check runs its services as processes"],
+    "deploy/compose/README.md": ["needs Docker; make docker runs it"],
     "deploy/gateway.md": ["needs a Dask Gateway"],
     "deploy/hosts/README.md": ["needs several hosts; make hosts runs these commands"],
     "deploy/kubernetes/README.md": ["needs Kubernetes; tests run its commands as processes"],
