@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 
     from shdask.patches.reading.datasets import Arrived, Read
     from shdask.patches.table import Patch, Patches
+
+
+# The first tensor that is sent imports modules of torch. A thread of a worker would do so, and fails where the worker was
+# forked while something was imported: its batch is then lost without a word, as DataLoader goes on when workers end.
+ForkingPickler.dumps(torch.empty(0))
 
 
 def to_tensors(sample: Mapping[str, Any]) -> dict[str, Any]:
