@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from shdask.patches.table import Patch, Patches
 
 
-# The first tensor that is sent imports modules of torch. A thread of a worker would do so, and fails where the worker was
-# forked while something was imported: its batch is then lost without a word, as DataLoader goes on when workers end.
+# The first tensor that is sent imports modules of torch. A thread of a worker would do so, and fails where the worker
+# was forked while something was imported: its batch is then lost without a word, as DataLoader goes on as workers end.
 ForkingPickler.dumps(torch.empty(0))
 
 
