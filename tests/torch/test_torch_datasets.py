@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -140,6 +142,19 @@ def test_ranks_and_workers_share_an_epoch_of_which_they_gave_a_part(workers: int
     [each.load_state_dict({"epoch": 0, "batches": 2, "batch_size": 4}) for each in resumed]
     after = [keys(DataLoader(each, batch_size=4, num_workers=workers)) for each in resumed]
     assert sorted(chain(*before, *after)) == sorted(PATCHES.key.tolist())
+
+
+def test_a_worker_imports_nothing_to_send_its_first_batch():
+    """A thread of it would, and loses the batch where it was forked in the midst of an import."""
+    code = """
+import sys
+import shdask.patches.reading.torch_datasets, torch
+from multiprocessing.reduction import ForkingPickler
+before = set(sys.modules)
+ForkingPickler.dumps(torch.ones(3))
+print(sorted(set(sys.modules) - before))
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
