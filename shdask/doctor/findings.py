@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 from shdask.errors import ShdaskError
+from shdask.plan.wording import counted
 
 Outcome = Literal["ok", "note", "warning", "failed"]
 
@@ -72,8 +73,7 @@ class Diagnosis:
     def __str__(self) -> str:
         width = max((len(finding.name) for finding in self.findings), default=0)
         lines = [line for finding in self.findings for line in _lines(finding, width)]
-        plural = "" if self.requests == 1 else "s"
-        return "\n".join([*lines, f"looking cost {self.pu_spent:.4f} PU in {self.requests} request{plural}"])
+        return "\n".join([*lines, f"looking cost {self.pu_spent:.4f} PU in {counted(self.requests, 'request')}"])
 
 
 def _lines(finding: Finding, width: int) -> list[str]:

@@ -14,6 +14,7 @@ from shdask.plan.acquisition import Acquisition
 from shdask.plan.cadence import ACQUISITION, is_period
 from shdask.plan.product import read_product
 from shdask.plan.timeline import TICK, Step, Timeline
+from shdask.plan.wording import counted
 
 NAMED = 5
 """So many scenes a note names one by one."""
@@ -50,13 +51,13 @@ class Growth:
         """A line for each kind of difference, naming its scenes; none where nothing has changed."""
         later = [scene.id for step in self.later for scene in step.acquisitions]
         lines = (
-            (f"{_count(len(self.later), 'later step')}, of {_count(len(later), 'scene')}", later),
-            (_count(len(self.late), "late scene"), [scene.id for scene in self.late]),
+            (f"{counted(len(self.later), 'later step')}, of {counted(len(later), 'scene')}", later),
+            (counted(len(self.late), "late scene"), [scene.id for scene in self.late]),
             (
-                f"{_count(len(self.reprocessed), 'scene')} processed again",
+                f"{counted(len(self.reprocessed), 'scene')} processed again",
                 [f"{pair.old.id} as {pair.new.id}" for pair in self.reprocessed],
             ),
-            (f"{_count(len(self.vanished), 'scene')} gone", [scene.id for scene in self.vanished]),
+            (f"{counted(len(self.vanished), 'scene')} gone", [scene.id for scene in self.vanished]),
         )
         return tuple(f"{title}: {_list(names)}" for title, names in lines if names)
 
@@ -179,10 +180,6 @@ def _made(scene: Acquisition) -> tuple[str, ...]:
 
 def _order(scene: Acquisition) -> tuple[object, str]:
     return scene.time, scene.id
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _list(names: list[str]) -> str:
