@@ -196,8 +196,7 @@ class AccountDesk(SchedulerPlugin):
         limiter = self._known(account).limiter
         if worker in self._dead:
             return pickle.dumps(BuildError("this worker was not heard of for too long; its tiles are in other hands"))
-        if answered:
-            limiter.answered(answered)
+        limiter.answered(answered)
         limiter.unused(unused)
         try:
             return limiter.lease(count, pu_each, time.monotonic()) or limiter.ask_again_s
@@ -207,8 +206,7 @@ class AccountDesk(SchedulerPlugin):
     async def failed(self, account: str, text: str, answered: int = 0) -> bool:
         """A worker's request brought nothing, after ``answered`` that did; True where everyone pauses now."""
         limiter = self._known(account).limiter
-        if answered:
-            limiter.answered(answered)
+        limiter.answered(answered)
         return limiter.failed(time.monotonic(), text)
 
     async def rejected(self, account: str, retry_after_s: float | None) -> None:

@@ -256,7 +256,8 @@ class LimiterState:
     def answered(self, count: int = 1) -> None:
         """Reports that ``count`` requests brought what they were sent for, or a plain refusal."""
         self._outcomes += count
-        self.outage.answered()
+        if count:
+            self.outage.answered()
 
     def unused(self, count: int) -> None:
         """Reports that ``count`` permits were given up and no request was sent with them."""
