@@ -46,6 +46,11 @@ class Layout:
         return Window(y0=y, y1=min(y + side, height), x0=x, x1=min(x + side, width))
 
     @property
+    def tiles_across(self) -> tuple[int, int]:
+        """(rows, columns) of the tile grid."""
+        return -(-self.shape[0] // self.tile_px), -(-self.shape[1] // self.tile_px)
+
+    @property
     def objects_across(self) -> tuple[int, int]:
         """(rows, columns) of objects of one array at one step."""
         return -(-self.shape[0] // self.object_px), -(-self.shape[1] // self.object_px)

@@ -300,7 +300,7 @@ class CubeStore:
     def durable_tiles(self) -> NDArray[np.bool_]:
         """`is_durable` by tile index, from listings."""
         tiles = self.plan.tile_set
-        marks = find_marks(self.place, self.layout, tiles.grid_shape, tiles.step_count, has_time=self.plan.has_time)
+        marks = find_marks(self.place, self.layout, tiles.step_count, has_time=self.plan.has_time)
         stands = marks.ravel()
         stands[list(self.plan.reopened.levels)] = False
         return stands
@@ -318,16 +318,14 @@ class CubeStore:
             self.place.settle(["zarr.json"])
 
 
-def find_marks(
-    place: Place, layout: Layout, tile_grid: tuple[int, int], steps: int, *, has_time: bool
-) -> NDArray[np.bool_]:
+def find_marks(place: Place, layout: Layout, steps: int, *, has_time: bool) -> NDArray[np.bool_]:
     """(step, row, column): whether the tile there has a commit mark. Raises StoreError."""
     found = place.list_objects(DATA_MASK, 3 if has_time else 2)
     stands = np.zeros((steps, *layout.objects_across), np.bool_)
     inside = found[(found < stands.shape[-found.shape[1] :]).all(axis=1)]
     stands[(inside[:, 0] if has_time else 0, *inside[:, -2:].T)] = True
-    rows, columns = layout.marks(*(part.ravel() for part in np.indices(tile_grid)))
-    return stands[:, rows, columns].reshape(steps, *tile_grid)
+    rows, columns = layout.marks(*(part.ravel() for part in np.indices(layout.tiles_across)))
+    return stands[:, rows, columns].reshape(steps, *layout.tiles_across)
 
 
 def known_states(plan: GroupPlan, cube: CubeStore, ledger: Ledger | LedgerSummary) -> NDArray[np.uint8]:

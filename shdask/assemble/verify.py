@@ -129,9 +129,8 @@ class CubeTiles:
 
     def marks(self, place: Place) -> NDArray[np.bool_]:
         """Whether a commit mark stands, by tile index. Raises StoreError."""
-        *steps, rows, columns = self.cells.shape
-        has_time = bool(steps)
-        found = find_marks(place, self.layout, (rows, columns), steps[0] if steps else 1, has_time=has_time)
+        *steps, _, _ = self.cells.shape
+        found = find_marks(place, self.layout, steps[0] if steps else 1, has_time=bool(steps))
         return found.ravel() & (self.cells.ravel() < NOT_CHOSEN)
 
 

@@ -311,8 +311,7 @@ def _open_band(group: LayerGroup, band: str) -> _Bands:
         raise PlanError(f"labels: {band} holds {values.dtype}; a class band holds whole numbers")
     written, layout = np.zeros((0, 0, 0), np.bool_), CubeTiles.of(place, dict(group.attributes)).layout
     if any(len(steps) > 1 for steps in axis.steps):
-        across = (-(-layout.shape[0] // layout.tile_px), -(-layout.shape[1] // layout.tile_px))
-        written = find_marks(place, layout, across, mask.shape[0], has_time=True)
+        written = find_marks(place, layout, mask.shape[0], has_time=True)
     return _Bands(values=values, mask=mask, axis=axis, written=written, tile_px=layout.tile_px, place=place)
 
 

@@ -59,11 +59,10 @@ class StepCounts:
         """Of a date of which no tile is counted. Pure."""
         side = find_block_px(layout.chunk_px)
         blocks = tuple(-(-length // side) for length in layout.shape)
-        tiles = tuple(-(-length // layout.tile_px) for length in layout.shape)
         return cls(
             valid=np.zeros(blocks, np.uint16),
             clear=np.zeros(blocks, np.uint16),
-            stamps=np.full(tiles, UNCOUNTED, np.int64),
+            stamps=np.full(layout.tiles_across, UNCOUNTED, np.int64),
         )
 
     @property
