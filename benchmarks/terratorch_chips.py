@@ -99,13 +99,14 @@ def compare(datamodule: Any, reader: PatchReader, patches: Patches) -> int:
     """How many samples the data module gives; each must be what was exported, to the bit."""
     datamodule.setup("test")
     dataset = datamodule.test_dataset
-    samples = {Path(dataset[number]["filename"]).stem: dataset[number] for number in range(len(dataset))}
+    found = map(dataset.__getitem__, range(len(dataset)))
+    samples = {Path(sample["filename"]).stem: sample for sample in found}
     assert samples.keys() == set(patches.key.tolist())
     for patch in patches:
-        expected, found = reader.read(patch), samples[patch.key]
+        expected, sample = reader.read(patch), samples[patch.key]
         image = np.where(expected["valid"][:, None], expected["image"], 0)
-        assert np.array_equal(np.asarray(found["image"]), image.swapaxes(0, 1)), patch.key
-        assert np.array_equal(np.asarray(found["mask"]), expected["mask"]), patch.key
+        assert np.array_equal(np.asarray(sample["image"]), image.swapaxes(0, 1)), patch.key
+        assert np.array_equal(np.asarray(sample["mask"]), expected["mask"]), patch.key
     return len(samples)
 
 
